@@ -59,6 +59,14 @@ class HistoryError(InputError):
     """A history that cannot be reached, read or written."""
 
 
+class BusyError(DetectorError):
+    """So much is being done in this process that a request cannot be finished in time; nothing was sent for it."""
+
+
+class HistoryUnavailableError(HistoryError):
+    """A history that is locked, or whose server does not answer: what is done alongside can go on without it."""
+
+
 class SettingsError(InputError):
     """A configuration file that cannot be read or names an unknown option."""
 
@@ -88,6 +96,14 @@ class MissingExtraError(InputError):
 
 class OutputError(DetectorError, OSError):
     """The result could not be written where it was asked for."""
+
+
+class NoRoomError(OutputError):
+    """The device that should take a result is full or broken. Exit code 74 on the command line."""
+
+
+class HistoryFullError(HistoryUnavailableError, NoRoomError):
+    """A history on a device without room."""
 
 
 class LearnError(DetectorError):

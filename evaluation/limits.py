@@ -375,19 +375,19 @@ def _below_the_declared_root(world: _World) -> None:
 
 
 def _not_shown(world: _World) -> None:
-    """A box that decrypts browsers only, or the proxy's clients only, shows nobody else its certificate.
+    """A box that spares browsers, or decrypts the proxy's clients only, shows nobody else its certificate.
 
-    Probing the same address with a browser's hello and by every route finds it.
+    Probing the same address with another program's hello and by every route finds it.
     """
     lab = world.lab
     box = lab.pki.private_ca("Example Gateway")
     genuine, forged = lab.genuine(EXAM), box.issue(copy_from=lab.genuine(EXAM).leaf, copies=frozenset(CopiedField))
     proxy = ProxyObservation(scheme=ProxyScheme.HTTP, host="proxy.example.edu", port=8080)
     place = "193.99.144.80:443"
-    browser = observe(forged.chain, hello=Hello.OPENSSL, address=place)
+    program = observe(forged.chain, hello=Hello.OPENSSL, address=place)
     proxied = observe(forged.chain, route=Route.HTTP_CONNECT, proxy=proxy, asked_for=place)
-    world.wrong("browsers only; default hello", world.item(EXAM, genuine))
-    world.right("browsers only; both hellos", world.item(EXAM, genuine, seen={"address": place}, others=[browser]))
+    world.wrong("all but browsers; default hello", world.item(EXAM, genuine))
+    world.right("all but browsers; both hellos", world.item(EXAM, genuine, seen={"address": place}, others=[program]))
     world.wrong("through the proxy only; direct route", world.item(EXAM, genuine))
     world.right(
         "through the proxy only; both routes", world.item(EXAM, genuine, seen={"address": place}, others=[proxied])

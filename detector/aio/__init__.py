@@ -1,4 +1,4 @@
 """Helpers for asynchronous code: tasks, threads, a bounded map, lazy imports.
 
-Room: aio. No network, no clock of its own.
+Room: aio. No clock of its own; only `accepting` opens sockets.
 """

@@ -86,7 +86,7 @@ ENDPOINTS_MAX: Final = 1024
 LIST_MAX: Final = 256
 """Entries of any list within a part: as many certificates as the probe takes from a peer."""
 
-CONNECTIONS_MAX: Final = 41
+CONNECTIONS_MAX: Final = 81
 """Connections to one endpoint: the first, and as many more as `detector.judge.evidence` keeps."""
 
 TIMESTAMPS_BYTES_MAX: Final = 64 * 1024

@@ -2,14 +2,13 @@
 
 Room: cli. `run` is the only place where an exception becomes a message and an exit code.
 
-Exit codes: 0 clean, 1 middleware at or above --fail-on, 2 bad usage, pins or input, 3 inconclusive, 130 interrupted,
-70 an internal error (EX_SOFTWARE of sysexits.h; never 1, which would accuse a network), 74 the result cannot be written
-(EX_IOERR), 141 its reader went away.
+Exit codes: 0 clean, 1 middleware at or above --fail-on, 2 bad usage, pins or input, 3 inconclusive, 130 interrupted
+(143 by SIGTERM, 129 by SIGHUP), 70 an internal error (EX_SOFTWARE of sysexits.h; never 1, which would accuse a
+network), 74 no room for what should be written (EX_IOERR), 141 the reader of the result went away.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib
 import io
 import os
@@ -19,10 +18,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from detector.errors import DetectorError, LearnError
+from detector.aio import descriptors
+from detector.errors import DetectorError, LearnError, NoRoomError
+from detector.model.files import NO_ROOM
 from detector.version import VERSION
 
-from . import common, completion, options, settings
+from . import common, completion, options, settings, signals, streams
 from .stderr import LOG, LOG_VARIABLE, configure_logging, redirect_to_null, say
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 INTERNAL_ERROR: Final = 70
 RESULT_LOST: Final = 74
 """EX_IOERR of sysexits.h: standard output did not take the result. (2 would be CRITICAL to monitoring systems.)"""
-NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""Errors of writing to a full or broken disk, which no connection ends with."""
-INTERRUPTED: Final = 130
-"""128 + SIGINT, as shells report it."""
 TERMINAL_CLOSED: Final = 141
 """128 + SIGPIPE, as shells report a command whose reader went away."""
 SECTIONS: Final = {
@@ -112,11 +109,20 @@ def detector(context: click.Context, *, config: str | None) -> None:
     context.default_map = settings.defaults(config, detector)
 
 
-def run(  # noqa: PLR0911 - one return per way to end
-    arguments: Sequence[str] | None = None, *, started: float | None = None
-) -> int:
+def run(arguments: Sequence[str] | None = None, *, started: float | None = None) -> int:
     """Run a command line and return its exit code. `started` is when the process began (monotonic clock)."""
     _open_what_is_closed()
+    streams.configure()
+    descriptors.raise_limit()
+    with signals.as_interruption() as interruption:
+        try:
+            return _run(arguments, started)
+        except KeyboardInterrupt:
+            say("Interrupted.")
+            return interruption.exit_code
+
+
+def _run(arguments: Sequence[str] | None, started: float | None) -> int:  # noqa: PLR0911 - one return per way to end
     try:
         if levels := os.environ.get(LOG_VARIABLE):
             configure_logging(levels)
@@ -129,14 +135,14 @@ def run(  # noqa: PLR0911 - one return per way to end
         sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
-    except KeyboardInterrupt:
-        say("Interrupted.")
-        return INTERRUPTED
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(file=shown)
         say(shown.getvalue().rstrip("\n"))
         return common.BAD_INPUT
+    except NoRoomError as error:
+        say(f"Error: {error}")
+        return RESULT_LOST
     except DetectorError as error:
         say(f"Error: {error}")
         return common.INCONCLUSIVE if isinstance(error, LearnError) else common.BAD_INPUT

@@ -16,7 +16,8 @@ from detector.errors import BundleError
 from detector.trust.envelope import key_identifier
 from detector.trust.key_files import load_signing_key
 
-from . import common, options
+from . import common, options, streams
+from .streams import put
 from .verify import naming, printable, read_file
 
 
@@ -35,19 +36,19 @@ def show(file: str, part: str | None) -> int:
         read = form.read(data)
     if part is None:
         manifest = read.manifest
-        click.echo(f"detector {printable(manifest.detector_version)}, {manifest.started:%Y-%m-%d %H:%M:%S %Z}")
+        put(f"detector {printable(manifest.detector_version)}, {manifest.started:%Y-%m-%d %H:%M:%S %Z}")
         for signer in read.signers:
-            click.echo(f"signature by {key_identifier(signer.key)}: {'right' if signer.verifies else 'WRONG'}")
+            put(f"signature by {key_identifier(signer.key)}: {'right' if signer.verifies else 'WRONG'}")
         for entry, state, content in read.parts:
             endpoint = f"  {content.expected.name}" if isinstance(content, form.RecordedEndpoint) else ""
-            click.echo(f"{entry.name:<20}{state}{endpoint}")
+            put(f"{entry.name:<20}{state}{endpoint}")
         return common.CLEAN
     content = next((p.content for p in read.parts if p.entry.name == part), None)
     if content is None:
         raise BundleError(
             f"{file}: has no unchanged part {part!r}.", advice="`detector bundle show BUNDLE` lists the parts."
         )
-    click.echo(json.dumps(json.loads(msgspec.json.encode(content)), indent=2))
+    put(json.dumps(json.loads(msgspec.json.encode(content)), indent=2))
     return common.CLEAN
 
 
@@ -57,10 +58,11 @@ def show(file: str, part: str | None) -> int:
 @options.output
 def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
     """Remove parts from a bundle. Signatures stay valid, and everyone can see that something is missing."""
+    streams.for_programs()
     data = read_file(file)
     with naming(file):
         data = bundles.redact(data, parts)
-    with common.result_stream(output) as stream:
+    with common.result_stream(output, mode=common.OWNER_ONLY) as stream:
         stream.write(data.decode())
     return common.CLEAN
 
@@ -71,10 +73,11 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
 @options.output
 def sign(file: str, keys: tuple[str, ...], output: str | None) -> int:
     """Add signatures to a bundle. A signer asserts the recorder's claims that cannot be verified from the bundle."""
+    streams.for_programs()
     loaded = [load_signing_key(key) for key in keys]
     data = read_file(file)
     with naming(file):
         data = bundles.sign(data, loaded)
-    with common.result_stream(output) as stream:
+    with common.result_stream(output, mode=common.OWNER_ONLY) as stream:
         stream.write(data.decode())
     return common.CLEAN

@@ -84,24 +84,24 @@ def check(  # noqa: PLR0913 - one parameter per option
     common.refuse_same_file(output, bundle)
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     with contextlib.ExitStack() as stack:
-        history = stack.enter_context(common.optional_history(place))
+        history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
         detector = Detector(
             **settings,
             control=Control(portal_url, portal_status, api_url=portal_api),
-            seen_before=() if history is None else history.genuine,
+            seen_before=history.genuine,
             locating=Locating() if locate else None,
         )
         endpoints = detector.endpoints(targets or None)
-        sealed = None if bundle is None else stack.enter_context(common.result_stream(bundle))
-        with common.result_stream(output) as stream:
-            checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
-            report, evidence = asyncio.run(checking)
-            if history is not None:
-                history.record(report)
-            common.write(report, form, stream, common.timeline(history, report, form))
+        seal = stack.enter_context(common.later(bundle, "--bundle", mode=common.OWNER_ONLY))
+        show = stack.enter_context(common.later(output))
+        checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
+        report, evidence = asyncio.run(checking)
+        common.in_order(
+            lambda: show(lambda stream: common.write(report, form, stream, history.timeline(report, form))),
+            lambda: history.write(lambda kept: kept.record(report)),
+            lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
+        )
         common.warn_of_age(report.knowledge, report.finished)
-        if sealed is not None:
-            sealed.write(bundles.pack(report, evidence, keys=keys).decode())
     return common.exit_code(report, fail_on)
 
 

@@ -13,23 +13,24 @@ import stat
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self, TypeVar, cast
 
 import click
 import msgspec
 
 from detector.aio.lazy import LazyModule
-from detector.errors import HistoryError, OutputError
+from detector.errors import HistoryError, HistoryUnavailableError, NoRoomError, OutputError
 from detector.model import Record, Verdict, encode
-from detector.model.files import reason_of
+from detector.model.files import reason_of, unwritable
 
 from .options import Format
 from .stderr import say
+from .streams import ESCAPED
 
 if TYPE_CHECKING:
     import datetime as dt
     import tempfile
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TextIO
 
     import platformdirs
@@ -56,12 +57,19 @@ INCONCLUSIVE: Final = 3
 APPLICATION: Final = "tls-middleware-detector"
 """What this program's folders are called."""
 DEFAULT_HISTORY: Final = "default"
+OWNER_ONLY: Final = 0o600
+"""Permissions of evidence: it says where somebody was, and when."""
 TIMELINE_RUNS: Final = 200
 """Earlier runs drawn on an HTML report: half a year of daily ones."""
+HISTORY_LEAST: Final = 0.5
+"""Seconds that a side history is waited for when the deadline has passed: a writer's batch takes milliseconds."""
+HISTORY_SHARE: Final = 4
+"""Opening a side history may take this part of the deadline: what remains is for probing."""
 DEADLINE_LEAST: Final = 0.05
 """Seconds that are left for probing, however long the program took to start."""
 PIPED_WIDTH: Final = 160
 """Columns of a table that is not shown on a terminal: wide enough that most evidence stays on one line."""
+T = TypeVar("T")
 
 
 def read_file(path: str, limit: int, error: type[InputError], advice: str) -> bytes:
@@ -88,10 +96,13 @@ def user_folder(kind: str) -> Path | None:
     return folder if folder.is_absolute() else None  # versions before 4.14 do not expand "~" then, and do not raise
 
 
-def open_history(place: str) -> store.History:
-    """The history at a place that the user named. Raises `HistoryError`, `MissingExtraError`."""
+def open_history(place: str, wait: Callable[[], float] | None = None) -> store.History:
+    """The history at a place that the user named. Raises `HistoryError`, `MissingExtraError`, `OutputError`.
+
+    `wait` returns the seconds that each access may wait for others or for the server; by default the store's own.
+    """
     if place != DEFAULT_HISTORY:
-        return store.History(place)
+        return store.History(place, wait=wait)
     folder = user_folder("data")
     if folder is None:
         raise HistoryError("There is no home directory for the default history.", advice="Name a file or a database.")
@@ -102,22 +113,88 @@ def open_history(place: str) -> store.History:
             f"The directory {folder} for the default history cannot be created ({error.strerror}).",
             advice="Name a file or a database instead, or set HOME to your own directory.",
         ) from error
-    return store.History(folder / "history.sqlite")
+    return store.History(folder / "history.sqlite", wait=wait)
 
 
-@contextlib.contextmanager
-def optional_history(place: str | None) -> Iterator[store.History | None]:
-    """The history at this place, closed afterwards; None where none was named."""
-    if place is None:
-        yield None
-    else:
-        with open_history(place) as history:
-            yield history
+class SideHistory:
+    """A history that a command uses alongside its own work: what fails is reported once, and then it is done without.
+
+    Entering raises `HistoryError` for a place that cannot be a history, and `MissingExtraError`; nothing else raises
+    but the writing methods, for `in_order`.
+    """
+
+    def __init__(self, place: str | None, wait: Callable[[], float] | None = None) -> None:
+        self._place = place
+        self._wait = wait
+        self._history: store.History | None = None
+        self._failure: HistoryUnavailableError | None = None
+
+    def __enter__(self) -> Self:
+        if self._place is not None:
+            with contextlib.suppress(HistoryUnavailableError), self.access():
+                self._history = open_history(self._place, self._wait)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._history is not None:
+            self._history.close()
+
+    @contextlib.contextmanager
+    def access(self) -> Iterator[None]:
+        """Name the option in what fails, and remember it."""
+        try:
+            yield
+        except HistoryError as error:
+            failed = type(error)(f"--history: {error.message}", advice=error.advice)
+            if isinstance(failed, HistoryUnavailableError):
+                self._failure = failed
+            raise failed from error
+
+    @property
+    def genuine(self) -> Callable[[Iterable[str]], frozenset[str]] | tuple[()]:
+        """What of some endpoints was genuine before, for `Detector`; nothing where the history does not say."""
+        return () if self._history is None else self._genuine
+
+    def _genuine(self, names: Iterable[str]) -> frozenset[str]:
+        return self._read(lambda history: history.genuine(names), frozenset())
+
+    def _read(self, read: Callable[[store.History], T], otherwise: T) -> T:
+        if self._history is None or self._failure is not None:
+            return otherwise
+        try:
+            with self.access():
+                return read(self._history)
+        except HistoryError as error:
+            say(f"Warning: {error} The result does without what it knows.")
+            return otherwise
+
+    def timeline(self, report: Report, form: Format) -> tuple[reports.TimelineEntry, ...]:
+        """This run and the earlier ones from the report's vantage, if this format draws them and there is a history."""
+        if self._history is None or form is not Format.HTML:
+            return ()
+        this = reports.TimelineEntry(
+            report.started,
+            report.vantage,
+            report.verdict,
+            report.confidence,
+            f"this run, {len(report.results)} endpoints",
+        )
+        none: tuple[reports.TimelineEntry, ...] = ()
+        return (*self._read(lambda history: timeline(history, report, form), none), this)
+
+    def write(self, write: Callable[[store.History], T]) -> T | None:
+        """Write something; None where there is no history. Raises `HistoryError`, the earlier one where one failed."""
+        if self._failure is not None:
+            raise self._failure
+        if self._history is None:
+            return None
+        with self.access():
+            return write(self._history)
 
 
-def timeline(history: store.History | None, report: Report, form: Format) -> tuple[reports.TimelineEntry, ...]:
-    """The earlier runs from the report's vantage, if this format draws them. Raises `HistoryError`."""
-    if history is None or form is not Format.HTML:
+def timeline(history: store.History, report: Report, form: Format) -> tuple[reports.TimelineEntry, ...]:
+    """The runs from the report's vantage, if this format draws them. Raises `HistoryError`."""
+    if form is not Format.HTML:
         return ()
     return tuple(
         reports.TimelineEntry(
@@ -132,6 +209,11 @@ def remaining(deadline: float, started: float | None) -> float:
     """Seconds left of a deadline that counts from when the process began (`started`, on the monotonic clock)."""
     spent = 0.0 if started is None else time.monotonic() - started
     return max(deadline - spent, DEADLINE_LEAST)
+
+
+def history_wait(deadline: float, started: float | None) -> Callable[[], float]:
+    """How long each access of a side history may wait within this deadline: a part of what remains."""
+    return lambda: max(remaining(deadline, started) / HISTORY_SHARE, HISTORY_LEAST)
 
 
 def warn_of_age(used: Sequence[Knowledge], at: dt.datetime) -> None:
@@ -150,40 +232,95 @@ def exit_code(found: Report | NetworkDecision, fail_on: Confidence) -> int:
 
 
 @contextlib.contextmanager
-def result_stream(output: str | None) -> Iterator[TextIO]:
+def result_stream(output: str | None, option: str = "--output", *, mode: int = 0o666) -> Iterator[TextIO]:
     """Where the result goes: standard output, or a file that appears complete or not at all.
 
     The temporary file is created before any work is done, so that an unwritable directory is reported at once. The
     target of a link is replaced, not the link; a device, a pipe and what standard output already goes to are written
-    in place. Raises `OutputError`.
+    in place. A new file has the permissions `mode`, less the umask. Raises `OutputError`, which names `option`.
     """
     if output is None:
         yield sys.stdout
+        sys.stdout.flush()
         return
+    text = io.StringIO()  # what else fails before the end is not mistaken for a failure of this file
+    what = f"{option} {output}"
     try:
         target = Path(output).resolve()
         if target.is_dir():
             raise IsADirectoryError(21, "it is a directory")
         in_place = _is_stream(Path(output))
+        if not in_place:
+            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
-        raise unwritable(output, error) from error
+        raise unwritable(what, error) from error
     if in_place:
-        with growing_stream(output, append=True) as stream:
-            yield stream
+        with growing_stream(output, option, append=True) as stream:
+            yield text
+            stream.write(text.getvalue())
         return
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    except OSError as error:
-        raise unwritable(output, error) from error
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123 - a descriptor, not a path
-            yield stream
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(target)
-    except OSError as error:
-        raise unwritable(output, error) from error
+        with io.FileIO(descriptor, "w") as file:
+            yield text
+            with _naming(what):
+                _write_all(file, text.getvalue())
+        with _naming(what):
+            Path(temporary).chmod(mode & ~_umask())
+            Path(temporary).replace(target)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def later(
+    output: str | None, option: str = "--output", *, mode: int = 0o666
+) -> Iterator[Callable[[Callable[[TextIO], object]], None]]:
+    """As `result_stream`, for a file that the function it gives writes and completes before the block ends."""
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(result_stream(output, option, mode=mode))
+
+        def complete(write: Callable[[TextIO], object]) -> None:
+            write(stream)
+            stack.close()
+
+        yield complete
+
+
+def _write_all(file: io.FileIO, text: str) -> None:
+    """Write text in UTF-8, unbuffered, so that closing the file writes nothing more. Raises OSError."""
+    rest = memoryview(text.encode("utf-8", ESCAPED))
+    while rest:  # a device takes a part of it where that fills it
+        rest = rest[file.write(rest) :]
+
+
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Raise what the system refuses as an `OutputError` that names the option and the file."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(what, error) from error
+
+
+def in_order(result: Callable[[], object], *side_outputs: Callable[[], object]) -> None:
+    """Write the result, then what goes alongside it, each whatever became of those before.
+
+    A side output that fails is reported and costs neither the result nor its exit code, unless its device has no room.
+    Raises what writing the result raises, and `NoRoomError`.
+    """
+    with contextlib.ExitStack() as rest:
+        for side_output in reversed(side_outputs):
+            rest.callback(_attempt, side_output)
+        result()
+
+
+def _attempt(side_output: Callable[[], object]) -> None:
+    try:
+        side_output()
+    except NoRoomError:
+        raise
+    except (HistoryError, OutputError) as error:
+        say(f"Warning: {error}")
 
 
 def refuse_same_file(output: str | None, bundle: str | None) -> None:
@@ -204,31 +341,40 @@ def _is_stream(place: Path) -> bool:
     return any(os.path.samestat(there, one) for one in ours)
 
 
+class GrowingFile(io.TextIOBase):
+    """A file of lines, each in the file when `write` returns. Raises `OutputError`, which names `option`."""
+
+    def __init__(self, output: str, option: str, *, append: bool) -> None:
+        self._what = f"{option} {output}"
+        with _naming(self._what):
+            self._file = io.FileIO(output, "ab" if append else "wb")
+
+    def write(self, text: str) -> int:
+        """Write some text, in UTF-8."""
+        with _naming(self._what):
+            _write_all(self._file, text)
+        return len(text)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
 @contextlib.contextmanager
-def growing_stream(output: str | None, *, append: bool = False) -> Iterator[TextIO]:
+def growing_stream(output: str | None, option: str = "--output", *, append: bool = False) -> Iterator[TextIO]:
     """Where lines go as they come: standard output, or a file that is valid after every line. Raises `OutputError`."""
     if output is None:
         yield sys.stdout
         return
-    try:
-        with Path(output).open("a" if append else "w", encoding="utf-8", newline="\n") as stream:
-            yield stream
-    except OSError as error:
-        raise unwritable(output, error) from error
+    with GrowingFile(output, option, append=append) as stream:
+        yield cast("TextIO", stream)  # all of it that is used
 
 
 def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
-
-
-def unwritable(output: str, error: OSError | RuntimeError) -> OutputError:
-    """The exception for a file that cannot be written."""
-    return OutputError(
-        f"--output {output}: cannot be written ({reason_of(error)}).",
-        advice="Name a file in a directory you may write to.",
-    )
 
 
 def load_format(form: Format) -> None:

@@ -23,6 +23,7 @@ from detector.trust.roots import from_der
 
 from . import common, options
 from .stderr import say
+from .streams import put
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -48,13 +49,13 @@ def demo() -> int:
     if clean.verdict is not Verdict.CLEAN or intercepted.verdict is not Verdict.MIDDLEWARE:
         say("The demo did not come out as expected: please report this.")
         return common.INCONCLUSIVE
-    click.echo("Both networks ran on loopback. Try your own: detector check")
+    put("Both networks ran on loopback. Try your own: detector check")
     return common.CLEAN
 
 
 def _show(title: str, report: Report) -> None:
-    click.echo(f"{title}\n")
-    click.echo(common.as_table(report, sys.stdout))
+    put(f"{title}\n")
+    put(common.as_table(report, sys.stdout))
 
 
 async def _demonstrate() -> tuple[Report, Report]:

@@ -26,8 +26,9 @@ from detector.model.files import reason_of
 from detector.session.plan import FILE_PREFIX
 from detector.trust.key_files import load_signing_key
 
-from . import common, options
+from . import common, options, streams
 from .stderr import say
+from .streams import put
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +84,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 the exam may begin (allow, or warn), 3 it may not (block: the exam server was not confirmed), 2 bad
     usage, policy, pins or request, 70 internal error, 74 the result cannot be written, 130 interrupted.
     """
+    streams.for_programs()
     common.refuse_same_file(output, bundle)
     chosen = Policy.resolve(policy)
     asked = protocol.read_request(_request_bytes(request, chosen.deadline)) if request else protocol.Request()
@@ -93,16 +95,19 @@ def gate(  # noqa: PLR0913 - one parameter per option
         )
     keys = _keys(signing_key)
     with contextlib.ExitStack() as stack:
-        history = stack.enter_context(common.optional_history(place))
-        detector = _detector(chosen, settings, locate=locate, seen_before=() if history is None else history.genuine)
-        evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
-        stream = stack.enter_context(common.result_stream(output))
-        left = common.remaining(asked.deadline or chosen.deadline, started)
+        deadline = asked.deadline or chosen.deadline
+        history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
+        detector = _detector(chosen, settings, locate=locate, seen_before=history.genuine)
+        seal = stack.enter_context(common.later(bundle, "--bundle", mode=common.OWNER_ONLY))
+        respond = stack.enter_context(common.later(output))
+        left = common.remaining(deadline, started)
         asked = msgspec.structs.replace(asked, deadline=max(left, DEADLINE_LEAST))
         decision = asyncio.run(gatekeeper.serve_request(asked, policy=chosen, detector=detector, keys=keys))
-        if evidence is not None:
-            evidence.write(decision.evidence.decode("utf-8"))
-        stream.write(encode(protocol.response(decision, asked)).decode("utf-8") + "\n")
+        answer = encode(protocol.response(decision, asked)).decode("utf-8") + "\n"
+        common.in_order(
+            lambda: respond(lambda stream: stream.write(answer)),
+            lambda: bundle and seal(lambda stream: stream.write(decision.evidence.decode("utf-8"))),
+        )
     common.warn_of_age(decision.report.knowledge, decision.report.finished)
     return _EXIT[decision.action]
 
@@ -168,13 +173,13 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     )
     if install:
         manifests.install(made)
-        click.echo(f"Wrote {made.manifest_path}\nWrote {made.launcher_path}")
+        put(f"Wrote {made.manifest_path}\nWrote {made.launcher_path}")
     else:
         for path, content in ((made.manifest_path, made.manifest), (made.launcher_path, made.launcher)):
-            click.echo(f"{path}:\n\n{content}")
+            put(f"{path}:\n\n{content}")
         say("Nothing was written. Run this again with --install.")
     if made.registry is not None:
-        click.echo(f"Now register it with the browser:\n\n{made.registry}")
+        put(f"Now register it with the browser:\n\n{made.registry}")
     return common.CLEAN
 
 

@@ -27,6 +27,7 @@ from detector.version import VERSION
 from . import common, options, scan
 from .options import Format
 from .stderr import say
+from .streams import put
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -85,7 +86,7 @@ def fleet() -> None:
 def make_certificates(*, folder: str, hosts: tuple[str, ...], days: int) -> int:
     """Create the certificates of a fleet: ca.pem, and a .pem and .key for scheduler, worker and client."""
     for file in certificates.write(folder, hosts=hosts, now=utc_now(), days=days):
-        click.echo(str(file))
+        put(str(file))
     say("Give each machine ca.pem and the two files of its role, over a secure channel, and no others.")
     return common.CLEAN
 

@@ -20,6 +20,7 @@ from detector.session.seams import utc_now
 from . import common, options
 from .options import Format
 from .stderr import say
+from .streams import put
 
 if TYPE_CHECKING:
     from detector.history.store import History, Run
@@ -56,7 +57,7 @@ def history(  # noqa: PLR0913 - one parameter per option
     with _open(place) as kept:
         found = kept.runs(vantage=vantage, since=since, limit=limit)
     for run in found:
-        click.echo(_line(run) if form is Format.TABLE else msgspec.json.encode(run._asdict()).decode())
+        put(_line(run) if form is Format.TABLE else msgspec.json.encode(run._asdict()).decode())
     if not found:
         say("The history has no such run.")
     return common.CLEAN
@@ -99,11 +100,11 @@ def diff(*, before: str, after: str, place: str | None, form: Format) -> int:
 
 def _print(found: Difference) -> None:
     for change in found.changes:
-        click.echo(f"{change.kind:<20} {change.summary}")
+        put(f"{change.kind:<20} {change.summary}")
     if not found.changes:
-        click.echo(f"Nothing changed from {found.before} to {found.after}.")
+        put(f"Nothing changed from {found.before} to {found.after}.")
     for note in found.notes:
-        click.echo(f"Note: {note}")
+        put(f"Note: {note}")
 
 
 def _is_run(what: str) -> bool:

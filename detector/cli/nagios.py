@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detector.errors import DetectorError
+from detector.errors import DetectorError, NoRoomError
 from detector.report import programs
 from detector.session.session import check
 
@@ -42,12 +42,15 @@ def nagios(
 ) -> int:
     """Check endpoints and print one line for Nagios, Icinga and similar systems.
 
-    Exit code: 0 OK, 1 WARNING, 2 CRITICAL (middleware at --fail-on or above), 3 UNKNOWN, wrong usage included.
+    Exit code: 0 OK, 1 WARNING, 2 CRITICAL (middleware at --fail-on or above), 3 UNKNOWN, wrong usage included; 74 no
+    room for --output.
     """
     try:
         with common.result_stream(output) as stream:
             report = asyncio.run(check(targets or None, deadline=deadline, **settings))
             stream.write(programs.nagios(report, fail_on))
+    except NoRoomError:
+        raise
     except DetectorError as error:
         return _unknown(str(error))
     return programs.nagios_status(report, fail_on)

@@ -21,6 +21,7 @@ from detector.session.session import DEADLINE_DEFAULT
 from detector.session.settings import PROBES_MAX
 from detector.version import VERSION
 
+from . import streams
 from .stderr import LOG, configure_logging
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class Command(click.Command):
         words = "Log to standard error; twice: in detail, with a traceback after an internal error."
         verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
         self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, in characters that standard output takes: click would write UTF-8 where the locale is ASCII."""
+        return streams.encodable(super().get_help(ctx))
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
         """Run the command; its arguments, which may contain credentials, are not logged."""
@@ -273,7 +278,15 @@ def deadline(
 
 def form(*formats: Format) -> Decorator:
     """Declare --format, which the command receives as `form`; the first is the default."""
-    return result("--format form", "Output format.", type=Choice(formats), default=str(formats[0]))
+    attributes: dict[str, Any] = {"type": Choice(formats), "default": str(formats[0]), "callback": _encode}
+    return result("--format form", "Output format.", **attributes)
+
+
+def _encode(_: click.Context, __: click.Parameter, chosen: Format) -> Format:
+    """Encode standard output as UTF-8 for formats that programs read."""
+    if chosen not in {Format.TABLE, Format.TEXT}:
+        streams.for_programs()
+    return chosen
 
 
 report_form: Final = form(*(form for form in Format if form is not Format.TEXT))

@@ -21,7 +21,8 @@ from detector.session.seams import utc_now
 from detector.session.session import Detector
 from detector.session.settings import Expectations
 
-from . import common, options
+from . import common, options, streams
+from .streams import put
 
 if TYPE_CHECKING:
     from detector.judge.evidence import EndpointEvidence
@@ -43,22 +44,22 @@ def show(paths: tuple[str, ...]) -> int:
     """Show the endpoints of pin files (the shipped ones if none is named)."""
     pin_set = Expectations(pins=paths or None).pin_set
     until = f", pins evaluated until {pin_set.expires}" if pin_set.expires else ""
-    click.echo(f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
+    put(f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
     for endpoint in pin_set.endpoints:
         operator = f" ({endpoint.operator})" if endpoint.operator else ""
         canary = ", canary" if endpoint.canary else ""
-        click.echo(f"\n{endpoint.name}  {endpoint.category}{operator}{canary}")
+        put(f"\n{endpoint.name}  {endpoint.category}{operator}{canary}")
         if endpoint.pins or endpoint.certificates or endpoint.identity is not RecordedIdentity.UNKNOWN:
-            click.echo(f"  {'identity':<12}{recorded_identity(endpoint)}")
+            put(f"  {'identity':<12}{recorded_identity(endpoint)}")
         for title, digests in (("pin", endpoint.pins), ("backup", endpoint.backup_pins)):
             for digest in digests:
-                click.echo(f"  {title:<12}{pin_files.encode_pin(digest)}")
+                put(f"  {title:<12}{pin_files.encode_pin(digest)}")
         for digest in endpoint.certificates:
-            click.echo(f"  {'certificate':<12}sha256:{digest.hex()}")
+            put(f"  {'certificate':<12}sha256:{digest.hex()}")
         for root in endpoint.roots:
-            click.echo(f"  {'root':<12}{root}")
+            put(f"  {'root':<12}{root}")
         if endpoint.private_roots:
-            click.echo(f"  {'private':<12}{len(endpoint.private_roots)} declared private root(s)")
+            put(f"  {'private':<12}{len(endpoint.private_roots)} declared private root(s)")
     return common.CLEAN
 
 
@@ -70,9 +71,9 @@ def lint(paths: tuple[str, ...]) -> int:
     messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels)
     for message in messages:
         place = f"{message.source}: {message.endpoint}: " if message.endpoint else f"{message.source}: "
-        click.echo(f"{message.severity}: {place}{message.message}")
+        put(f"{message.severity}: {place}{message.message}")
     errors = sum(message.severity is pin_files.Severity.ERROR for message in messages)
-    click.echo(f"{len(pin_set.endpoints)} endpoint(s), {errors} error(s), {len(messages) - errors} warning(s)")
+    put(f"{len(pin_set.endpoints)} endpoint(s), {errors} error(s), {len(messages) - errors} warning(s)")
     return common.BAD_INPUT if errors else common.CLEAN
 
 
@@ -104,6 +105,7 @@ def learn(  # noqa: PLR0913 - one parameter per option
     in one run: keys that unrelated hosts have in common are left out. Nothing is written unless every host could be
     learned; exit code 3 if one could not.
     """
+    streams.for_programs()
     detector = Detector(**settings, pins=pin_files.PinSet(name=name, endpoints=()), offline=True)
     endpoints = detector.endpoints(targets)
     with common.result_stream(output) as stream:

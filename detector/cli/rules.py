@@ -11,6 +11,7 @@ from detector.model import Reason
 from detector.report import rules as text
 
 from . import common, options
+from .streams import put
 
 
 @click.command(cls=options.Command)
@@ -21,5 +22,5 @@ def rules(reason: Reason | None) -> int:
     REASON is what a report gives as the reason of a result.
     """
     for line in text.listing() if reason is None else text.explain(reason):
-        click.echo(line)
+        put(line)
     return common.CLEAN

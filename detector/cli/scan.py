@@ -22,8 +22,10 @@ import click
 import msgspec
 
 from detector import scan as scans
+from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
-from detector.errors import InputError, MissingExtraError
+from detector.aio.tasks import run_in_thread
+from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError
 from detector.judge import network, wording
 from detector.model import Confidence, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
@@ -40,13 +42,13 @@ from .options import Format
 from .stderr import say
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import AsyncIterator, Callable, Iterator
     from typing import TextIO
 
     from rich import console as rich_console
     from rich import progress as rich_progress
 
-    from detector.history.store import History
     from detector.probe.routes import resolving
     from detector.report import spreadsheet
     from detector.scan import processes, work
@@ -207,20 +209,23 @@ def scan(  # noqa: PLR0913 - one parameter per option
     names = _resolver(resolver)
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
-        history = stack.enter_context(common.optional_history(place))
-        detector = Detector(
-            **settings, seen_before=() if history is None else history.genuine, seams=Seams(resolver=names)
-        )
-        kept = None if history is None else _Kept(history, detector, tally)
+        history = stack.enter_context(common.SideHistory(place))
+        detector = Detector(**settings, seen_before=history.genuine, seams=Seams(resolver=names))
         record = None
         if resume is not None and output is not None:
-            record = ScanRecord(resume, output, scan=_fingerprint(sources, settings))
+            record = ScanRecord(resume, output, scan=_fingerprint(sources, settings), now=utc_now())
             stack.callback(record.close)
+        kept = _Kept(history, detector, tally, started=utc_now() if record is None else record.started)
         stream = None if record else stack.enter_context(common.growing_stream(output))
         writer = _Writer(form, evidence, detector.vantage, record, stream)
-        _count_earlier(writer, tally, kept)
+        kept.attempt(kept.begin)
+        _count_earlier(writer, tally, kept, full=place is not None)
         pace = StreamSettings(
-            concurrency=concurrency, rate=rate, rate_per_destination=rate_per_host, retries=retries, timeout=timeout
+            concurrency=_affordable(concurrency, processes),
+            rate=rate,
+            rate_per_destination=rate_per_host,
+            retries=retries,
+            timeout=timeout,
         )
         try:
             with _progress(tally) if progress else contextlib.nullcontext():
@@ -230,13 +235,21 @@ def scan(  # noqa: PLR0913 - one parameter per option
             say(tally.sentence(interrupted=True))
             raise
         finally:
-            if kept is not None:
-                kept.flush()
-        if kept is not None:
-            kept.finish()
+            kept.attempt(kept.flush)
+        kept.attempt(kept.finish)
     say(tally.sentence())
     common.warn_of_age(detector.knowledge, utc_now())
+    if isinstance(kept.failure, NoRoomError):
+        raise kept.failure
     return common.exit_code(tally.decision(), fail_on)
+
+
+def _affordable(concurrency: int, workers: int) -> int:
+    """How many targets may be probed at once with the open files that each process is allowed."""
+    possible = min(concurrency, workers * descriptors.probes_at_once(concurrency))
+    if possible < concurrency:
+        say(f"Probing {possible} targets at once instead of {concurrency}: the limit of open files (ulimit -n) is low.")
+    return possible
 
 
 @contextlib.asynccontextmanager
@@ -259,7 +272,7 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     sources: Sources,
     pace: StreamSettings,
     tally: Tally,
-    sinks: tuple[_Writer, _Kept | None],
+    sinks: tuple[_Writer, _Kept],
     probing: contextlib.AbstractAsyncContextManager[Probe],
 ) -> None:
     writer, kept = sinks
@@ -271,17 +284,17 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
             async for found in results:
                 tally.add(found)
                 writer.write(found)
-                if kept is not None:
-                    kept.add(found)
+                if kept.add(found):
+                    await run_in_thread(lambda: kept.attempt(kept.flush))  # a lock must not hold up the probes
 
 
-def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept | None) -> None:
-    """Count the results that a resumed scan has already written."""
-    wanted: type[_Earlier | Scanned] = _Earlier if kept is None else Scanned
+def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept, *, full: bool) -> None:
+    """Count the results that a resumed scan has already written; read in full, they are recorded as well."""
+    wanted: type[_Earlier | Scanned] = Scanned if full else _Earlier
     for line in writer.earlier(wanted):
         tally.add_earlier(line)
-        if kept is not None and isinstance(line, Scanned):
-            kept.add(line)
+        if isinstance(line, Scanned) and kept.add(line):
+            kept.attempt(kept.flush)
 
 
 def _resolver(wanted: Lookup) -> resolving.CachingResolver:
@@ -493,35 +506,52 @@ class _Writer:
 class _Kept:
     """Records a scan in the history, in batches."""
 
-    def __init__(self, history: History, detector: Detector, tally: Tally) -> None:
+    def __init__(self, history: common.SideHistory, detector: Detector, tally: Tally, *, started: dt.datetime) -> None:
         self._history = history
         self._tally = tally
-        now = utc_now()
+        self.failure: HistoryError | None = None
         self._head = Report(
             detector_version=VERSION,
-            started=now,
-            finished=now,
+            started=started,
+            finished=started,
             vantage=detector.vantage,
             verdict=Verdict.INCONCLUSIVE,
             scope=Scope.NONE,
             knowledge=detector.knowledge,
         )
-        self._run = history.begin(self._head, kind="scan")
+        self._run: int | None = None
         self._waiting: dict[int, Scanned] = {}
 
-    def add(self, found: Scanned) -> None:
-        """Record one result; one that amends another takes its place."""
-        self._waiting[found.number] = found
-        if len(self._waiting) >= HISTORY_BATCH:
-            self.flush()
+    def attempt(self, step: Callable[[], None]) -> None:
+        """Do this unless something has failed already. The first failure is reported; the scan goes on without."""
+        if self.failure is None:
+            try:
+                step()
+            except HistoryError as error:
+                self.failure = error
+                self._waiting.clear()
+                say(f"Warning: {error} The scan goes on; its run in the history is not complete.")
+
+    def begin(self) -> None:
+        """Begin the run, or continue the one that this scan began before it was interrupted."""
+        self._run = self._history.write(lambda history: history.begin(self._head, kind="scan"))
+
+    def add(self, found: Scanned) -> bool:
+        """Take one result, which takes the place of one that it amends. Returns whether a batch is to be written."""
+        if self._run is not None and self.failure is None:
+            self._waiting[found.number] = found
+        return len(self._waiting) >= HISTORY_BATCH
 
     def flush(self) -> None:
         """Write the current batch."""
-        self._history.add(self._run, tuple(self._waiting.items()))
+        if (run := self._run) is not None:
+            self._history.write(lambda history: history.add(run, tuple(self._waiting.items())))
         self._waiting.clear()
 
     def finish(self) -> None:
         """Record that the scan is complete, and what it found."""
+        if (run := self._run) is None:
+            return
         found = self._tally.decision()
         head = msgspec.structs.replace(
             self._head,
@@ -531,7 +561,7 @@ class _Kept:
             scope=found.scope,
             coverage=found.coverage,
         )
-        self._history.finish(self._run, head)
+        self._history.write(lambda history: history.finish(run, head))
 
 
 def _text(found: Scanned) -> str:

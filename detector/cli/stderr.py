@@ -28,7 +28,7 @@ def say(message: str) -> None:
     command: Python would exit with 1, which means "middleware".
     """
     try:
-        click.echo(message, err=True)
+        click.echo(message, file=sys.stderr)  # click's own choice of a stream ignores an encoding of ASCII
     except OSError:
         redirect_to_null(sys.stderr)
 

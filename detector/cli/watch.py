@@ -22,8 +22,9 @@ from detector.watch.events import WatchKind
 from detector.watch.schedule import INTERVAL_DEFAULT
 from detector.watch.state import WatchSummary
 
-from . import common, options
+from . import common, options, signals
 from .options import Format
+from .streams import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,8 +41,6 @@ INTERVAL_MOST: Final = 3600.0
 """Seconds; to check less often than hourly, run `check` from a scheduler."""
 DEADLINE_LONGEST: Final = 60.0
 """Seconds for one probe; the slowest interceptors need a few."""
-ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and how a service manager ends a program."""
 _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
 _KIND_WIDTH: Final = max(map(len, WatchKind))
 
@@ -57,7 +56,7 @@ _KIND_WIDTH: Final = max(map(len, WatchKind))
 )
 @options.probing(
     "--duration",
-    "Stop after this time; without it, on Ctrl-C or SIGTERM.",
+    "Stop after this time; without it, on Ctrl-C, SIGTERM or SIGHUP.",
     type=click.FloatRange(min=0, min_open=True),
     default=math.inf,
     show_default=False,
@@ -87,8 +86,8 @@ def watch(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Watch the endpoints named, or every endpoint of the pin files, and report when something changes.
 
-    Ends after --duration, or on Ctrl-C or SIGTERM. Exit code: 0 clean from beginning to end without a gap, 1 middleware
-    at --fail-on or above at any time, 2 bad usage or input, 3 anything else.
+    Ends after --duration, or on Ctrl-C, SIGTERM or SIGHUP. Exit code: 0 clean from beginning to end without a gap, 1
+    middleware at --fail-on or above at any time, 2 bad usage or input, 3 anything else.
     """
     if form not in {Format.TABLE, Format.JSONL}:
         raise click.BadParameter(
@@ -96,8 +95,8 @@ def watch(  # noqa: PLR0913 - one parameter per option
         )
     seen = WatchSummary()
     with contextlib.ExitStack() as stack:
-        history = stack.enter_context(common.optional_history(place))
-        detector = Detector(**settings, seen_before=() if history is None else history.genuine)
+        history = stack.enter_context(common.SideHistory(place))
+        detector = Detector(**settings, seen_before=history.genuine)
         endpoints = detector.endpoints(targets or None)
         write = stack.enter_context(_lines(output))
 
@@ -137,7 +136,7 @@ async def _watch(
 def _ended_by_signals(stop: asyncio.Event) -> Iterator[None]:
     """Set `stop` at the first signal that ends programs; the next one has its usual effect."""
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    before = {number: signal.getsignal(number) for number in signals.not_ignored(signals.ENDING)}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -147,7 +146,7 @@ def _ended_by_signals(stop: asyncio.Event) -> Iterator[None]:
         restore()
         loop.call_soon_threadsafe(stop.set)
 
-    for number in ENDING_SIGNALS:
+    for number in before:
         signal.signal(number, end)
     try:
         yield
@@ -162,7 +161,8 @@ def _lines(output: str | None) -> Iterator[Callable[[str], None]]:
     Unlike a report, the events must be there however a watch ends, so the file grows instead of appearing complete.
     """
     if output is None:
-        yield lambda line: click.echo(line, color=False if os.environ.get("NO_COLOR") else None)
+        color = False if os.environ.get("NO_COLOR") else None
+        yield lambda line: put(line, color=color)
         return
     with common.growing_stream(output, append=True) as stream:
         yield lambda line: print(click.unstyle(line), file=stream, flush=True)

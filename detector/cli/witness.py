@@ -19,6 +19,8 @@ from detector.trust.envelope import key_identifier, public_key_of
 from detector.trust.key_files import create_signing_key, load_signing_key
 
 from . import common, options
+from .stderr import say
+from .streams import put
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -41,7 +43,7 @@ def witness() -> None:
 def keygen(output: str) -> int:
     """Create a signing key (Ed25519, PKCS #8 PEM, mode 0600) and print its public key as encoded in pin files."""
     key = create_signing_key(output)
-    click.echo(key_identifier(public_key_of(key)))
+    put(key_identifier(public_key_of(key)))
     return common.CLEAN
 
 
@@ -60,14 +62,28 @@ def keygen(output: str) -> int:
     "--port", "Port to listen on; 0 is any free one.", type=click.IntRange(0, PORT_MAX), default=PORT_DEFAULT
 )
 @options.option("--peer-address", "Include the client's address in statements.", is_flag=True)
+@options.option(
+    "--limit limits",
+    "A resource limit (docs/witness.md), such as connections=5000; repeatable.",
+    multiple=True,
+    metavar="NAME=NUMBER",
+)
 def serve(  # noqa: PLR0913 - one parameter per option
-    *, certificate: str, key: str, signing_keys: tuple[str, ...], host: str, port: int, peer_address: bool
+    *,
+    certificate: str,
+    key: str,
+    signing_keys: tuple[str, ...],
+    host: str,
+    port: int,
+    peer_address: bool,
+    limits: tuple[str, ...],
 ) -> int:
     """Answer clients until interrupted; TLS must be terminated here, not in front of it.
 
     Prints where it listens and the line for the pin file. On SIGTERM or SIGINT, requests in progress are answered and
-    the exit code is 0.
+    the exit code is 0; standard error says how many connections had to wait, were replaced or refused, if any.
     """
+    chosen = server.read_limits(limits)
     if len(signing_keys) > server.SIGNING_KEYS_MAX:
         raise click.UsageError(f"--signing-key: at most {server.SIGNING_KEYS_MAX} keys sign at once.")
     keys = [load_signing_key(path) for path in signing_keys]
@@ -75,20 +91,25 @@ def serve(  # noqa: PLR0913 - one parameter per option
     if len(set(pins)) != len(pins):
         raise click.UsageError("--signing-key: the same key was given twice.")
     tls = server.tls_context(certificate, key)
-    asyncio.run(_serve(server.Witness(keys, peer_address=peer_address), tls, host, port, pins))
+    asyncio.run(_serve(server.Witness(keys, peer_address=peer_address), tls, host, port, pins, chosen))
     return common.CLEAN
 
 
-async def _serve(witness: server.Witness, tls: SSL.Context, host: str, port: int, pins: list[str]) -> None:
+async def _serve(  # noqa: PLR0913, PLR0917 - what a server is made of
+    witness: server.Witness, tls: SSL.Context, host: str, port: int, pins: list[str], limits: server.Limits
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: an interrupt raises instead, and ends it as well
             loop.add_signal_handler(number, stop.set)
-    async with server.serve(witness, tls=tls, host=host, port=port) as running:
+    async with server.serve(witness, tls=tls, host=host, port=port, limits=limits) as running:
         address, listening_port = running.address
         place = f"[{address}]" if ":" in address else address
-        click.echo(f"https://{place}:{listening_port}{witness_statement.PATH}")
+        put(f"https://{place}:{listening_port}{witness_statement.PATH}")
         quoted = ", ".join(f'"{pin}"' for pin in pins)
-        click.echo(f"witness = [{quoted}]")
+        put(f"witness = [{quoted}]")
         await stop.wait()
+    counts = running.counts
+    if counts.held or counts.displaced or counts.refused:
+        say(f"Connections: {counts.held} had to wait, {counts.displaced} were replaced, {counts.refused} refused.")

@@ -2,7 +2,8 @@
 
 Room: exam, above session. `policy` is what the institution wants. `gatekeeper` runs the gate, `decision` decides, and
 `admission` is the rule for one endpoint, which guarded clients follow too (both pure). `protocol`, `native_messaging`
-and `manifest` serve clients that are not written in Python.
+and `manifest` serve clients that are not written in Python; `browser_session` is a browser's, with what it reported
+(`browser_view`).
 
     decision = await detector.exam.gate(policy="exam-policy.toml")
     show(decision.message)

@@ -33,6 +33,18 @@ else:
     evidence = LazyModule("detector.judge.evidence")
 
 
+def _listed(policy: Policy, detector: Detector) -> tuple[Endpoint, ...]:
+    """Return the endpoints whose connections are kept: those that a gate probes because the exam depends on them."""
+    planned = gatekeeper.plan(detector, policy)
+    return tuple(
+        endpoint
+        for endpoint in planned.endpoints
+        if endpoint.category is Category.EXAM
+        or endpoint.name in planned.named
+        or policy.requires_witness(endpoint.name, endpoint.category)
+    )
+
+
 class BrowserSession:
     """Answers the requests of one browser, as long as its port is open."""
 
@@ -40,8 +52,7 @@ class BrowserSession:
         self._policy: Final = policy
         self._detector: Final = detector
         self._keys: Final = keys
-        pinned = (endpoint for endpoint in detector.pins.endpoints if endpoint.category is Category.EXAM)
-        self._view: Final = BrowserView((*pinned, *detector.endpoints(policy.endpoints)))
+        self._view: Final = BrowserView(_listed(policy, detector))
 
     async def answer(self, request: Request) -> Response | Observed:
         """Answer a request to observe, or one for the gate. Raises `InputError` for a request that cannot be served."""

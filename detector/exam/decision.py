@@ -124,11 +124,12 @@ class _Group(NamedTuple):
     sign_in: bool = False
 
     @property
-    def order(self) -> tuple[int, int, bool, int]:
-        """The sort key: the most severe first, then what a student should know first, then what is surest."""
+    def order(self) -> tuple[int, int, bool, int, bool]:
+        """The sort key: the most severe, then what a student should know first, then what is surest, then exams."""
         reason, confidence = self.reason, self.results[0].confidence if self.results else None
         sure = 0 if confidence is None else 1 + list(Confidence).index(confidence)
-        return -reason.action.rank, list(ReasonCode).index(reason.code), not self.sign_in, -sure
+        code = list(ReasonCode).index(reason.code)
+        return -reason.action.rank, code, not self.sign_in, -sure, _server(self) != _EXAM_SERVER
 
 
 def decide(
@@ -292,12 +293,6 @@ _NOTHING_CONFIRMED: Final = (
 )
 _NOT_PROBED: Final = "These endpoints must be confirmed and were not probed."
 
-_UNREPEATED_ADVICE: Final = {
-    Audience.STUDENT: "Check that you are online and try again, or use another network.",
-    Audience.IT: "Something drops some of the connections to these servers. If the network is only slow, a longer "
-    "deadline in the exam policy helps.",
-}
-
 
 def _unfollowed(result: Result) -> Observation | None:
     """Return the first observation of an endpoint that did not take the route of the machine's proxy setting."""
@@ -344,6 +339,7 @@ _HOST: Final = "\0"
 # Messages to the student. They contain nothing that came over the network: hosts are named by the institution or the
 # client, products by the catalogue.
 
+_EXAM_SERVER: Final = "The exam server"
 _CONFIRMED: Final = "The exam server was confirmed."
 _GO_AHEAD: Final = "You can go ahead with the exam."
 _GO_AHEAD_ANYWAY: Final = "You can go ahead with the exam, but it is better to resolve this first."
@@ -351,6 +347,11 @@ _PLEASE_WAIT: Final = "Please do not start the exam on this connection yet."
 _STILL: Final = "If that does not help, tell the exam office what you see here."
 _NOT_YOU: Final = "This is about how the connection is set up; it is not held against you."
 _AGAIN: Final = "Check that you are online and try again, or use another network."
+_UNREPEATED_ADVICE: Final = {
+    Audience.STUDENT: _AGAIN,
+    Audience.IT: "Something drops some of the connections to these servers. If the network is only slow, a longer "
+    "deadline in the exam policy helps.",
+}
 _SIGN_IN: Final = "Open a browser and sign in to this network, then try again."
 _NO_ANSWER: Final = "No answer identified the server."
 _STALE_PIN: Final = (
@@ -400,7 +401,7 @@ def _all_confirmed(groups: Sequence[_Group]) -> bool:
 
 def _server(group: _Group) -> str:
     """Return what to call the endpoints of a group."""
-    return "The exam server" if {r.endpoint.category for r in group.results} == {Category.EXAM} else "The server"
+    return _EXAM_SERVER if {r.endpoint.category for r in group.results} == {Category.EXAM} else "The server"
 
 
 def _of_unconfirmed(group: _Group, hosts: str) -> tuple[str, ...]:

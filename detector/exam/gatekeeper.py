@@ -19,6 +19,7 @@ from detector.session.session import Detector
 from .admission import must_be_confirmed
 from .decision import Decided, Decision, decide
 from .policy import ENDPOINTS_MAX, Policy, check_deadline
+from .turns import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,7 +81,7 @@ async def gate(
     """Check this network and decide whether the exam may start: `allow`, `warn` or `block`.
 
     Never raises for network reasons and never outlives its deadline: what could not be finished is not confirmed, and
-    the policy decides what that means. Safe to cancel: nothing is left behind.
+    the policy decides what that means. Safe to cancel: nothing is left behind. Many gates of one process take turns.
 
     Args:
         targets: endpoints (`HOST[:PORT]` or `Endpoint`) in addition to the policy's and those of category `exam` in the
@@ -95,17 +96,19 @@ async def gate(
     Raises:
         InputError: before anything is sent, for a policy, pins, roots, keys or targets that cannot be used, and for a
             `detector` that does not probe as the policy says.
+        BusyError: before anything is sent, where so many gates run in this process that this one cannot be in time.
     """
     begin = asyncio.get_running_loop().time()
     chosen = await run_in_thread(lambda: Policy.resolve(policy))
     until = begin + (chosen.deadline if deadline is None else check_deadline(deadline))
-    if detector is None:
-        detector = await run_in_thread(lambda: make_detector(chosen, **options))
-    elif options:
+    if detector is not None and options:
         raise TypeError(f"give a detector or {', '.join(sorted(options))}, not both")
-    else:
+    if detector is not None:
         _refuse_other_detector(chosen, detector)
-    return await _decide(detector, chosen, plan(detector, chosen, targets), keys=keys, until=until)
+    async with turns().take(until):
+        if detector is None:
+            detector = await run_in_thread(lambda: make_detector(chosen, **options))
+        return await _decide(detector, chosen, plan(detector, chosen, targets), keys=keys, until=until)
 
 
 async def _decide(  # noqa: PLR0913 - everything that a decision rests on

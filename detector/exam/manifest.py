@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.errors import InputError, OutputError
-from detector.model.files import reason_of
+from detector.errors import InputError
+from detector.model.files import unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,9 +139,7 @@ def install(made: Files) -> None:
         path = Path(made.manifest_path)
         path.write_bytes(made.manifest.encode("utf-8"))
     except (OSError, ValueError) as error:
-        raise OutputError(
-            f"{path}: cannot be written ({reason_of(error)}).", advice="Install it as the user who runs the browser."
-        ) from error
+        raise unwritable(str(path), error, "Install it as the user who runs the browser.") from error
 
 
 def _check_id(browser: Browser, extension_id: str) -> None:

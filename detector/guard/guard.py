@@ -32,8 +32,8 @@ from detector.judge import assess, network
 from detector.judge.checks import host_name, witness
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
-from detector.judge.wording import Confirmation
-from detector.model import Audience, Confidence, Endpoint, Outcome, UnfollowedProxy, Verdict
+from detector.judge.wording import Confirmation, other_route, set_route
+from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
 from detector.model.validate import HTTPS_PORT
 from detector.pins import parse_host
 from detector.session.seams import THIS_MACHINE, Seams
@@ -198,15 +198,8 @@ def _advice(result: Result) -> str:
     """Return what the user and the developer of the client can do."""
     texts = [result.advice_for.get(audience, "") for audience in (Audience.STUDENT, Audience.DEVELOPER)]
     unfollowed = result.observation.unfollowed_proxy
-    texts.append("" if unfollowed is None else _UNFOLLOWED[unfollowed])
+    texts.append("" if unfollowed is None else set_route(unfollowed))
     return " ".join(dict.fromkeys(filter(None, texts))) or "Try again; if it stays so, check with: detector check"
-
-
-_UNFOLLOWED: Final = {
-    UnfollowedProxy.EXTRA_MISSING: "Install the extra 'pac', which evaluates proxy files.",
-    UnfollowedProxy.FILE_FAULTY: "Have the proxy file of this machine's settings corrected, or name the proxy.",
-    UnfollowedProxy.KIND_UNKNOWN: "Correct the proxy in this machine's settings, or name the proxy.",
-}
 
 
 def _is_established(observation: Observation) -> bool:
@@ -229,7 +222,7 @@ def _finding(policy: Policy, result: Result, evidence: EndpointEvidence) -> str:
     if is_intercepted(result):
         return _interception(result)
     if confirmed_as(policy, result) is Confirmation.CONFIRMED and result.observation.unfollowed_proxy is not None:
-        return f"The proxy setting of this machine was not followed ({result.observation.unfollowed_proxy})."
+        return other_route(result.observation.unfollowed_proxy)
     if confirmed_as(policy, result) is Confirmation.STALE_PIN:
         return "The certificate is publicly trusted and logged; only the pins do not fit, and are probably out of date."
     observation, reasons = result.observation, [why(policy, result)]

@@ -5,7 +5,9 @@ Room: history. Accesses the database; assesses nothing.
 * A run and its results are written in transactions: the content is consistent whenever the program is killed.
 * Several programs may write at once: SQLite in WAL mode with a wait for the lock, PostgreSQL by default.
 * A database of an older version is migrated when it is opened, in one transaction; one of a newer version is refused.
-* Every failure of the database is a `HistoryError` with one sentence that never contains a password.
+* A file that may not be written, or is on a device that is read-only, can be read; a new file is its owner's alone.
+* Every failure of the database is a `HistoryError` with one sentence that never contains a password; one that passes (a
+  lock, a server that went away) is a `HistoryUnavailableError`, and no room a `HistoryFullError`.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
+import logging
+import os
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from detector.aio.lazy import LazyModule
-from detector.errors import HistoryError, MissingExtraError
+from detector.errors import HistoryError, HistoryFullError, HistoryUnavailableError, MissingExtraError
 from detector.model import Assurance, Category, Confidence, EndpointName, Report, Result, Verdict, encode, json_text
+from detector.model.files import NO_ROOM, reason_of
 
 try:
     import sqlalchemy as sa
@@ -32,7 +38,7 @@ except ImportError as error:
 from .schema import REVISION, certificates, results, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Self
 
     from alembic import command as alembic_command
@@ -49,6 +55,22 @@ BATCH: Final = 500
 
 CONNECT_SECONDS: Final = 10
 """Timeout for connecting to a database server."""
+
+_OWNER_ONLY: Final = 0o600
+"""Permissions of a new file: which networks somebody was in, and when. SQLite gives its side files the same."""
+
+_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+"""Primary result codes of SQLite (sqlite.org/rescode.html)."""
+_PRIMARY_CODE: Final = 0xFF
+"""Bits of an extended result code that hold the primary one."""
+_SERVER_FULL: Final = "53100"
+"""PostgreSQL's code of an error for a full device (PostgreSQL, appendix A: disk_full)."""
+_SERVER_REFUSES: Final = ("28", "3D", "42")
+"""Its classes of errors for a wrong account, database or privilege: time does not mend them."""
+
+# The pool reports a connection that cannot be reset with a traceback; what fails for a caller is a `HistoryError`.
+logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
 
 _WRITES: Final = "detector_writes"
 """Execution option of connections whose transactions write."""
@@ -84,14 +106,15 @@ class Occurrence(NamedTuple):
 class History:
     """One history: `place` is a file (SQLite) or a URL (`postgresql://user@host/name`, `sqlite:///file`).
 
-    A file that is not there is made. Raises `HistoryError`.
+    A file that is not there is made. `wait` returns the seconds that each access may wait for another writer, and that
+    connecting to a server may take; by default the constants above. Raises `HistoryError`.
     """
 
-    def __init__(self, place: str | Path) -> None:
+    def __init__(self, place: str | Path, *, wait: Callable[[], float] | None = None) -> None:
         self._url = _url(str(place))
         self.name: Final = self._url.render_as_string(hide_password=True)
         try:
-            self._engine = _engine(self._url)
+            self._engine = _engine(self._url, wait)
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             raise HistoryError(
                 f"The history's URL {self.name} does not name a supported database.",
@@ -100,6 +123,7 @@ class History:
         self._writing = self._engine.execution_options(**{_WRITES: True})
         try:
             with self._failures("opened"):
+                _create(self._url)
                 self._migrate()
         except BaseException:  # interruption too: no connection must outlive this call; nothing is swallowed
             self._engine.dispose()
@@ -125,9 +149,17 @@ class History:
         return run
 
     def begin(self, head: Report, *, kind: str) -> int:
-        """Begin a run whose results are added later; `head` is its report so far. Raises `HistoryError`."""
+        """Begin a run whose results are added later, or continue one; `head` is its report so far.
+
+        A run of the same kind and vantage that started at the same moment is this one, which was interrupted. Raises
+        `HistoryError`.
+        """
+        same = sa.select(runs.c.id).where(
+            runs.c.kind == kind, runs.c.vantage == head.vantage, runs.c.started == head.started
+        )
         with self._failures("written"), self._writing.begin() as connection:
-            return self._insert_run(connection, head, kind, None)
+            begun = connection.execute(same).scalar()
+            return self._insert_run(connection, head, kind, None) if begun is None else int(begun)
 
     def add(self, run: int, numbered: Sequence[tuple[int, Result]]) -> None:
         """Store some results of a run, all or none; one with a stored number replaces it. Raises `HistoryError`."""
@@ -233,6 +265,11 @@ class History:
                 f"The history {self.name} was written by a newer version of this program.",
                 advice="Update tls-middleware-detector, or name another history.",
             )
+        if _read_only(self._url):
+            raise HistoryError(
+                f"The history {self.name} is empty or of an older version, and may not be written here.",
+                advice="Copy it to a directory you may write to, and name the copy.",
+            )
         settings = alembic_config.Config()
         settings.set_main_option("script_location", str(_MIGRATIONS))
         with self._writing.begin() as connection:
@@ -247,8 +284,9 @@ class History:
             yield
         except HistoryError:  # a ValueError as well
             raise
-        except (exc.SQLAlchemyError, OSError, ValueError) as error:  # the last: a damaged time, text or schema
-            raise HistoryError(
+        except (exc.SQLAlchemyError, OSError, ValueError, TypeError, OverflowError) as error:
+            # The last three: a time, text, number or schema that no program of ours wrote.
+            raise _kind(error)(
                 f"The history {self.name} cannot be {what} ({_reason(error)}).", advice=_advice(error)
             ) from None  # the library's own text repeats statements and parameters
 
@@ -258,28 +296,75 @@ def _url(place: str) -> sa.URL:
         return sa.URL.create("sqlite+pysqlite", database=place)
     try:
         url = sa.make_url(place)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):  # the latter: a port that is no number
         raise HistoryError(
             "The history's URL is invalid.", advice="Write postgresql://user@host/database or a file name."
         ) from None
     if url.drivername in {"postgresql", "postgres"}:
+        if not url.username:
+            raise HistoryError("The history's URL names no user.", advice="Write postgresql://user@host/database.")
         return url.set(drivername="postgresql+pg8000")
     return url
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def _file(url: sa.URL) -> Path | None:
+    """The file of a history; None for a server, a database in memory, and a URI that says more than a file."""
+    name = url.database
+    if url.get_backend_name() != "sqlite" or not name or name.startswith((":", "file:")):
+        return None
+    return Path(name)
+
+
+def _create(url: sa.URL) -> None:
+    """Make the file if it is not there, for its owner alone. Raises OSError."""
+    if (file := _file(url)) is not None:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
+
+
+def _read_only(url: sa.URL) -> bool:
+    """Whether this is a file that may not be written, by its permissions or its device."""
+    file = _file(url)
+    return file is not None and file.is_file() and not os.access(file, os.W_OK)
+
+
+def _read_only_uri(file: Path) -> str:
+    """The file for reading alone. Without side files nobody is writing, and none need be made where none can be."""
+    side_file = file.with_name(f"{file.name}-wal")
+    immutable = "" if side_file.exists() and side_file.stat().st_size else "&immutable=1"
+    return f"{file.absolute().as_uri()}?mode=ro{immutable}"
+
+
+def _engine(url: sa.URL, wait: Callable[[], float] | None = None) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, connect_args={"timeout": CONNECT_SECONDS}, pool_pre_ping=True)
-    engine = sa.create_engine(url, connect_args={"timeout": LOCK_SECONDS})
+        engine = sa.create_engine(url, pool_pre_ping=True)
+
+        @sa.event.listens_for(engine, "do_connect")
+        def limit(_: object, __: object, ___: object, arguments: dict[str, Any]) -> None:
+            arguments["timeout"] = CONNECT_SECONDS if wait is None else min(wait(), CONNECT_SECONDS)
+
+        return engine
+    engine = sa.create_engine(url)
+
+    @sa.event.listens_for(engine, "do_connect")
+    def protect(_: object, __: object, place: list[Any], arguments: dict[str, Any]) -> None:
+        arguments["timeout"] = LOCK_SECONDS if wait is None else wait()
+        file = _file(url)
+        if file is not None and _read_only(url):
+            place[0] = _read_only_uri(file)
+            arguments["uri"] = True
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3's, without SQLAlchemy around it
         connection.isolation_level = None  # transactions begin where SQLAlchemy says, see below
-        connection.execute("PRAGMA journal_mode = WAL")
+        if not _read_only(url):
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
+        if wait is not None:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait() * 1000)}")
         # IMMEDIATE takes the write lock at once and waits for it; a transaction that reads first and locks later fails
         # without waiting if another program wrote in between.
         writes = connection.get_execution_options().get(_WRITES, False)
@@ -430,13 +515,33 @@ def _utc(moment: dt.datetime | None) -> dt.datetime:
 
 def _reason(error: Exception) -> str:
     """The driver's message, shortened to one line, without the statement."""
-    if isinstance(error, ValueError):  # sqlite3's or SQLAlchemy's, on values that no program of ours wrote
+    if isinstance(error, (ValueError, TypeError, OverflowError)):  # the driver's, on such values
         return "database is malformed"
     original = getattr(error, "orig", None) or error
+    if isinstance(original.__cause__, OSError):  # pg8000 puts the arguments of the call around it
+        return reason_of(original.__cause__)
     words = original.args[0] if original.args else original
     if isinstance(words, dict):  # pg8000 gives the server's fields (PostgreSQL, "Error and Notice Message Fields")
         words = words.get("M", "the server refused")
     return " ".join(str(words).split())[:200] or type(error).__name__
+
+
+def _kind(error: Exception) -> type[HistoryError]:
+    """Which error a failure of the database is."""
+    if isinstance(error, OSError):
+        return HistoryFullError if error.errno in NO_ROOM else HistoryError
+    original = getattr(error, "orig", None)
+    code = getattr(original, "sqlite_errorcode", 0) & _PRIMARY_CODE
+    if code:
+        return HistoryFullError if code in _FULL else HistoryUnavailableError if code in _BUSY else HistoryError
+    fields = original.args[0] if original is not None and original.args else None
+    if isinstance(fields, dict):  # the server's own words; see `_reason`
+        server_code = str(fields.get("C", ""))
+        if server_code == _SERVER_FULL:
+            return HistoryFullError
+        return HistoryError if server_code.startswith(_SERVER_REFUSES) else HistoryUnavailableError
+    gone = isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError)
+    return HistoryUnavailableError if gone else HistoryError
 
 
 def _advice(error: Exception) -> str:

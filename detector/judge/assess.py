@@ -20,7 +20,7 @@ from detector.trust.classes import ChainClass
 
 from . import checks, table
 from .advice import advise
-from .checks import forged_issuer, known_interceptor
+from .checks import browser_view, forged_issuer, known_interceptor
 from .facts import Facts
 from .locality import locate
 from .network_evidence import NetworkEvidence, tags_of
@@ -273,6 +273,9 @@ def _attribute(evidence: EndpointEvidence, mark: Finding | None, facts: Facts) -
         )
     weak = "" if mark is None else f"; a mark that names nobody by itself: {mark.data['fact']}"
     basis = f"no product is known by it; the issuer says {issuer or 'nothing'}{weak}"
-    # An institution has no reason to sign in a public CA's name.
-    manager = ManagedBy.UNKNOWN if facts.has(*forged_issuer.Outcome) else ManagedBy.INSTITUTION
+    manager = ManagedBy.INSTITUTION
+    if facts.has(*forged_issuer.Outcome):  # an institution has no reason to sign in a public CA's name
+        manager = ManagedBy.UNKNOWN
+    elif evidence.from_browser and facts.has(browser_view.Outcome.ONLY_BROWSER_HERE):
+        manager = ManagedBy.ENDPOINT_OWNER
     return Attribution(issuer=issuer, basis=basis, managed_by=manager)

@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from detector.trust.ct_logs import LogList
     from detector.trust.paths import Path, Paths
 
-OTHERS_MAX: Final = 40
-"""Further observations kept for one endpoint: every route with every hello and the addresses of a large host, which are
-at most 32, and eight that a browser reported."""
+OTHERS_MAX: Final = 80
+"""Further observations kept for one endpoint: eight probes (`session.settings.PROBES_MAX`) of at most six each (the
+hellos, QUIC, and those for what cannot be read and for the witness), the 24 further probes of `session.plan`, and eight
+that a browser reported."""
 
 _RIGHT_NAMES: Final = frozenset({NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY, NameMatch.UNFINISHED})
 """Matches that count as right for accusing; lists of names that are longer than what is read are among them."""
@@ -481,8 +482,11 @@ class EndpointEvidence:
 
     @cached_property
     def is_of_witnessed_key(self) -> bool:
-        """Whether this session ended at the holder of the leaf key of another one, whose end the witness is."""
-        if not self.observation.key_proved or self.leaf_key is None:
+        """Whether this leaf's key is that of another session, whose end the witness is and in which it was proved.
+
+        Where it was proved here, too, both ended at its holder; a browser's report shows the key alone.
+        """
+        if self.leaf_key is None or not (self.observation.key_proved or self.from_browser):
             return False
         witnessed = (s for s in self.siblings if s.witness_result is WitnessResult.EQUAL and s.observation.key_proved)
         return any(s.leaf_key == self.leaf_key for s in witnessed)

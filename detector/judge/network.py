@@ -96,7 +96,7 @@ class Tally:
         confidences = {c for (_, _, c), number in self._verdicts.items() if number > 0 and c is not None}
         confidence = max(confidences, key=list(Confidence).index, default=None)
         clean = self.count(Verdict.CLEAN)
-        unfollowed = next((reason for reason, number in self._unfollowed.items() if number > 0), None)
+        unfollowed = next((reason for reason in UnfollowedProxy if self._unfollowed[reason] > 0), None)
         if confidence is not None:
             verdict = Verdict.MIDDLEWARE
         elif not self._clears() or self._open[True] or unfollowed is not None:

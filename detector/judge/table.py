@@ -553,7 +553,9 @@ OTHER_HELLO: Final = _else(
 REPORTED: Final = _else(
     Reason.BROWSER_REPORTED,
     "the user's own browser reported it, and with the key proved it would be clean",
-    lambda f: f.reported and ((f.has(P.LEAF) and not f.has(W.DIFFERS)) or any(rule.holds(f) for rule in CLEARING)),
+    lambda f: (
+        f.reported and ((f.has(P.LEAF, W.SAME_KEY) and not f.has(W.DIFFERS)) or any(rule.holds(f) for rule in CLEARING))
+    ),
     "The browser reports the genuine certificate, but only its word says that the server held the key.",
     says_nothing=True,
     advice={_STUDENT: _AGAIN},
@@ -714,7 +716,7 @@ def read(facts: Facts) -> Decision:
         if rule.holds(facts):
             return _cleared(rule, facts)
     # A browser's report that would settle with the key proved is not accused without.
-    for rule, is_first in ((REPORTED, facts.has(P.LEAF)), (BUDGET_SPENT, not facts.has(W.DIFFERS))):
+    for rule, is_first in ((REPORTED, facts.has(P.LEAF, W.SAME_KEY)), (BUDGET_SPENT, not facts.has(W.DIFFERS))):
         if is_first and rule.holds(facts):
             return Decision(rule.reason, Verdict.INCONCLUSIVE)
     fired = [(rule, _graded(rule, facts)) for rule in ACCUSING if _fits(rule, facts)]

@@ -1,15 +1,23 @@
-"""Reads a file that a user named, bounded, or says in one sentence why it could not.
+"""Reads a file that a user named, bounded, or says in one sentence why it could not; the same for one to be written.
 
 Room: model. Reads the one file that is named.
 """
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from detector.errors import NoRoomError, OutputError
 
 if TYPE_CHECKING:
     from detector.errors import InputError
+
+NO_ROOM: Final = frozenset(
+    {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no quota error
+)
+"""Errors of writing to a full or broken device, which no connection ends with (POSIX.1-2017, write)."""
 
 
 def read_file(path: str | Path, *, most: int, kind: str, error: type[InputError]) -> bytes:
@@ -32,6 +40,18 @@ def unreadable(path: str | Path, problem: OSError | ValueError, *, kind: str, er
     return error(
         f"{path}: the {kind} cannot be read: {reason_of(problem)}.", advice="Name an existing file that you may read."
     )
+
+
+def unwritable(
+    what: str,
+    problem: OSError | RuntimeError | ValueError,
+    advice: str = "Name a file in a directory you may write to.",
+) -> OutputError:
+    """The error for a file that cannot be written; `what` names the option with its value, `advice` holds with room."""
+    words = f"{what}: cannot be written ({reason_of(problem)})."
+    if isinstance(problem, OSError) and problem.errno in NO_ROOM:
+        return NoRoomError(words, advice="Make room on that device, or name a file elsewhere.")
+    return OutputError(words, advice=advice)
 
 
 def reason_of(problem: Exception) -> str:

@@ -42,7 +42,7 @@ else:
     witness = LazyModule(f"{__package__}.http.witness")
 
 ATTEMPTS_MAX: Final = 3
-"""Connections in search of a certificate. The first sends the hello as it is, the further ones a small one to the next
+"""Connections in search of a certificate. The first sends the usual hello, the further ones a small one to the next
 address, of the other family where there is one. So the second gets through where the first address is dead, where a box
 cannot take a hello of two segments, and where an interceptor drops the first connection to every name while it fetches
 its certificate. The third is made only where the second went to another address, which may be dead itself."""
@@ -246,9 +246,12 @@ class _Connector:
 
     def _may_go_on(self, number: int) -> bool:
         """Whether there is time for another attempt, and something about it would be new."""
-        if self._deadline is not None and asyncio.get_running_loop().time() >= self._deadline:
+        if not self._has_time():
             return False
         return number == 0 or (number + 1 < ATTEMPTS_MAX and self._dialled[-1] != self._dialled[0])
+
+    def _has_time(self) -> bool:
+        return self._deadline is None or asyncio.get_running_loop().time() < self._deadline
 
     def _next_address(self, address: str) -> int:
         """Sort addresses: those that were not connected to come first, then the one that was the longest ago."""
@@ -337,20 +340,19 @@ class _Observer(_Connector):
     """Makes the connections of one observation, and takes every answer.
 
     A small hello clears nothing in place of the usual one that easily: once it got a certificate, the usual hello is
-    sent to the same address once more. That tells a fault of size from one of address and from a first connection that
-    was dropped, and finds an interceptor that drops the first connection and lets small hellos pass. Connections that
+    sent to the same address once more. That distinguishes a fault of size from one of address and from a dropped first
+    connection, and finds an interceptor that drops the first connection and lets small hellos pass. Connections that
     are silent may go on to their limit: what answers late at one address is not dropped because another was faster.
+    Where a connection is kept, they end earlier.
     """
 
     async def _answered(self, search: _Search, answer: Opened, number: int) -> None:
         seen = answer.observation
-        if number == 0 or not seen.small_hello or not self._may_confirm():
-            return
-        opened = await self._attempt(search, small=False, order=self._at(seen.address))
-        (self._answers if opened.observation.chain else self._failed).append(opened)
-
-    def _may_confirm(self) -> bool:
-        return self._deadline is None or asyncio.get_running_loop().time() < self._deadline
+        if number > 0 and seen.small_hello and self._has_time():
+            opened = await self._attempt(search, small=False, order=self._at(seen.address))
+            (self._answers if opened.observation.chain else self._failed).append(opened)
+        if search.keep:  # what is asked on the connection needs time, too
+            await super()._answered(search, answer, number)
 
 
 class _Search(NamedTuple):

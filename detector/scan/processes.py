@@ -12,15 +12,27 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from detector.aio.tasks import cancel_and_wait
 from detector.errors import DetectorError, InputError
 from detector.judge.evidence import EndpointEvidence
 from detector.session.stream import StreamSettings
 
-from .work import NOT_PROBED, ErrorResponse, ProbedEndpoint, Request, WorkerConfig, decode_response, encode_request
+from .work import (
+    BEAT,
+    BEAT_SECONDS,
+    NOT_PROBED,
+    ErrorResponse,
+    ProbedEndpoint,
+    Request,
+    WorkerConfig,
+    decode_response,
+    encode_request,
+)
 
 if TYPE_CHECKING:
     from detector.model import Endpoint
@@ -35,7 +47,15 @@ STARTS_MAX: Final = 5
 """Starts of each worker; a program that cannot run is not started for ever."""
 
 GRACE_SECONDS: Final = 30.0
-"""Beyond an endpoint's time until a worker that does not respond is killed; a busy machine takes its time."""
+"""Beyond an endpoint's time until a worker that lives but does not respond is killed; a busy machine takes its time."""
+
+START_TICKS: Final = 10
+"""Seconds until a worker is heard of for the first time, and one more for each worker that starts with it, before it is
+killed: imports take one of processor time, and as many processes as there are workers may want the same processor."""
+
+SILENT_TICKS: Final = 5
+"""Seconds without a sign of life (`work.BEAT_SECONDS`) after which a worker is killed; its endpoints go to another.
+They are counted, not measured: where this process is stopped as well, as by Ctrl-Z, none pass."""
 
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes of one response; observations are bounded far below, by `detector.probe`."""
@@ -54,12 +74,15 @@ class _WorkerLostError(Exception):
     """The worker with this request died, or does not respond."""
 
 
-class _Worker(NamedTuple):
-    """A running process, and the responses that are waited for."""
+class _Worker:
+    """A running process, and the responses that are waited for. `silent` counts the seconds since it was heard of."""
 
-    process: asyncio.subprocess.Process
-    waiting: dict[int, asyncio.Future[ProbedEndpoint]]
-    reading: asyncio.Task[None]
+    def __init__(self, process: asyncio.subprocess.Process, patience: int) -> None:
+        self.process: Final = process
+        self.waiting: Final[dict[int, asyncio.Future[ProbedEndpoint]]] = {}
+        self.silent = 0
+        self.patience = patience
+        self.reading: Final = asyncio.create_task(_read(self))
 
 
 class WorkerPool:
@@ -159,26 +182,48 @@ class WorkerPool:
                 f"A process of the scan cannot be started ({error.strerror}).", advice="Give a smaller --processes."
             ) from error
         LOG.info("worker %d started (start %d of place %d)", process.pid, self._starts[place], place)
-        waiting: dict[int, asyncio.Future[ProbedEndpoint]] = {}
-        self._workers[place] = _Worker(process, waiting, asyncio.create_task(_read(process, waiting)))
+        self._workers[place] = _Worker(process, START_TICKS + len(self._workers))
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a process that has not been waited for.
+
+    `Process.kill` asks the system first whether it has ended, and takes its exit code from the loop if it has.
+    """
+    if process.returncode is not None:
+        return
     with contextlib.suppress(ProcessLookupError):
-        process.kill()
+        if os.name == "nt":
+            process.kill()
+        else:
+            os.kill(process.pid, signal.SIGKILL)
 
 
-async def _read(process: asyncio.subprocess.Process, waiting: dict[int, asyncio.Future[ProbedEndpoint]]) -> None:
+async def _watch(worker: _Worker) -> None:
+    """Kill a worker that gives no sign of life."""
+    while worker.silent < worker.patience:
+        await asyncio.sleep(BEAT_SECONDS)
+        worker.silent += 1
+    LOG.info("worker %d gives no sign of life: killing it", worker.process.pid)
+    _kill(worker.process)
+
+
+async def _read(worker: _Worker) -> None:
     """Pass on responses until the process ends or writes something else; what still waits then is lost."""
+    process = worker.process
     assert process.stdout is not None  # noqa: S101 - for type checkers: both are pipes
     assert process.stdin is not None  # noqa: S101 - for type checkers: both are pipes
+    watching = asyncio.create_task(_watch(worker))
     try:
         with contextlib.suppress(ConnectionError, ValueError):  # ValueError: a line without end
             while line := await process.stdout.readline():
+                worker.silent, worker.patience = 0, SILENT_TICKS
+                if line == BEAT:
+                    continue
                 response = decode_response(line, expected=1)
                 if response is None:
                     break
-                future = waiting.get(response.number)
+                future = worker.waiting.get(response.number)
                 if future is None or future.done():
                     continue
                 if isinstance(response, ErrorResponse):
@@ -186,9 +231,10 @@ async def _read(process: asyncio.subprocess.Process, waiting: dict[int, asyncio.
                 else:
                     future.set_result(response.probed[0])
     finally:
+        await cancel_and_wait((watching,))
         _kill(process)
         process.stdin.close()
         await process.communicate()
-        for future in waiting.values():
+        for future in worker.waiting.values():
             if not future.done():
                 future.set_exception(_WorkerLostError())

@@ -10,6 +10,7 @@ written is never probed again, and any other is.
 
 from __future__ import annotations
 
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -18,11 +19,12 @@ import msgspec
 
 from detector.errors import InputError, OutputError
 from detector.model import json_text
+from detector.model.files import unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the state file."""
 
 CHECKPOINT_LINES: Final = 1000
@@ -40,6 +42,7 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = VERSION
     scan: str
+    started: dt.datetime
     output_bytes: int
     done_below: int
     done: tuple[int, ...] = ()
@@ -82,17 +85,20 @@ class Done:
 
 
 class ScanRecord:
-    """The output of one scan with its state file. `scan` identifies what is scanned.
+    """The output of one scan with its state file.
+
+    `scan` identifies what is scanned; `now` is when it started, unless the state file knows an earlier start.
 
     Raises:
         InputError: the state file is another scan's or cannot be read.
         OutputError: a file cannot be written.
     """
 
-    def __init__(self, state: str | Path, output: str | Path, *, scan: str) -> None:
+    def __init__(self, state: str | Path, output: str | Path, *, scan: str, now: dt.datetime) -> None:
         self._path = Path(state)
         self._output_path = Path(output)
         self._scan = scan
+        self.started = now
         self.done = Done()
         self._since = 0
         try:
@@ -100,9 +106,8 @@ class ScanRecord:
             self._check_files()
             self._output: IO[bytes] = self._open_again() if self.resumed else self._open_new()
         except OSError as error:
-            raise OutputError(
-                f"--resume {state}: {self._output_path} or its state file cannot be used ({error.strerror}).",
-                advice="Name files in a directory you may write to.",
+            raise unwritable(
+                f"--resume {state}, --output {output}", error, "Name files in a directory you may write to."
             ) from error
         self._earlier_bytes = self._output.tell()
         self._checkpoint()
@@ -150,6 +155,7 @@ class ScanRecord:
                 f"--output {self._output_path}: is shorter than when {self._path} was written.",
                 advice="Name the output of that scan, or begin again without the state file.",
             )
+        self.started = state.started
         self.done = Done(state.done_below, state.done)
         stream.seek(state.output_bytes)
         complete = state.output_bytes
@@ -190,10 +196,7 @@ class ScanRecord:
             self._output.write(line)
             self._output.flush()
         except OSError as error:
-            raise OutputError(
-                f"--output {self._output_path}: cannot be written ({error.strerror}).",
-                advice="Make room and run the same command again: it continues where this ended.",
-            ) from error
+            raise unwritable(f"--output {self._output_path}", error) from error
         if number is not None:
             self.done.add(number)
         self._since += 1
@@ -205,14 +208,23 @@ class ScanRecord:
         self._since = 0
         os.fsync(self._output.fileno())
         state = _State(
-            scan=self._scan, output_bytes=self._output.tell(), done_below=self.done.below, done=self.done.beyond
+            scan=self._scan,
+            started=self.started,
+            output_bytes=self._output.tell(),
+            done_below=self.done.below,
+            done=self.done.beyond,
         )
         temporary = self._path.with_name(f".{self._path.name}.part")
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(state))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(msgspec.json.encode(state))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+        except OSError as error:
+            raise unwritable(f"--resume {self._path}", error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Write the last checkpoint and close the output."""

@@ -92,6 +92,7 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
     or peers.
     """
     settings = settings or StreamSettings()
+    await detector.prepare()  # imports open files, which many connections may leave none of
     prober, canary_numbers = Prober(probe or detector.probe, settings), count(-1, -1)
 
     async def source() -> AsyncIterator[Numbered]:

@@ -78,6 +78,11 @@ class ErrorResponse(Record, frozen=True, kw_only=True, tag="error"):
     advice: str
 
 
+BEAT: Final = b"\n"
+"""What a worker process of this machine writes as its sign of life."""
+BEAT_SECONDS: Final = 1.0
+"""Between two of them."""
+
 NOT_PROBED: Final = ProbedEndpoint(observation=Observation(outcome=Outcome.RESOURCES, attempts=0))
 """For a target that no worker could probe: inconclusive, and never left out."""
 

@@ -1,7 +1,8 @@
 """A worker process of a scan: reads requests on standard input, writes responses on standard output (`work`).
 
-Room: scan. Started by `processes`, as `python -m detector.scan.worker`; a line of JSON each way. It assesses nothing,
-and ends when its input does, which is also how it notices that its parent is gone.
+Room: scan. Started by `processes`, as `python -m detector.scan.worker`; a line of JSON each way, and an empty one now
+and then that shows that it lives. It assesses nothing, and ends when its input does, which is also how it notices that
+its parent is gone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 from detector.aio.tasks import cancel_and_wait
 from detector.probe.routes.resolving import AsyncLookup, CachingResolver
 
-from .work import WorkerConfig, make_detector, run
+from .work import BEAT, BEAT_SECONDS, WorkerConfig, make_detector, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,11 +71,17 @@ async def _serve(requests: Iterable[bytes], responses: queue.SimpleQueue[bytes |
             loop.call_soon_threadsafe(start, line)
         loop.call_soon_threadsafe(over.set)
 
+    async def beat() -> None:
+        while True:
+            responses.put(BEAT)
+            await asyncio.sleep(BEAT_SECONDS)
+
     threading.Thread(target=read, name="requests", daemon=True).start()
+    beating = loop.create_task(beat())
     try:
         await over.wait()
     finally:
-        await cancel_and_wait(running)
+        await cancel_and_wait((beating, *running))
         for resolver in resolvers:
             await resolver.close()
 

@@ -67,8 +67,9 @@ LOG: Final = logging.getLogger("detector.session")
 FURTHER_PROBES_MAX: Final = 24
 """Further probes of one endpoint: every route, both kinds of keys, and most hosts' addresses; the rest is left out."""
 
-SETTINGS_SECONDS: Final = 30.0
-"""Age at which this machine's proxy settings are read again: a tenth of a second's work, for programs that run on."""
+SETTINGS_SECONDS: Final = 10.0
+"""Age at which this machine's proxy settings are read again, a few hundredths of a second's work: for programs that run
+on, while their machine moves between networks."""
 
 FILE_PREFIX: Final = "pac:"
 """Precedes the URL or path of a proxy auto-configuration file."""
@@ -131,6 +132,18 @@ class ProbeSettings(NamedTuple):
 
 DEFAULT_VARIANTS: Final = ProbeSettings()
 """One probe over TCP, with a browser's hello."""
+
+
+class _Machine(NamedTuple):
+    """What of this machine determines the default route: its proxy settings, and the networks it is in."""
+
+    proxies: SystemProxies
+    networks: Mapping[str, str]
+
+
+def _read_machine() -> _Machine:
+    """Read them; blocks for as long as a program may take."""
+    return _Machine(machine_proxy.read_system_proxies(), routes.local_networks())
 
 
 class ProbeSpec(NamedTuple):
@@ -229,7 +242,7 @@ class Planner:
         }
         self._by_proxy: Final[dict[Proxy, Dialer]] = {}
         self._public: Dialer | None = None
-        self._found: SystemProxies | None = None
+        self._found: _Machine | None = None
         self._reading: Final = asyncio.Lock()
         self._read_again = -math.inf  # loop time
         self._choose = None if settings.proxy == MACHINE else self._chooser(settings.proxy)
@@ -295,8 +308,16 @@ class Planner:
     def issuer_route(self, endpoint: Endpoint) -> Dialer:
         """The usual route, but directly only to public addresses: a certificate must not send us anywhere else."""
         usual = self.first_route(endpoint)
-        if usual.route not in DIRECT_ROUTES or usual is self._given or (endpoint.host, endpoint.port) in self._resolve:
+        if usual is self._given or (endpoint.host, endpoint.port) in self._resolve:
             return usual
+        if usual.route is Route.NONE and isinstance(usual, pac.PacDialer):
+            return usual.replacing(self._to_public)
+        return self._to_public(usual)
+
+    def _to_public(self, dialer: Dialer) -> Dialer:
+        """The dialer, or one to public addresses alone where it connects directly."""
+        if dialer.route not in DIRECT_ROUTES:
+            return dialer
         if self._public is None:
             self._public = probe.DirectDialer(resolver=issuers.PublicResolver())
         return self._public
@@ -326,18 +347,21 @@ class Planner:
         async with self._reading:
             now = asyncio.get_running_loop().time()
             if now >= self._read_again:
-                self._apply(await run_in_thread(machine_proxy.read_system_proxies))
+                self._apply(await run_in_thread(_read_machine))
                 self._read_again = now + SETTINGS_SECONDS
 
-    def _apply(self, found: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
-        """Use these settings of the machine from now on; what was learned holds while they are the same."""
+    def _apply(self, found: _Machine) -> Callable[[Endpoint], Dialer | None]:
+        """Use these settings of the machine from now on.
+
+        What was learned, such as the answers of a proxy file, holds while they and the networks are the same.
+        """
         if self._choose is None or found != self._found:
-            self._found, self._choose = found, self._by_machine(found)
+            self._found, self._choose = found, self._by_machine(found.proxies)
         return self._choose
 
     def _proxied(self, endpoint: Endpoint) -> Dialer | None:
         """The route that the proxy setting gives for this endpoint; None for a direct one."""
-        choose = self._choose or self._apply(machine_proxy.read_system_proxies())
+        choose = self._choose or self._apply(_read_machine())
         return choose(endpoint)
 
     def _chooser(self, setting: str) -> Callable[[Endpoint], Dialer | None]:

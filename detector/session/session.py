@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detector import pins as pin_files
+from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group, run_in_thread
 from detector.model import Endpoint, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result
@@ -424,7 +425,8 @@ class Detector:
             return (stream.Probed(endpoint, await prober(endpoint)),)
 
         source = (self._endpoint(target) async for target in _asynchronously(targets))
-        results = stream.stream(self, source, probe, follow_up=lambda _, canaries: canaries, limit=settings.concurrency)
+        limit = descriptors.probes_at_once(settings.concurrency)
+        results = stream.stream(self, source, probe, follow_up=lambda _, canaries: canaries, limit=limit)
         async with contextlib.aclosing(results):
             async for assessed in results:
                 yield assessed.result
@@ -572,7 +574,9 @@ class Detector:
 
 def _shows_more(after: EndpointEvidence, before: EndpointEvidence) -> bool:
     """Return whether there is a leaf among the observations that was not among those before."""
-    leaves, known = ({s.leaf.sha256 for s in (one, *one.siblings) if s.leaf is not None} for one in (after, before))
+    leaves, known = (
+        {seen.chain[0].sha256 for seen in (one.observation, *one.others) if seen.chain} for one in (after, before)
+    )
     return not leaves <= known
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from detector import probe
     from detector.pins import PinSet
+    from detector.probe.routes import proxies
     from detector.trust.ct_logs import LogList
     from detector.trust.roots import Roots
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     HelloName = Literal["browser", "firefox", "openssl", "both"]
 else:
     probe = LazyModule("detector.probe")  # loaded to connect, not to choose
+    proxies = LazyModule("detector.probe.routes.proxies")
 
 CONCURRENCY_DEFAULT: Final = 64
 """Connections at once: below the usual limit of 256 open files, enough for every shipped endpoint in one go."""
@@ -151,7 +153,9 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         if self.probes is not None:
             whole_number("probes", self.probes, least=1, most=PROBES_MAX)
         read_route(self.route, self.proxy)
-        if self.proxy not in _PROXY_WORDS and not self.proxy.startswith(FILE_PREFIX):
+        if self.proxy.startswith(FILE_PREFIX):
+            proxies.check_file(self.proxy.removeprefix(FILE_PREFIX))
+        elif self.proxy not in _PROXY_WORDS:
             probe.parse_proxy(self.proxy)
         for host, port, address, at_port in self.resolve:
             if not (host and address and 0 < port <= PORT_MAX and 0 < at_port <= PORT_MAX):

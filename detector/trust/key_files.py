@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from detector.errors import KeyFileError, OutputError
-from detector.model.files import reason_of, unreadable
+from detector.model.files import unreadable, unwritable
 
 KEY_FILE_BYTES_MAX: Final = 16 * 1024
 """Largest key file, in bytes: a key has 120, with comments a little more."""
@@ -81,9 +81,7 @@ def create_signing_key(path: str | Path) -> Ed25519PrivateKey:
             advice="Name a new file; how to replace a witness's key is in docs/witness.md.",
         ) from None
     except (OSError, ValueError) as error:
-        raise OutputError(
-            f"{path}: cannot be written ({reason_of(error)}).", advice="Name a file in a directory you may write to."
-        ) from None
+        raise unwritable(str(path), error) from None
     return key
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import h11
 
+from detector.aio.accepting import Accepting, listen
 from detector.aio.tasks import cancel_and_wait
 from detector.errors import InputError, MissingExtraError
 from detector.model import Confidence, Outcome, Verdict
@@ -25,6 +26,7 @@ from detector.pins import parse_address
 from .events import WatchKind
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Sequence
 
     from detector.model import Endpoint
@@ -43,7 +45,7 @@ LOOPBACK: Final = "127.0.0.1"
 SCRAPE_SECONDS: Final = 10.0
 """Seconds for one request and its answer: Prometheus's own default for scrape_timeout."""
 SCRAPES_MAX: Final = 16
-"""Connections served at once: a few Prometheus servers and a person."""
+"""Connections served at once: a few Prometheus servers and a person. Others wait until one of these ends."""
 REQUEST_BYTES_MAX: Final = 16 * 1024
 """Bytes of a request head; h11's own default."""
 
@@ -80,6 +82,9 @@ class WatchMetrics:
         self._probes = client.Counter("probes", "Probes of endpoints by outcome.", ["outcome"], **ours)
         self._events = client.Counter("events", "Events reported by kind.", ["kind"], **ours)
         self._seconds = client.Histogram("probe_seconds", "Time a probe took.", buckets=PROBE_SECONDS, **ours)
+        self._refused = client.Counter(
+            "refused_scrapes", "Requests for metrics that the system had no room for.", **ours
+        )
         for outcome in Outcome:
             self._probes.labels(outcome.value)
         for kind in WatchKind:
@@ -108,6 +113,10 @@ class WatchMetrics:
         self._confidence.labels(name).set(order.index(result.confidence))
         self._last.labels(name).set(probe.at.timestamp())
 
+    def refused(self) -> None:
+        """Count a connection to `serve` that the system could not accept."""
+        self._refused.inc()
+
     def reported(self, event: WatchEvent) -> None:
         """Count one event."""
         self._events.labels(event.kind.value).inc()
@@ -132,29 +141,38 @@ async def serve(metrics: WatchMetrics, host: str = LOOPBACK, port: int = 0) -> A
     Raises `InputError` where that cannot be listened on.
     """
     serving: set[asyncio.Task[None]] = set()
+    places = asyncio.Semaphore(SCRAPES_MAX)
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(serving) >= SCRAPES_MAX:
-            writer.transport.abort()
-            return
+    async def serve_scrape(connection: socket.socket) -> None:
+        await places.acquire()
+        try:
+            reader, writer = await asyncio.open_connection(sock=connection, limit=REQUEST_BYTES_MAX)
+        except OSError:
+            places.release()
+            raise
         task = asyncio.get_running_loop().create_task(_answer(metrics, reader, writer))
         serving.add(task)
-        task.add_done_callback(serving.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())
+
+        def ended(_: asyncio.Task[None]) -> None:
+            serving.discard(task)
+            writer.transport.abort()
+            places.release()
+
+        task.add_done_callback(ended)
 
     try:
-        server = await asyncio.start_server(accept, host, port, limit=REQUEST_BYTES_MAX)
+        listening = await listen(host, port)
     except OSError as error:
         raise InputError(
             f"Metrics cannot be served at {host}:{port} ({reason_of(error)}).",
             advice="Give another address or port.",
         ) from error
+    accepting = Accepting(listening, serve_scrape, refused=metrics.refused)
     try:
-        yield server.sockets[0].getsockname()[:2]
+        yield listening[0].getsockname()[:2]
     finally:
-        server.close()
+        await accepting.stop()
         await cancel_and_wait(serving)
-        await server.wait_closed()
 
 
 async def _answer(metrics: WatchMetrics, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

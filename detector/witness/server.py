@@ -15,8 +15,8 @@ middleware of the application, so that none of them can change or refuse its res
 
 Every wait is limited (`Limits`), and an honest client on a bad line stays within every limit. A connection is *waiting*
 while the next step is its client's: the handshake, the head of a request, the next request. At the maximum number of
-connections, a new one replaces the one that has been waiting longest, provided that has been long: so clients that only
-hold connections open lock nobody out.
+connections, a new one replaces the one that has been waiting longest, as soon as that has been long: so clients that
+only hold connections open lock nobody out. Until then no more are accepted: new ones wait in the system's queue.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+import msgspec
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
@@ -36,7 +37,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
-from detector.errors import ServingError
+from detector.aio.accepting import Accepting, listen
+from detector.errors import InputError, ServingError
 from detector.model import Record
 from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_3, VERSIONS
 from detector.probe.tls.hello import parse_client_hello
@@ -49,6 +51,7 @@ from detector.trust.witness_statement import HelloSeen, Negotiated, Statement
 
 if TYPE_CHECKING:
     import datetime as dt
+    import socket
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -74,8 +77,9 @@ PROXY_HEADER_CHARACTERS_MAX: Final = 256
 READ_BYTES: Final = 64 * 1024
 """Bytes taken from OpenSSL's output buffer at once; only a buffer size."""
 
-BACKLOG: Final = 1024
-"""Connections that the kernel queues until they are accepted: as many as an exam hall opens in one second."""
+LOOP_TURNS: Final = 2
+"""Turns of the event loop in which what a client has sent is read before it counts as waiting: under load the bytes may
+be there, and the server late."""
 
 LOG: Final = logging.getLogger("detector.witness")
 """Faults of the application. Clients' errors are counted, not logged, and no address is ever logged."""
@@ -113,6 +117,10 @@ _HTTP_KEY: Final = "detector_witness_serving"
 """Keys of a transport's extra info, by which a request finds its connection."""
 
 
+LIMIT_MAX: Final = 10**9
+"""Largest limit: more seconds than a server runs, and as much memory as one machine has."""
+
+
 class Limits(Record, frozen=True, kw_only=True):
     """Resource limits for clients, in seconds unless the name says otherwise.
 
@@ -128,7 +136,7 @@ class Limits(Record, frozen=True, kw_only=True):
     """
 
     connections: int = 900
-    patience: float = 2.0
+    patience: float = 10.0
     handshake: float = 10.0
     handshake_bytes: int = 32 * 1024
     head: float = 10.0
@@ -140,6 +148,24 @@ class Limits(Record, frozen=True, kw_only=True):
 
 
 DEFAULT_LIMITS: Final = Limits()
+
+
+def read_limits(changes: Iterable[str]) -> Limits:
+    """Return the default limits with changes of the form NAME=NUMBER. Raises `InputError` that names the change."""
+    chosen = msgspec.structs.asdict(DEFAULT_LIMITS)
+    for change in changes:
+        name, _, number = change.partition("=")
+        try:
+            value = msgspec.convert(number, type(chosen[name]), strict=False)
+        except (KeyError, msgspec.ValidationError):
+            value = 0
+        if not 0 < value <= LIMIT_MAX:
+            raise InputError(
+                f"{change[:100]}: is not a limit.",
+                advice=f"Write NAME=NUMBER with a positive number and one of {', '.join(chosen)}.",
+            )
+        chosen[name] = value
+    return Limits(**chosen)
 
 
 class ServerSession(NamedTuple):
@@ -156,10 +182,14 @@ class ServerSession(NamedTuple):
 
 
 class Counts:
-    """Counters since the server started; nothing about individual clients."""
+    """Counters since the server started; nothing about individual clients.
+
+    `held` had to wait for a place, `refused` could not be accepted because the system had no room, as for open files.
+    """
 
     def __init__(self) -> None:
         self.accepted = 0
+        self.held = 0
         self.refused = 0
         self.displaced = 0
         self.failed_handshakes = 0
@@ -321,6 +351,7 @@ class _ClientConnection:
         self._timer = self._loop.call_later(seconds, self._too_late)
         self._server.waiting.pop(self, None)
         self._server.waiting[self] = None
+        self._server.changed.set()
 
     def works(self) -> None:
         """The next step is the server's."""
@@ -331,6 +362,7 @@ class _ClientConnection:
         """The connection has ended."""
         self.works()
         self._server.clients.pop(self, None)
+        self._server.changed.set()
         if not self._server.clients:
             self._server.empty.set()
 
@@ -359,12 +391,9 @@ class _Handshake(asyncio.Protocol):
         self._over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit the client, or refuse it."""
-        stream = cast("asyncio.Transport", transport)  # not every loop's derives from asyncio's class
-        self._client = self._server.admit(stream)
-        if self._client is None:
-            stream.abort()
-            return
+        """Begin to wait for the client's hello."""
+        # Not every loop's transport derives from asyncio's class.
+        self._client = self._server.admit(cast("asyncio.Transport", transport))
         self._client.waits(self._limits.handshake)
 
     def data_received(self, data: bytes) -> None:
@@ -597,9 +626,10 @@ class WitnessServer:
         self.clients: Final[dict[_ClientConnection, None]] = {}
         self.waiting: Final[dict[_ClientConnection, None]] = {}
         self.empty: Final = asyncio.Event()
+        self.changed: Final = asyncio.Event()
         self.address: tuple[str, int] = ("", 0)
         self._loop = asyncio.get_running_loop()
-        self._listening: asyncio.Server | None = None
+        self._accepting: Accepting | None = None
         self._runner = web.AppRunner(
             _with_witness(witness, application),
             access_log_class=_RequestEnd,
@@ -615,17 +645,34 @@ class WitnessServer:
             raise RuntimeError("the server has not been started")
         return self._runner.server()
 
-    def admit(self, transport: asyncio.Transport) -> _ClientConnection | None:
-        """Admit a connection, if need be in place of the one that has been waiting longest; None when full."""
+    async def _serve(self, connection: socket.socket) -> None:
+        """Serve a new connection once there is a place for it."""
         self.counts.accepted += 1
         if len(self.clients) >= self.limits.connections:
+            self.counts.held += 1
+            await self._place()
+        await self._loop.connect_accepted_socket(lambda: _Handshake(self), connection)
+
+    async def _place(self) -> None:
+        """Wait until a connection ends, or the one that has been waiting longest may be replaced."""
+        while len(self.clients) >= self.limits.connections:
+            self.changed.clear()
             longest = next(iter(self.waiting), None)
-            if longest is None or self._loop.time() - longest.waiting_since < self.limits.patience:
-                self.counts.refused += 1
-                return None
-            self.counts.displaced += 1
-            longest.gone()
-            longest.transport.abort()
+            until = None if longest is None else longest.waiting_since + self.limits.patience
+            if longest is None or until is None or self._loop.time() < until:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(until):
+                        await self.changed.wait()
+                continue
+            for _ in range(LOOP_TURNS):
+                await asyncio.sleep(0)
+            if longest in self.waiting and longest.waiting_since + self.limits.patience <= until:
+                self.counts.displaced += 1
+                longest.gone()
+                longest.transport.abort()
+
+    def admit(self, transport: asyncio.Transport) -> _ClientConnection:
+        """Count a connection that is served from now on."""
         client = _ClientConnection(self, transport)
         self.clients[client] = None
         self.empty.clear()
@@ -635,9 +682,7 @@ class WitnessServer:
         """Listen. Raises `ServingError` when the address is not available."""
         await self._runner.setup()
         try:
-            self._listening = await self._loop.create_server(
-                lambda: _Handshake(self), host, port, backlog=BACKLOG, reuse_address=True
-            )
+            listening = await listen(host, port)
         except (OSError, OverflowError, UnicodeError) as error:
             await self._runner.cleanup()
             reason = getattr(error, "strerror", None) or "it cannot be an address"
@@ -645,12 +690,16 @@ class WitnessServer:
                 f"{host}:{port}: cannot listen there ({reason}).",
                 advice="Name an address of this machine, and a port that is free and that you may use.",
             ) from None
-        self.address = self._listening.sockets[0].getsockname()[:2]
+        self.address = listening[0].getsockname()[:2]
+        self._accepting = Accepting(listening, self._serve, refused=self._count_refused)
+
+    def _count_refused(self) -> None:
+        self.counts.refused += 1
 
     async def stop(self) -> None:
         """Stop accepting, let requests in progress be answered for a while, then close the rest."""
-        if self._listening is not None:
-            self._listening.close()
+        if self._accepting is not None:
+            await self._accepting.stop()
         try:
             await self._runner.cleanup()
         finally:
@@ -658,8 +707,6 @@ class WitnessServer:
                 client.transport.abort()
             if self.clients:
                 await self.empty.wait()
-        if self._listening is not None:
-            await self._listening.wait_closed()
 
 
 def _with_witness(witness: Witness, application: web.Application) -> web.Application:

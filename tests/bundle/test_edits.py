@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support.bundle_recordings import EXAM, LMS, PUBLIC, STRANGER, packed, recorded, remade, verify
+from support.json_values import FOREIGN, places
 from support.profiles import examples
 
 from detector.bundle.verification import Conclusion, SignatureState
@@ -18,15 +19,8 @@ from detector.errors import BundleError
 from detector.model import PortalObservation, PortalOutcome, ServerDate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from conftest import World
     from detector_testing import PrivatePKI
-
-Place = tuple[Any, Any]
-"""A dict or list, and a key of it."""
-
-VALUES: tuple[Any, ...] = (None, True, 0, -1, 2**70, -(2**70), 1.5, "", "x", "2026-01-01T00:00:00Z", [], {}, "clean")
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +34,6 @@ def data(world: World, pki: PrivatePKI) -> bytes:
     bundle = packed(*(type(case)(case.endpoint, case.observation, context) for case in cases))
     assert verify(world, bundle).conclusion is Conclusion.HOLDS
     return bundle
-
-
-def places(value: Any) -> Iterator[Place]:  # noqa: ANN401 - JSON
-    """Every value inside this one."""
-    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield value, key
-        yield from places(value[key])
 
 
 def never_holds(world: World, edited: bytes) -> None:
@@ -69,7 +56,7 @@ def test_edits_with_new_digests(draw: st.DataObject, keys: tuple[Any, ...], worl
         claims = {name: value for name, value in manifest.items() if name != "parts"}
         part = draw.draw(st.sampled_from([claims, *contents.values()]))
         within, key = draw.draw(st.sampled_from(list(places(part))))
-        value = draw.draw(st.sampled_from(VALUES))
+        value = draw.draw(st.sampled_from(FOREIGN))
         assume(within[key] != value)
         within[key] = value
         manifest.update(claims)

@@ -37,7 +37,9 @@ from detector.knowledge.age import of_roots, used
 from detector.model import (
     Endpoint,
     Engine,
+    FailedAttempt,
     HandshakeSignature,
+    Hello,
     KnowledgeKind,
     Locality,
     MachineRoot,
@@ -48,6 +50,7 @@ from detector.model import (
     RootOrigin,
     Route,
     ServerDate,
+    UnfollowedProxy,
     WitnessObservation,
     WitnessOutcome,
 )
@@ -505,6 +508,28 @@ class TestRedaction:
         assert whole.report.results[0].other_observations == (genuine.observation,)
         without = verify(world, bundle.redact(data, ["circumstances-1"]))
         assert without.conclusion is Conclusion.INCOMPLETE
+
+    def test_hellos_and_earlier_connections(self, world: World, pki: PrivatePKI) -> None:
+        """What was sent and what failed before is evidence, without addresses; the verdict follows from it again."""
+        failed = FailedAttempt(outcome=Outcome.TLS_ALERT, hello=Hello.BROWSER, address=ADDRESS)
+        small = FailedAttempt(outcome=Outcome.RESET, hello=Hello.OPENSSL, small_hello=False, address=ADDRESS)
+        cases: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"hello": Hello.WIDEST, "earlier": (failed,)}, "other-hello"),
+            ({"hello": Hello.OPENSSL, "small_hello": True, "earlier": (small,)}, "logged"),
+            ({"unfollowed_proxy": UnfollowedProxy.EXTRA_MISSING}, "logged"),
+        )
+        for seen, reason in cases:
+            data = packed(recorded(world, EXAM, pki.issue([EXAM]), seen=seen))
+            verification = verify(world, data)
+            (result,) = verification.report.results
+            assert (verification.conclusion, result.reason) == (Conclusion.HOLDS, reason)
+            for name, value in seen.items():
+                if name != "earlier":
+                    assert getattr(result.observation, name) == value
+            assert [one.address for one in result.observation.earlier] == [None] * len(seen.get("earlier", ()))
+            assert verification.report.verdict == ("clean" if "small_hello" in seen else "inconclusive")
+            without = verify(world, bundle.redact(data, ["circumstances-1"]))
+            assert without.report.results[0].reason == reason
 
     def test_everything(self, network: bytes, world: World) -> None:
         """A bundle of which nothing is left shows nothing but what was signed."""

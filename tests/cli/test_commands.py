@@ -113,6 +113,13 @@ class TestCheck:
         assert "exempt exam.example.edu, lms.example.org" in done.stdout.replace("\n", " ")
         assert "\x1b" not in done.stdout
 
+    @pytest.mark.parametrize("given", [("--probes", "3"), ("--probes", "3", "--spread", "--deadline", "1")])
+    def test_probes(self, town: Town, given: tuple[str, ...]) -> None:
+        """Each endpoint is probed as often as asked for; the report holds what each probe showed."""
+        done = town.run("check", EXAM, *town.trust, *town.resolve, "--format", "json", *given)
+        (result,) = json.loads(done.stdout)["results"]
+        assert [one["repeat"] for one in (result["observation"], *result["other_observations"])] == [0, 1, 2]
+
     def test_fail_on(self, town: Town) -> None:
         """Below --fail-on middleware is exit 3, never 0; what is only possible names nobody and decrypts nothing."""
         proxied = ("--proxy", f"http://127.0.0.1:{town.filter}", "--offline")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import click
 from detector import cli
 from detector.cli import options
 from detector.cli.options import SECTIONS, Option
-from detector.session.settings import DetectorOptions
+from detector.guard import GuardedConnector
+from detector.session.settings import DetectorOptions, NetworkSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,3 +76,12 @@ def test_help_lists_sections_in_order(capsys: pytest.CaptureFixture[str]) -> Non
     assert cli.run(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(f"\n{title}:" in text for title in cli.SECTIONS)
+
+
+def test_the_default_route_is_the_machines() -> None:
+    """Every command goes where programs of this machine go; only servers' fleets and pins go by the environment."""
+    defaults = {(each.name, param.default) for each in commands() for param in each.params if param.name == "proxy"}
+    expected = {"check", "watch", "scan", "nagios", "gate", "native-host", "manifest"}
+    assert expected <= {name for name, default in defaults if default == "system"}
+    assert {name for name, default in defaults if default != "system"} == {"scan", "learn"}  # of a fleet, of pins
+    assert inspect.signature(GuardedConnector).parameters["proxy"].default == NetworkSettings().proxy == "system"

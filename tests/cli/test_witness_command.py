@@ -146,6 +146,14 @@ def test_number_of_signing_keys(files: dict[str, str], capsys: pytest.CaptureFix
         assert "--signing-key" in err
 
 
+@pytest.mark.parametrize("limit", ["connections", "connections=0", "connections=many", "idle=nan", "colour=1"])
+def test_a_limit_that_cannot_be(limit: str, files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused, with the names of those there are."""
+    assert cli.run(["witness", "serve", *arguments(files), "--limit", limit]) == 2
+    out, err = capsys.readouterr()
+    assert (out, f"{limit}: is not a limit" in err, "patience" in err) == ("", True, True)
+
+
 async def test_asking_a_witness_does_not_load_what_serves_one(files: dict[str, str], tmp_path: Path) -> None:
     """Neither importing the package nor a check that asks a witness imports aiohttp; serving does."""
     async with serving(*arguments(files)) as (_, address, pins):

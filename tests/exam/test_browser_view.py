@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
+from detector_testing import serve_origin
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.lab_programs import free_port
 from support.profiles import examples
 
 from detector import Detector, Endpoint
@@ -29,8 +31,8 @@ from detector.exam.browser_view import (
     RefusalCode,
 )
 from detector.exam.manifest import Browser
-from detector.exam.protocol import Observed, Request, Task, read_request
-from detector.model import Category, Engine, Hello, ProxyScheme, Route, Verdict, encode
+from detector.exam.protocol import Observed, Request, Response, Task, read_request
+from detector.model import Category, Confidence, Engine, Hello, ProxyScheme, Route, Verdict, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,3 +279,29 @@ async def test_no_chain_breaks_the_host_or_is_clean(
     for reported in (chain, [bytes(damaged)], [leaves[0][: max(cut, 1)]], [bytes(damaged), *chain]):
         answer = await observed(session, report(*reported))
         assert all(result.verdict is not Verdict.CLEAN and result.confidence != "proven" for result in answer.results)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_the_gate_takes_reports_into_account(
+    pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]], *, answers: bool
+) -> None:
+    """A forged report blocks although the probe is clean; a genuine one clears no server that does not answer."""
+    issued = pki.issue([EXAM])
+    async with serve_origin(issued) as origin:
+        address = origin.address if answers else ("127.0.0.1", free_port())
+        pinned = Endpoint(host=EXAM, category=Category.EXAM, pins=(issued.spki_sha256,))
+        detector = Detector(**settings_of(pinned, resolve={(EXAM, 443): address}))
+        session = BrowserSession(Policy(endpoints=(EXAM,), probes=1), detector)
+        gate = Request(id=2, report=True, deadline=20.0)
+        await observed(session, report(*issued.chain))
+        genuine = await session.answer(gate)
+        await observed(session, report(*pki.private_ca("Filter CA").issue([EXAM]).chain))
+        forged = await session.answer(gate)
+    assert isinstance(genuine, Response)
+    assert isinstance(forged, Response)
+    assert (genuine.action, genuine.verdict) == (("allow", "clean") if answers else ("block", "inconclusive"))
+    assert (forged.action, forged.verdict) == ("block", "middleware")
+    assert forged.confidence is not Confidence.PROVEN
+    assert [(one.endpoint, one.chains) for one in forged.browser] == [(f"{EXAM}:443", 2)]
+    assert forged.report is not None
+    assert forged.report.results[0].observation.engine is Engine.BROWSER

@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from detector_testing import serve_origin
+from support.boxes import FORGE, PASS, fickle
 from support.exam_world import ENVIRONMENT, EXAM, HOST, Files
 
 from detector import bundle
@@ -224,6 +225,20 @@ class TestGate:
         assert b"OpenSSL" in loaded
         assert not loaded & {b"aiohttp", b"rich", b"jsonschema", b"pytest"}
 
+    @pytest.mark.parametrize(("given", "code"), [((), 3), (("--probes", "1"), 0)])
+    async def test_an_interceptor_that_lets_the_first_connection_pass(
+        self, files: Files, pki: PrivatePKI, given: tuple[str, ...], code: int
+    ) -> None:
+        """It is found by default, and not with one probe."""
+        async with (
+            serve_origin(files.issued) as genuine,
+            serve_origin(pki.private_ca("School CA").issue([EXAM])) as forged,
+            fickle(genuine.address, forged.address, (PASS, FORGE)) as box,
+        ):
+            files.point_to(box.port)
+            done = await run("gate", *files.options, *given)
+        assert done.returncode == code
+
 
 class TestNativeHost:
     async def test_conversation(self, files: Files) -> None:
@@ -239,8 +254,13 @@ class TestNativeHost:
         assert reader.next() is None
 
     async def test_answer_while_the_port_is_open(self, files: Files, pki: PrivatePKI) -> None:
-        """One request after the other over one port."""
-        async with decrypted(files, pki):
+        """One request after the other over one port; an interceptor that lets the first connection pass is found."""
+        async with (
+            serve_origin(files.issued) as genuine,
+            serve_origin(pki.private_ca("School CA").issue([EXAM])) as forged,
+            fickle(genuine.address, forged.address, (PASS, FORGE)) as box,
+        ):
+            files.point_to(box.port)
             process = await asyncio.create_subprocess_exec(
                 *(*HOST, "native-host", *files.options),
                 stdin=subprocess.PIPE,

@@ -230,7 +230,7 @@ class TestDeadline:
         """A silent server costs its own answer and nobody else's."""
         async with town(pki) as (endpoints, where), serve_script(Script.silence()) as silent, asyncio.timeout(PATIENCE):
             settings = settings_of(*endpoints, resolve={**where, (EXAM, 443): silent.address})
-            decision = await detector.exam.gate(deadline=1.0, **settings)
+            decision = await detector.exam.gate(deadline=3.0, **settings)
         assert decision.action is Action.BLOCK
         assert [r.verdict for r in decision.report.results] == ["inconclusive", "clean"]
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_testing import Script, serve_middlebox, serve_origin, serve_script
-from detector_testing.streams import Listener, aborting, connect, listen, relay
+from support.boxes import DROP, FORGE, PASS, fickle
 from support.simulation import simulate
 from support.witnesses import answering
 
@@ -23,49 +23,21 @@ from detector.errors import InputError
 from detector.exam import Action, OnUnconfirmed, Policy, ReasonCode
 from detector.model import Observation, Outcome, RecordedIdentity
 from detector.session.run import Repeats, repeat
+from detector.session.settings import PROBES_MAX
 from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable
 
     from detector_testing import PrivatePKI
-    from detector_testing.streams import Address, PlainStream
 
     from detector.model import Report
 
     Settings = Callable[..., dict[str, Any]]
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
-PASS, FORGE, DROP = "pass", "forge", "drop"
 PATIENCE: Final = 20
-"""Seconds after which a gate with a deadline of one or two counts as hanging, however busy the machine is."""
-
-
-class Fickle(Listener):
-    """Something in the middle; `served` says what became of each connection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.served: list[str] = []
-
-
-@contextlib.asynccontextmanager
-async def fickle(genuine: Address, forged: Address, script: Sequence[str]) -> AsyncIterator[Fickle]:
-    """Treat connection after connection as the script says, the last word of which holds for all further ones."""
-    box = Fickle()
-
-    async def serve(client: PlainStream) -> None:
-        word = script[min(len(box.served), len(script) - 1)]
-        box.served.append(word)
-        if word == DROP:
-            client.abort()
-            return
-        server = await connect(genuine if word == PASS else forged)
-        with aborting(server):
-            await relay(client, server)
-
-    async with listen(serve, box):
-        yield box
+"""Seconds after which a gate with a deadline of a few seconds counts as hanging, however busy the machine is."""
 
 
 def rounds(report: Report, host: str = EXAM) -> list[int]:
@@ -116,7 +88,7 @@ class TestInterceptors:
             asyncio.timeout(PATIENCE),
         ):
             exam = Endpoint(host=EXAM, category=Category.EXAM, address=box.address)
-            decision = await detector.exam.gate(deadline=2.0, **settings_of(exam))
+            decision = await detector.exam.gate(deadline=4.0, **settings_of(exam))
         assert decision.action in {Action.ALLOW, Action.BLOCK}
         if decision.action is Action.ALLOW:
             assert FORGE not in box.served
@@ -136,7 +108,7 @@ class TestInterceptors:
             asyncio.timeout(PATIENCE),
         ):
             exam = Endpoint(host=EXAM, category=Category.EXAM, address=box.address)
-            policy = Policy(on_unconfirmed=on_unconfirmed, deadline=1.0)
+            policy = Policy(on_unconfirmed=on_unconfirmed, deadline=3.0)
             decision = await detector.exam.gate(policy=policy, **settings_of(exam))
         assert decision.action is Action(on_unconfirmed.value)
         assert decision.reasons[0].code is ReasonCode.UNREPEATED
@@ -181,6 +153,22 @@ class TestCost:
         async with serve_origin(pki.issue([LMS])) as origin:
             decision = await detector.exam.gate(**settings_of(Endpoint(host=LMS, address=origin.address)))
         assert (decision.action, rounds(decision.report, LMS)) == (Action.ALLOW, [0, 1])
+
+
+async def test_no_observation_of_many_is_left_out(pki: PrivatePKI, settings_of: Settings) -> None:
+    """With as many probes, hellos and routes as there can be, the one connection that was decrypted decides."""
+    async with (
+        serve_origin(pki.issue([EXAM])) as genuine,
+        serve_origin(pki.private_ca("School CA").issue([EXAM])) as forged,
+    ):
+        for at in (0, 7, 15):
+            async with fickle(genuine.address, forged.address, [PASS] * at + [FORGE] + [PASS]) as box:
+                exam = Endpoint(host=EXAM, category=Category.EXAM, address=box.address)
+                policy = Policy(probes=PROBES_MAX, hello="both", route="all", all_addresses=True, deadline=10.0)
+                decision = await detector.exam.gate(policy=policy, **settings_of(exam))
+            result = decision.report.results[0]
+            assert len(result.other_observations) + 1 >= len(box.served) > 2 * PROBES_MAX
+            assert decision.action is Action.BLOCK
 
 
 class TestSettings:

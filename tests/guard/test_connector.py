@@ -648,8 +648,8 @@ async def test_a_machine_setting_that_cannot_be_followed(
         assert response.status == 200
     (warning,) = warned
     assert (warning.action, warning.refused) == (Action.WARN, None)
-    assert "The proxy setting of this machine was not followed (kind-unknown)" in warning.message
-    assert "Correct the proxy" in warning.advice
+    assert "The proxy setting of this device was not followed" in warning.message
+    assert "Name the proxy" in warning.advice
 
 
 # Time and cancellation

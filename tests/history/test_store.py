@@ -18,9 +18,10 @@ import sqlalchemy as sa
 from alembic import autogenerate, command, config, migration, script
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.postgres import running_postgres
 from support.profiles import examples
 
-from detector.errors import HistoryError
+from detector.errors import HistoryError, HistoryFullError, HistoryUnavailableError, NoRoomError
 from detector.history import store
 from detector.history.schema import REVISION, certificates, metadata
 from detector.history.store import History
@@ -344,3 +345,123 @@ def test_unknown_run(history: History) -> None:
     """A number that no run has is told with where to look."""
     with pytest.raises(HistoryError, match=r"no run 7.*detector history"):
         history.load(7)
+
+
+def test_a_run_is_continued(history: History, make_report: Make) -> None:
+    """A run of the same kind, place and start is the one that was interrupted; any other is a new one."""
+    report = make_report()
+    first = history.begin(report, kind="scan")
+    history.add(first, list(enumerate(report.results)))
+    assert history.begin(report, kind="scan") == first
+    assert history.load(first).results == report.results
+    others = [
+        history.begin(report, kind="check"),
+        history.begin(msgspec.structs.replace(report, vantage="elsewhere"), kind="scan"),
+        history.begin(
+            msgspec.structs.replace(report, started=report.started + dt.timedelta(microseconds=1)), kind="scan"
+        ),
+    ]
+    assert len({first, *others}) == 4
+
+
+def test_waiting_for_another_writer_is_bounded(tmp_path: Path, make_report: Make) -> None:
+    """A locked database is unavailable for as long as the caller allows, and can be read meanwhile."""
+    place, waits = tmp_path / "history.sqlite", list[float]()
+
+    def wait() -> float:
+        waits.append(0.05)
+        return waits[-1]
+
+    with (
+        History(place, wait=wait) as history,
+        contextlib.closing(sqlite3.connect(place, isolation_level=None)) as other,
+    ):
+        history.record(make_report())
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(HistoryUnavailableError, match="locked") as raised:
+            history.record(make_report())
+        assert len(history.runs()) == 1
+    assert waits
+    assert not isinstance(raised.value, NoRoomError)
+
+
+def test_no_room_is_an_error_of_its_own(tmp_path: Path, make_report: Make) -> None:
+    """Of the history and of what has no room, for callers of either."""
+    with History(tmp_path / "history.sqlite") as history:
+
+        @sa.event.listens_for(history._engine, "begin")
+        def limit(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+
+        with pytest.raises(HistoryFullError, match="full") as raised:
+            for _ in range(100):
+                history.record(make_report())
+    assert isinstance(raised.value, NoRoomError)
+
+
+def test_a_file_of_its_owner_alone(tmp_path: Path) -> None:
+    """Whatever the umask, with SQLite's side files; the permissions of a file that is there stay."""
+    there = tmp_path / "there.sqlite"
+    there.touch()
+    there.chmod(0o640)
+    before = os.umask(0)
+    try:
+        for place in (there, tmp_path / "new.sqlite"):
+            with History(place) as history:
+                history.runs()
+                modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob(f"{place.name}*")}
+                assert set(modes.values()) == {0o640 if place is there else 0o600}
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("open_elsewhere", [False, True])
+def test_a_read_only_history_can_be_read(
+    open_elsewhere: bool,  # noqa: FBT001 - an example
+    tmp_path: Path,
+    make_report: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By its permissions or its device, also while somebody else writes; writing is refused in a sentence."""
+    place = tmp_path / "history with % and #.sqlite"
+    with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as now:
+            writer = (stack if open_elsewhere else now).enter_context(History(place))
+            writer.record(make_report())
+        monkeypatch.setattr(os, "access", lambda *_: False)  # as on a read-only device, where root may not write either
+        before = sorted(tmp_path.iterdir())
+        with History(place) as history:
+            assert [run.endpoints for run in history.runs()] == [2]
+            assert history.load(1) == make_report()
+            assert history.genuine(["exam.example.edu:443"])
+            with pytest.raises(HistoryError, match="cannot be written"):
+                history.record(make_report())
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_read_only_file_that_is_no_history_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be made one."""
+    (tmp_path / "empty.sqlite").touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(HistoryError, match="may not be written here"):
+        History(tmp_path / "empty.sqlite")
+
+
+def test_a_server_that_goes_away(make_report: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    """One sentence and no traceback, not on standard error either: in the middle of reading, and afterwards."""
+    with running_postgres() as url:
+        history = History(url, wait=lambda: 5.0)
+        history.record(make_report())
+        reading = history.occurrences()
+        next(reading)
+        with history._engine.connect() as connection:
+            others = connection.execute(sa.text("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"))
+            backends = [int(row.pid) for row in others]
+            assert connection.execute(sa.text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"))
+        assert backends
+    for attempt in (lambda: list(reading), lambda: history.record(make_report()), history.runs):
+        with pytest.raises(HistoryUnavailableError, match=r"cannot be (read|written) \([^()]*\)") as raised:
+            attempt()
+        assert "\n" not in str(raised.value)
+    history.close()
+    assert capfd.readouterr().err == ""

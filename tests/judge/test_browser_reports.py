@@ -19,7 +19,7 @@ from detector.judge import recorded, table
 from detector.judge.assess import assess_all
 from detector.judge.recorded import KeyEvidence
 from detector.judge.wording import Confirmation, confirmation
-from detector.model import Confidence, Engine, Locality, Outcome, Reason, Result, Route, Verdict
+from detector.model import Confidence, Engine, Locality, ManagedBy, Outcome, Reason, Result, Route, Verdict
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -152,6 +152,8 @@ def test_a_browser_that_alone_is_decrypted(
     assert result.attribution is not None
     assert result.attribution.locality is Locality.THIS_DEVICE
     assert "only the browser" in result.attribution.basis
+    assert result.attribution.managed_by is ManagedBy.ENDPOINT_OWNER
+    assert "HTTPS scanning" in result.advice
 
 
 @given(forgery=forgeries, leaf_alone=st.booleans())

@@ -26,6 +26,7 @@ from detector.judge.wording import Confirmation, confirmation
 from detector.model import (
     Confidence,
     Endpoint,
+    Engine,
     FailedAttempt,
     Hello,
     Observation,
@@ -343,6 +344,19 @@ def test_a_witness_settles_what_ended_at_its_key(
     else:
         assert result.verdict is Verdict.MIDDLEWARE
         assert (result.confidence is Confidence.POSSIBLE) == (leaf != "a forged one" or not witness_proved)
+
+
+@pytest.mark.parametrize(("leaf", "verdict"), [("the same leaf", Verdict.CLEAN), ("a forged one", Verdict.MIDDLEWARE)])
+def test_a_browsers_report_of_a_witnessed_key_accuses_nobody(
+    leaf: str, verdict: Verdict, private_server: Witnessed
+) -> None:
+    """What the user's own browser reports proves no key, so it adds nothing; another leaf is held against it."""
+    asked = _of(private_server.own, key_proved=True, hello=Hello.OPENSSL, **witnessed(OURS))
+    reported = _of(private_server.shown[leaf], engine=Engine.BROWSER)
+    probed = _of(private_server.own, key_proved=True)
+    endpoint = Endpoint(host=HOST, **PINNED_WITNESS)
+    case = EndpointEvidence(endpoint, probed, private_server.context, others=[asked, reported])
+    assert assess_all([case])[0].verdict is verdict
 
 
 # The properties can fail

@@ -13,7 +13,17 @@ from support.results import BANK, clean, intercepted, possible, result, silent
 from support.worlds import EXAM, LMS, SEARCH, named, sent
 
 from detector.judge.network import Tally, decide_network, interceptors, report
-from detector.model import Attribution, Category, Confidence, Coverage, ManagedBy, Reason, Scope, Verdict
+from detector.model import (
+    Attribution,
+    Category,
+    Confidence,
+    Coverage,
+    ManagedBy,
+    Reason,
+    Scope,
+    UnfollowedProxy,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from conftest import World
@@ -37,6 +47,14 @@ LIKELY, PROVEN = intercepted("x", confidence=PROBABLE), intercepted("x")
 SILENT_EXAM = silent("x", Category.EXAM)
 
 
+def by_another_route(one: Result, reason: UnfollowedProxy = UnfollowedProxy.FILE_FAULTY) -> Result:
+    """This result, of a probe that did not follow the machine's proxy setting."""
+    return msgspec.structs.replace(one, observation=msgspec.structs.replace(one.observation, unfollowed_proxy=reason))
+
+
+UNFOLLOWED = by_another_route(CLEAN)
+
+
 @pytest.mark.parametrize(
     ("results", "named", "verdict", "confidence", "scope"),
     [
@@ -48,6 +66,10 @@ SILENT_EXAM = silent("x", Category.EXAM)
         ([CLEAN, SILENT], ("b.example:443",), "inconclusive", None, "none"),
         ([CLEAN, SILENT], ("a.example:443",), "clean", None, "none"),
         ([CLEAN, SILENT_EXAM], (), "inconclusive", None, "none"),
+        ([UNFOLLOWED], (), "inconclusive", None, "none"),
+        ([CLEAN, UNFOLLOWED], (), "inconclusive", None, "none"),
+        ([CLEAN, by_another_route(SILENT)], (), "inconclusive", None, "none"),
+        ([UNFOLLOWED, by_another_route(LIKELY)], (), "middleware", "probable", "selective"),
         ([CLEAN, POSSIBLE], (), "middleware", "possible", "uncertain"),
         ([POSSIBLE, SILENT_EXAM], (), "middleware", "possible", "uncertain"),
         ([POSSIBLE, LIKELY], (), "middleware", "probable", "selective"),
@@ -85,7 +107,19 @@ def test_coverage_of_a_category(results: list[Result], coverage: Coverage) -> No
     assert decision.coverage == {Category.BANK: Coverage.CLEAR, Category.OTHER: coverage}
 
 
-KINDS: Final = (CLEAN, SILENT, POSSIBLE, LIKELY, PROVEN, SILENT_EXAM, clean("x", Category.EXAM))
+def test_why_the_proxy_setting_was_not_followed() -> None:
+    """Any observation of an endpoint counts, and the decision says why."""
+    further = msgspec.structs.replace(CLEAN, other_observations=(UNFOLLOWED.observation,))
+    for results, reason in (
+        ([CLEAN, SILENT], None),
+        ([CLEAN, further], UnfollowedProxy.FILE_FAULTY),
+        ([UNFOLLOWED, by_another_route(CLEAN, UnfollowedProxy.EXTRA_MISSING)], UnfollowedProxy.EXTRA_MISSING),
+    ):
+        for order in itertools.permutations(numbered(*results)):
+            assert decide_network(order).unfollowed_proxy is reason
+
+
+KINDS: Final = (CLEAN, SILENT, POSSIBLE, LIKELY, PROVEN, SILENT_EXAM, clean("x", Category.EXAM), UNFOLLOWED)
 
 
 @given(st.lists(st.tuples(st.sampled_from(HOSTS), st.sampled_from(KINDS), st.booleans())))

@@ -39,8 +39,11 @@ class Lab(NamedTuple):
     interceptor_ca: bytes
 
     @contextlib.asynccontextmanager
-    async def browser(self, name: str, port: int, *flags: str) -> AsyncIterator[Ask]:
-        """Run a browser that trusts the interceptor, and reaches the exam's server at this port of this machine."""
+    async def browser(self, name: str, port: int, *flags: str, proxy: int = 0) -> AsyncIterator[Ask]:
+        """Run a browser that trusts the interceptor, and reaches the exam's server at this port of this machine.
+
+        With `proxy`, Firefox reaches it through the HTTP proxy at that port instead.
+        """
         home, profile = self.folder / "home", self.folder / "profile"
         home.mkdir()
         roots = []
@@ -50,7 +53,7 @@ class Lab(NamedTuple):
         await example_extension.install_host(name, self.files.options, home=home, profile=profile)
         extension = example_extension.make(self.folder / "extension", name)
         run = _run_firefox if name == "firefox" else _run_chromium
-        async with run(self.folder, extension, roots, port, *flags) as (open_page, evaluate):
+        async with run(self.folder, extension, roots, port, *flags, proxy=proxy) as (open_page, evaluate):
 
             async def ask(request: dict[str, Any]) -> dict[str, Any]:
                 return await example_extension.ask_from_page(open_page, evaluate, request)
@@ -60,7 +63,7 @@ class Lab(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def _run_firefox(
-    folder: Path, extension: Path, roots: Sequence[Path], port: int, *_: str
+    folder: Path, extension: Path, roots: Sequence[Path], port: int, *_: str, proxy: int
 ) -> AsyncIterator[tuple[Callable[[str], Awaitable[str]], Callable[[str, str], Awaitable[Any]]]]:
     source = example_extension.pack(extension).as_uri()
     policies = {
@@ -69,14 +72,17 @@ async def _run_firefox(
             example_extension.FIREFOX_ID: {"installation_mode": "force_installed", "install_url": source}
         },
     }
-    preferences = {"network.dns.localDomains": EXAM, "network.socket.forcePort": f"443={port}"}
+    preferences: dict[str, object] = {"network.dns.localDomains": EXAM, "network.socket.forcePort": f"443={port}"}
+    if proxy:
+        names = ("network.proxy.type", "network.proxy.ssl", "network.proxy.ssl_port")
+        preferences = dict(zip(names, (1, "127.0.0.1", proxy), strict=True))
     async with run_firefox(folder, policies=policies, preferences=preferences) as browser:
         yield browser.open, browser.run
 
 
 @contextlib.asynccontextmanager
 async def _run_chromium(
-    folder: Path, extension: Path, roots: Sequence[Path], port: int, *flags: str
+    folder: Path, extension: Path, roots: Sequence[Path], port: int, *flags: str, **_: int
 ) -> AsyncIterator[tuple[Callable[[str], Awaitable[str]], Callable[[str, str], Awaitable[Any]]]]:
     await example_extension.trust_roots(folder / "home", roots)
     there = f"--host-resolver-rules=MAP {EXAM}:443 127.0.0.1:{port}"
@@ -145,3 +151,20 @@ async def test_chromium_without_the_feature_reports_nothing(lab: Lab) -> None:
         decision = await ask(FULL)
     assert view_of(decision) == ("allow", None, "clean", [])
     assert decision["browser"] == [{"endpoint": f"{EXAM}:443", "chains": 0, "not_reported": ["no-api"]}]
+
+
+async def test_firefox_with_a_proxy_of_its_own(pki: PrivatePKI, tmp_path: Path) -> None:
+    """What decrypts is the proxy that only the browser is set to use: probable, and where that proxy runs."""
+    files = Files(tmp_path, pki)
+    async with (
+        serve_origin(files.issued) as origin,
+        run_mitmproxy(upstream_hosts={(EXAM, 443): origin.address}) as mitm,
+    ):
+        files.point_to(origin.port, identity="public")
+        lab = Lab(tmp_path, files, pki, origin.port, mitm.port, mitm.ca_certificate)
+        async with lab.browser("firefox", 0, proxy=mitm.port) as ask:
+            decision = await ask(FULL)
+    assert view_of(decision) == ("block", "probable", "middleware", ["only-browser"]), json.dumps(decision)
+    (result,) = decision["report"]["results"]
+    assert (result["observation"]["route"], result["observation"]["proxy"]["port"]) == ("http-connect", mitm.port)
+    assert "the configured proxy runs on this device" in result["attribution"]["basis"]

@@ -190,6 +190,8 @@ def test_directory_is_read_in_order_and_merged(tmp_path: Path) -> None:
         ("schema = ", "not TOML", "Correct"),
         ("schema = " + "[" * 5000, "not TOML", "Correct"),
         ("schema = " + "9" * 5000, "not TOML", "Correct"),
+        ("schema = 1\n" + "a." * 40 + "a = 1", "more than 34 parts (at line 2)", "Correct"),
+        ('"\\"".' * 40 + "a = 1", "more than 34 parts (at line 1)", "Correct"),
     ],
 )
 def test_refusal_names_file_place_and_remedy(tmp_path: Path, text: str, place: str, advice: str) -> None:

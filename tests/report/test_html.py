@@ -25,11 +25,15 @@ from detector.model import (
     Category,
     Confidence,
     Coverage,
+    FailedAttempt,
     Finding,
+    Hello,
     Meaning,
+    Outcome,
     PresentedCertificate,
     Report,
     Result,
+    Route,
     Verdict,
 )
 from detector.report import html as page
@@ -253,6 +257,21 @@ def test_nothing_presented_draws_nothing(world: World) -> None:
     result = world.one("exam.example.edu", [])
     assert picture.draw(result) is None
     assert "INCONCLUSIVE" in page([report(world, [result])])
+
+
+def test_earlier_connections_are_listed(world: World) -> None:
+    """The page says which hello got the certificate, and which connections failed before."""
+    earlier = (
+        FailedAttempt(outcome=Outcome.RESET, address="192.0.2.1:443"),
+        FailedAttempt(outcome=Outcome.RESET, small_hello=True, address="192.0.2.1:443"),
+    )
+    widest = {"route": Route.DIRECT, "hello": Hello.WIDEST, "earlier": earlier, "address": "192.0.2.1:443"}
+    (result,) = world.judge(world.case("exam.example.edu", world.pki.issue(["exam.example.edu"]), seen=widest))
+    shown = html.unescape(page([report(world, [result])]))
+    assert (
+        "the widest hello; earlier: Chrome's hello, 192.0.2.1:443 (reset); Chrome's hello, without an ML-KEM" in shown
+    )
+    assert "No certificate answers Chrome's hello (reset); this one answers the widest hello." in shown
 
 
 def test_no_report_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from support.results import (
 
 from detector import report as reports
 from detector.cli.common import as_table
+from detector.judge import wording
 from detector.judge.advice import SIGN_IN_FIRST
 from detector.judge.checks import captive_portal
 from detector.model import (
@@ -32,11 +34,13 @@ from detector.model import (
     Audience,
     Category,
     Confidence,
+    Hello,
     Outcome,
     PortalObservation,
     PortalOutcome,
     Reason,
     Report,
+    UnfollowedProxy,
     Verdict,
 )
 from detector.report import programs, sentences
@@ -63,6 +67,30 @@ def test_clean_says_so_first() -> None:
     )
     assert sentences.what_to_do(made).startswith("What to do: nothing")
     assert not sentences.coverage(made)
+
+
+@pytest.mark.parametrize("reason", UnfollowedProxy)
+def test_a_route_that_browsers_do_not_take(reason: UnfollowedProxy) -> None:
+    """Where the machine's proxy setting was not followed, nothing is called clean, and what to do comes first."""
+    one = clean(EXAM)
+    one = msgspec.structs.replace(one, observation=msgspec.structs.replace(one.observation, unfollowed_proxy=reason))
+    made = report(one, silent(LMS))
+    assert (made.verdict, programs.nagios_status(made, Confidence.PROBABLE)) == ("inconclusive", programs.UNKNOWN)
+    assert sentences.headline(made) == (
+        "INCONCLUSIVE: no sign of TLS interception on 1 of 2 endpoints (1 logged); 1 could not be assessed; but not by "
+        "the route that browsers take."
+    )
+    assert sentences.what_to_do(made).startswith(f"What to do: {wording.set_route(reason)}")
+    assert sentences.coverage(made).endswith(wording.other_route(reason))
+    assert wording.other_route(reason) in html.unescape(reports.html([made]))
+
+
+def test_hellos_are_named_where_they_are_not_a_browsers() -> None:
+    """A result for OpenSSL's hello says so."""
+    one = clean(EXAM)
+    other = msgspec.structs.replace(one, observation=msgspec.structs.replace(one.observation, hello=Hello.OPENSSL))
+    assert sentences.hellos(report(one)) == ""
+    assert sentences.hellos(report(other, clean(LMS))) == "Presented to OpenSSL's hello (1), Chrome's hello (1)."
 
 
 def test_middleware_says_who_where_and_what() -> None:

@@ -183,16 +183,33 @@ async def test_nonsense_from_a_child(settings_of: Settings, monkeypatch: pytest.
     assert found.observation.outcome is Outcome.RESOURCES
 
 
-async def test_a_child_that_does_not_answer(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped worker is killed after its time, and its targets go to another."""
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
+@pytest.mark.parametrize("limit", ["GRACE_SECONDS", "SILENT_TICKS", "START_TICKS"])
+async def test_a_child_that_does_not_answer(
+    limit: str, settings_of: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stopped worker is killed after its time or for its silence, and its targets go to another, without a word."""
+    for name in ("GRACE_SECONDS", "SILENT_TICKS", "START_TICKS"):
+        monkeypatch.setattr(processes, name, 1 if name == limit else 10**6)
     detector = Detector(**settings_of())
     async with pool(detector, 1) as running:
+        if limit == "SILENT_TICKS":  # it has been heard of
+            await running.probe(Endpoint(host=LOOPBACK, port=1), timeout=2.0)
         stopped = identifiers_of(running)[0]
         os.kill(stopped, signal.SIGSTOP)
         case = await running.probe(Endpoint(host=LOOPBACK, port=1), timeout=2.0)
     assert case.observation.outcome in {Outcome.CONNECT_REFUSED, Outcome.RESOURCES}
     assert not psutil.pid_exists(stopped)
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+async def test_children_that_end_by_themselves(
+    settings_of: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio gets the exit code of each, and does not report an unknown child process."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    async with pool(Detector(**settings_of()), 8) as running:
+        await asyncio.gather(*(running.probe(Endpoint(host=LOOPBACK, port=1), timeout=1.0) for _ in range(8)))
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_nothing_is_left(settings_of: Settings) -> None:

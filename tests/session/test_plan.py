@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from detector_testing import serve_middlebox, serve_origin, serve_proxy, serve_socks
+from detector_testing import serve_files, serve_middlebox, serve_origin, serve_proxy, serve_socks
 
 from detector import Detector, Endpoint, Outcome, Verdict
 from detector.errors import ProxyError
 from detector.model import KeyKind, Route
+from detector.probe import routes
+from detector.probe.http import client
 from detector.probe.mock import MockNetwork, TLSServer
 from detector.probe.routes.system import SystemProxies
 from detector.session import machine_proxy, plan
@@ -20,6 +23,7 @@ from detector.session.plan import DIRECT4, DIRECT6, PROXY, USUAL, Planner, Route
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from pathlib import Path
 
     from detector_testing import Issued, PrivatePKI
 
@@ -260,3 +264,46 @@ async def test_this_machines_settings_are_read_once_and_again_when_old(
                 reports.append(await subject.check(hosts[:1]))
     ways = [{result.observation.route for result in report.results} for report in reports]
     assert ways == [{Route.DIRECT}, {Route.DIRECT}, {Route.DIRECT}, {Route.HTTP_CONNECT}]
+
+
+@pytest.mark.parametrize("setting", ["none", "pac", "faulty"])
+async def test_issuers_are_fetched_directly_from_public_addresses_alone(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate must not send us into the local network, also where a proxy file chooses the direct route."""
+    file = tmp_path / "proxy.pac"
+    file.write_text("function FindProxyForURL() { return 'DIRECT' }" if setting == "pac" else "throw 1")
+    monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: SystemProxies(file=str(file)))
+    planner = Planner(
+        read_route("usual", "none" if setting == "none" else "system"),
+        {},
+        None,
+        trusts=lambda *_: False,
+        clock=lambda: dt.datetime.now(dt.UTC),
+    )
+    async with serve_files({"/issuer.crt": b"0"}) as files:
+        endpoint = Endpoint(host=files.host, port=files.port)
+        patient = client.Limits(seconds=60.0)
+        url = f"http://{files.host}:{files.port}/issuer.crt"
+        usual = await client.fetch(url, dialer=planner.first_route(endpoint), limits=patient)
+        limited = await client.fetch(url, dialer=planner.issuer_route(endpoint), limits=patient)
+        assert len(files.requests) == 1
+    assert (usual.outcome, limited.outcome) == (client.FetchOutcome.ANSWERED, client.FetchOutcome.UNREACHABLE)
+
+
+async def test_another_network_is_detected_anew(
+    settings_of: Callable[..., dict[str, Any]], pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that moves asks the new network for its proxy file at once, and each network only once."""
+    monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: SystemProxies(detect=True))
+    networks = {"ipv4": "10.0.0.7"}
+    monkeypatch.setattr(routes, "local_networks", lambda: dict(networks))
+    monkeypatch.setattr(plan, "SETTINGS_SECONDS", 0.0)
+    async with serve_origin(pki.issue([EXAM])) as origin, serve_files({}) as files:
+        where = {(EXAM, 443): origin.address, ("wpad", 80): (files.host, files.port)}
+        async with Detector(**settings_of(proxy="system", resolve=where)) as subject:
+            for address in ("10.0.0.7", "10.0.0.7", "192.168.1.7", "192.168.1.7"):
+                networks["ipv4"] = address
+                report = await subject.check([EXAM])
+                assert report.results[0].observation.outcome is Outcome.COMPLETE
+        assert len(files.requests) == 2

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_testing import Mode, serve_middlebox, serve_origin
 from detector_testing.streams import LOOPBACK
 from support.addresses import Fault
 from support.boxes import serve_box, serve_fault
+from support.guarding import witness_that
 from support.simulation import simulate
 
 from detector import Detector, Endpoint
@@ -57,7 +59,7 @@ async def test_a_box_that_cannot_take_a_large_hello(
         serve_box(origin.address, fault, alert=alert) as box,
         Detector(**settings_of(resolve={(EXAM, 443): box.address})) as subject,
     ):
-        (result,) = (await subject.check([EXAM], deadline=2.0)).results
+        (result,) = (await subject.check([EXAM], deadline=6.0)).results
     seen = result.observation
     assert (result.verdict, result.reason, seen.small_hello) == ("clean", "logged", True)
     assert {each.small_hello for each in seen.earlier} == {False}
@@ -75,7 +77,7 @@ async def test_an_interceptor_with_that_fault(fault: Fault, pki: PrivatePKI, set
         serve_box(middlebox.address, fault) as box,
         Detector(**settings_of(resolve={(EXAM, 443): box.address})) as subject,
     ):
-        (result,) = (await subject.check([EXAM], deadline=2.0)).results
+        (result,) = (await subject.check([EXAM], deadline=6.0)).results
     assert (result.verdict, result.observation.small_hello) == ("middleware", True)
 
 
@@ -86,7 +88,7 @@ async def test_one_address_that_is_dead(fault: Fault, dead: str, pki: PrivatePKI
     async with serve_origin(pki.issue([EXAM])) as origin, serve_fault(fault, host=dead, port=origin.port):
         settings = settings_of(resolver=FixedResolver(dead, LOOPBACK))
         async with Detector(**settings) as subject:
-            (result,) = (await subject.check([f"{EXAM}:{origin.port}"], deadline=2.0)).results
+            (result,) = (await subject.check([f"{EXAM}:{origin.port}"], deadline=6.0)).results
     seen = result.observation
     assert (result.verdict, seen.small_hello, seen.address) == ("clean", False, f"{LOOPBACK}:{origin.port}")
     assert [(each.small_hello, dead in (each.address or "")) for each in seen.earlier] == [(False, True)]
@@ -102,6 +104,24 @@ async def test_the_other_address_is_somebody_else(pki: PrivatePKI, settings_of: 
     assert (result.verdict, result.confidence, result.reason) == ("middleware", "possible", "wrong-name")
 
 
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.SILENCE])
+async def test_a_witness_behind_such_a_box(fault: Fault, pki: PrivatePKI, settings_of: Settings) -> None:
+    """It is asked on a connection with a small hello, of which it signs what it saw; no connection is left open."""
+    key = Ed25519PrivateKey.generate()
+    endpoint = Endpoint(host=EXAM, witness=(key.public_key().public_bytes_raw(),))
+    async with (
+        serve_origin(pki.issue([EXAM]), handler=witness_that(key)) as origin,
+        serve_box(origin.address, fault) as box,
+    ):
+        async with Detector(**settings_of(endpoint, resolve={(EXAM, 443): box.address})) as subject:
+            (result,) = (await subject.check([EXAM], deadline=6.0)).results
+        async with asyncio.timeout(20):
+            await box.settled()
+    assert (result.verdict, result.assurance) == ("clean", "witnessed")
+    witnessed = [seen for seen in (result.observation, *result.other_observations) if seen.witness is not None]
+    assert [seen.small_hello for seen in witnessed] == [True]
+
+
 async def test_a_variant_where_the_first_address_is_dead(pki: PrivatePKI, settings_of: Settings) -> None:
     """A second hello goes where the first one was answered, when the address of the first connection shows nothing."""
     async with serve_origin(pki.issue([EXAM])) as origin, serve_fault(Fault.RESET, host="::1", port=origin.port):
@@ -112,17 +132,26 @@ async def test_a_variant_where_the_first_address_is_dead(pki: PrivatePKI, settin
     assert [bool(seen.chain) for seen in result.other_observations] == [True]
 
 
+@pytest.mark.parametrize("by", ["check", "scan"])
 @pytest.mark.parametrize("addresses", [3, ADDRESSES_MAX, 1000])
-async def test_addresses_beyond_the_bound_are_counted(addresses: int, pki: PrivatePKI, settings_of: Settings) -> None:
+async def test_addresses_beyond_the_bound_are_counted(
+    addresses: int, by: str, pki: PrivatePKI, settings_of: Settings
+) -> None:
     """Of a thousand addresses as many are probed as one run probes, and the report counts the others."""
     hosts = [f"127.0.{number // 200}.{number % 200 + 1}" for number in range(addresses)]
     async with serve_origin(pki.issue([EXAM]), host="0.0.0.0") as origin:
         settings = settings_of(resolver=FixedResolver(*hosts), all_addresses=True)
+        target = f"{EXAM}:{origin.port}"
         async with Detector(**settings) as subject:
-            (result,) = (await subject.check([f"{EXAM}:{origin.port}"])).results
+            if by == "check":
+                (result,) = (await subject.check([target])).results
+            else:
+                (result,) = [result async for result in subject.scan([target])]
     probed = {seen.address for seen in (result.observation, *result.other_observations) if seen.key_kind is None}
-    assert len(probed) == min(addresses, ADDRESSES_MAX)
-    assert result.observation.left_out == addresses - len(probed)
+    left_out = addresses - min(addresses, ADDRESSES_MAX)
+    assert len(probed) == addresses - left_out
+    assert result.observation.left_out == left_out
+    assert [f.data["left_out"] for f in result.findings if f.outcome == "left-out"] == [left_out] * bool(left_out)
     assert result.verdict == "clean"
 
 

@@ -1,4 +1,5 @@
-"""A box before a server that reads one TCP segment of a ClientHello, on loopback.
+"""Boxes before a server, on loopback: one that reads one TCP segment of a ClientHello, one that treats each connection
+in another way.
 
 Room: tests. Opens sockets on loopback.
 """
@@ -13,7 +14,7 @@ from detector_testing.streams import LOOPBACK, Address, Listener, PlainStream, a
 from .addresses import SEGMENT, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from detector_testing.streams import Stream
 
@@ -59,3 +60,34 @@ async def serve_fault(fault: Fault, *, host: str = LOOPBACK, port: int = 0) -> A
     server = Listener()
     async with listen(serve, server, host=host, port=port):
         yield server
+
+
+PASS, FORGE, DROP = "pass", "forge", "drop"
+"""What becomes of a connection."""
+
+
+class Fickle(Listener):
+    """Something in the middle; `served` says what became of each connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.served: list[str] = []
+
+
+@contextlib.asynccontextmanager
+async def fickle(genuine: Address, forged: Address, script: Sequence[str]) -> AsyncIterator[Fickle]:
+    """Treat connection after connection as the script says, the last word of which holds for all further ones."""
+    box = Fickle()
+
+    async def serve(client: PlainStream) -> None:
+        word = script[min(len(box.served), len(script) - 1)]
+        box.served.append(word)
+        if word == DROP:
+            client.abort()
+            return
+        server = await connect(genuine if word == PASS else forged)
+        with aborting(server):
+            await relay(client, server)
+
+    async with listen(serve, box):
+        yield box

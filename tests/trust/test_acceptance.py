@@ -463,6 +463,14 @@ def test_names_that_are_not_read_are_held_against_constraints_only() -> None:
     assert refusals(path(many, constrained, ROOT), NOW) == (Refused(Refusal.EXCEEDS_LIMITS, 0),)
 
 
+@pytest.mark.parametrize("long", [(0x82, b"a" * 256), (0x81, b"a@" + b"a." * 160 + b"a")], ids=["host", "mailbox"])
+def test_a_name_that_is_too_long_hides_no_other(long: tuple[int, bytes]) -> None:
+    """One name that is not read leaves all unknown, so that none of them passes the constraints unseen."""
+    names = LEAF.but(lacks=["2.5.29.17"], adds=[alternative_names("exam.example.edu", long)])
+    constrained = CA.but(adds=[name_constraints(permitted=((0x82, b"other.example"),))])
+    assert refusals(path(names, constrained, ROOT), NOW) == (Refused(Refusal.EXCEEDS_LIMITS, 0),)
+
+
 def test_many_names_under_many_constraints_are_bounded() -> None:
     """More names than are compared are a refusal of their own; a hundred under one CA are not too many."""
     constrained = CA.but(adds=[name_constraints(permitted=((0x82, b"example.edu"),))])

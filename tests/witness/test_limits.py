@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from aiohttp import web
+from detector_testing.streams import connect
 from OpenSSL import SSL
 from support.witnesses import EXAM, PATIENT, client_of, endpoint, holding, until, witness_of
 
@@ -25,6 +27,7 @@ from detector.trust import witness_statement
 from detector.witness.server import _HTTP, _HTTP_KEY, Limits, WitnessServer
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from detector_testing import Issued, PrivatePKI
@@ -318,7 +321,7 @@ class TestCrowd:
 
             monkeypatch.setattr(server, "admit", counting)
             await asyncio.gather(*(stack.enter_async_context(holding(server)) for _ in range(50)))
-            await until(lambda: server.counts.accepted == 50)
+            await until(lambda: len(sizes) == 50)
             assert max(sizes) == 5
             assert server.counts.displaced == 45
 
@@ -344,13 +347,53 @@ class TestCrowd:
             assert first not in server.clients
 
     async def test_a_crowd_that_has_just_come_is_not_displaced(self, issued: Issued) -> None:
-        """Who came a moment ago is being served; then it is the newcomer who has to come again."""
+        """Who came a moment ago is being served; the newcomer waits, is not reset, and is served when one leaves."""
         patient = limits(connections=2, patience=60)
-        async with witness_of(issued, limits=patient) as server, holding(server), holding(server):
-            await until(lambda: len(server.clients) == 2)
+        async with witness_of(issued, limits=patient) as server, holding(server):
             async with holding(server):
-                await until(lambda: server.counts.refused == 1)
-            assert (len(server.clients), server.counts.displaced) == (2, 0)
+                await until(lambda: len(server.clients) == 2)
+                waiting = await connect(server.address)
+                await until(lambda: server.counts.held == 1)
+                assert (len(server.clients), server.counts.displaced) == (2, 0)
+            async with client_of(server, over=waiting) as client:
+                assert (await client.get(TARGET)).status == 200
+            assert (server.counts.displaced, server.counts.refused) == (0, 0)
+
+    async def test_a_hall_that_comes_at_once(self, issued: Issued) -> None:
+        """Many more clients than there are places: none is reset, each is answered in its turn."""
+        async with witness_of(issued, limits=limits(connections=1, patience=60)) as server:
+
+            async def ask() -> int:
+                async with client_of(server) as client:
+                    return (await client.get(TARGET)).status
+
+            assert set(await asyncio.gather(*(ask() for _ in range(50)))) == {200}
+            counts = server.counts
+            assert (counts.accepted, counts.displaced, counts.refused) == (50, 0, 0)
+            assert counts.held > 0
+
+    async def test_without_open_files(self, issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection that the system cannot give us is counted, and the next one is served."""
+        loop = asyncio.get_running_loop()
+        accept, failures = loop.sock_accept, iter([OSError(errno.EMFILE, "Too many open files")])
+
+        async def sometimes(listening: socket.socket) -> tuple[socket.socket, Any]:
+            for failure in failures:
+                raise failure
+            return await accept(listening)
+
+        monkeypatch.setattr(loop, "sock_accept", sometimes)
+        async with witness_of(issued, limits=limits()) as server, client_of(server) as client:
+            assert (await client.get(TARGET)).status == 200
+            assert server.counts.refused == 1
+
+    async def test_who_waits_is_served_once_another_has_waited_longer(self, issued: Issued) -> None:
+        """Nobody has to leave: a connection that only holds its place gives it up after its patience."""
+        async with witness_of(issued, limits=limits(connections=1, patience=SHORT)) as server, holding(server):
+            await until(lambda: len(server.clients) == 1)
+            async with client_of(server) as client:
+                assert (await client.get(TARGET)).status == 200
+            assert (server.counts.held, server.counts.displaced) == (1, 1)
 
     async def test_who_is_being_answered_is_not_displaced(self, issued: Issued) -> None:
         """A request in progress keeps its place against everybody."""
@@ -363,14 +406,14 @@ class TestCrowd:
 
         application = web.Application()
         application.router.add_get("/", slow)
-        crowded = limits(connections=1, patience=0)
+        crowded = limits(connections=1, patience=60)
         async with witness_of(issued, limits=crowded, application=application) as server, client_of(server) as client:
             answer = asyncio.ensure_future(client.get("/"))
             await asked.wait()
             async with holding(server):
-                await until(lambda: server.counts.refused == 1)
-            go_on.set()
-            assert (await answer).body == b"done"
+                await until(lambda: server.counts.held == 1)
+                go_on.set()
+                assert (await answer).body == b"done"
             assert server.counts.displaced == 0
 
     async def test_holders_keep_nobody_out(self, issued: Issued, settings_of: Settings) -> None:

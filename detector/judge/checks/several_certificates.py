@@ -1,5 +1,7 @@
 """Check `several-certificates`: whether other addresses of this host, or other key types, show other certificates.
 
+It also counts the addresses and routes that were not probed.
+
 Room: judge. Pure. Feeds no rule. A host behind a CDN has many certificates, one for each key type and often one for
 each location. Whether another one excuses a pin mismatch is part of the check `pin`.
 """
@@ -22,22 +24,28 @@ _SHOWN: Final = 16
 
 
 class Outcome(CheckOutcome, check=ID):
-    """Whether the probes show one certificate, several genuine ones, or others."""
+    """Whether the probes show one certificate, several genuine ones, or others; and whether some were left out."""
 
     ONE = "one"
     GENUINE = "genuine"
     OTHER = "other"
+    LEFT_OUT = "left-out"
 
 
 _TEXT: Final[dict[Outcome, str]] = {
     Outcome.ONE: "All {count} probes show one certificate.",
     Outcome.GENUINE: "The host has several certificates, all of them genuine.",
     Outcome.OTHER: "The probes show several certificates, not all of them genuine.",
+    Outcome.LEFT_OUT: "Further addresses or routes that were not probed, beyond the limits of one run or of its time: "
+    "{count}.",
 }
 
 
 def check(evidence: EndpointEvidence) -> Findings:
-    """One finding; silent where nothing can be compared."""
+    """One finding on what was compared, and one on what was left out; silent where there is neither."""
+    left_out = sum(one.observation.left_out for one in (evidence, *evidence.siblings))
+    if left_out:
+        yield Outcome.LEFT_OUT.found(_TEXT[Outcome.LEFT_OUT].format(count=left_out), left_out=left_out)
     compared = [(other, compare(evidence, other)) for other in evidence.siblings]
     seen = {other: how for other, how in compared if how is not Comparison.NOT_COMPARABLE}
     if not seen:

@@ -27,6 +27,10 @@ _NO_ANSWERS: Final = SILENT - {Outcome.NOT_ASKED}
 
 def check(evidence: EndpointEvidence) -> Findings:
     """The result, where a witness is pinned and could be asked."""
+    if evidence.is_of_witnessed_key:
+        yield Outcome.SAME_KEY.found(
+            "The key is that of another session with this endpoint, whose other end its witness is.", Meaning.GENUINE
+        )
     answer = evidence.witness_answer
     if answer is None:
         return
@@ -34,11 +38,6 @@ def check(evidence: EndpointEvidence) -> Findings:
         asked = (s for s in evidence.siblings if s.route == evidence.route)
         answer = next((s.witness_answer for s in asked if s.witness_result in _NO_ANSWERS), None) or answer
     yield answer
-    if evidence.is_of_witnessed_key:
-        yield Outcome.SAME_KEY.found(
-            "Another session with this endpoint, which its witness saw, ended at the holder of the same key.",
-            Meaning.GENUINE,
-        )
     if evidence.endpoint.witness_is_end:
         yield Outcome.ENDS_TLS_ITSELF.found(
             "The pin file records that nothing of the operator's own stands in front of the witness."

@@ -48,9 +48,10 @@ FRAMING_FACTOR: Final = 2
 """Bytes on the wire as a multiple of head and body limits together. Chunk headers, trailers and interim responses
 (RFC 9112 section 7.1) cost a genuine server a few percent; a hostile one could send nothing else."""
 
-CHUNKS_MAX: Final = 4096
-"""Chunks of one body (RFC 9112 section 7.1). Each costs about 4 microseconds, so that a body of the largest size in
-chunks of one byte would take 1.4 seconds; servers write some KiB at a time, a PAC file of 1 MiB has under 1000."""
+PIECES_MAX: Final = 4096
+"""Pieces of one body: chunks (RFC 9112 section 7.1), and parts of them as they arrive. Each costs about 4 microseconds,
+so that a body of the largest size in chunks of one byte would take 1.4 seconds. Servers write some KiB at a time: a PAC
+file of 1 MiB arrives in under 1000."""
 
 SLICE_BYTES: Final = 4096  # passed to the HTTP parser at a time; a head limit is exceeded by no more than this
 AGE_SECONDS_MAX: Final = 2**31  # largest Age; RFC 9111 section 1.2.2 has recipients treat anything greater as this
@@ -181,7 +182,7 @@ class Answer:
         self._limits = limits
         self._wire_bytes_left = FRAMING_FACTOR * (limits.head_bytes + limits.body_bytes)
         self._interim_responses = 0
-        self._chunks = 0
+        self._pieces = 0
         self._first_bytes = b""
         self._body = bytearray()
         self.head: h11.Response | None = None
@@ -248,9 +249,9 @@ class Answer:
                 self.head = event
             elif isinstance(event, h11.Data):
                 room = self._limits.body_bytes - len(self._body)
-                self._chunks += event.chunk_start
+                self._pieces += 1
                 self._body += event.data[:room]
-                if len(event.data) > room or self._chunks > CHUNKS_MAX:
+                if len(event.data) > room or self._pieces > PIECES_MAX:
                     self.outcome = FetchOutcome.TOO_LARGE
             elif isinstance(event, h11.EndOfMessage):
                 self.outcome = FetchOutcome.ANSWERED

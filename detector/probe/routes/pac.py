@@ -16,6 +16,7 @@ import contextlib
 import importlib.util
 import math
 import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -144,6 +145,8 @@ def shown(location: str) -> str:
     parts = _split(location)
     if parts.scheme in _WEB:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    if not parts.scheme and "://" in location:
+        return "unreadable URL"  # it may hold credentials
     return Path(parts.path if parts.scheme == "file" else location).name
 
 
@@ -310,11 +313,22 @@ def has_interpreter() -> bool:
 @contextlib.asynccontextmanager
 async def _evaluator() -> AsyncIterator[Run]:
     """Start the worker; it never outlives the `async with` block. Raises `RouteError` RESOURCES."""
-    if not has_interpreter():
+    process = await _start_worker() if has_interpreter() else None
+    if process is None:
         yield _run_in_thread
         return
     try:
-        process = await asyncio.create_subprocess_exec(
+        yield _Worker(process).run
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _start_worker() -> asyncio.subprocess.Process | None:
+    """Start the process; None where the event loop cannot. Raises `RouteError` RESOURCES."""
+    try:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # nothing is imported from the working directory
             str(_WORKER),
@@ -322,15 +336,12 @@ async def _evaluator() -> AsyncIterator[Run]:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             limit=OUTPUT_BYTES_MAX,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # on Windows, where a window would open
         )
+    except NotImplementedError:  # Windows' SelectorEventLoop
+        return None
     except OSError as error:
         raise RouteError(Outcome.RESOURCES) from error
-    try:
-        yield _Worker(process).run
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 class _Worker:
@@ -415,7 +426,14 @@ class PacDialer:
         self._direct = direct
         self._through = through
         self._remaining = remaining
+        self._replace: Callable[[Dialer], Dialer] | None = None
         self.route: Final = Route.NONE  # known only once the file was evaluated; then it is in the connection record
+
+    def replacing(self, replace: Callable[[Dialer], Dialer]) -> PacDialer:
+        """The same route with each dialer that it comes to replaced by what `replace` makes of it."""
+        replacing = PacDialer(self._file, self._direct, self._through, self._remaining)
+        replacing._replace = replace
+        return replacing
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says. Raises `RouteError` PROXY_UNKNOWN where the file does not say how."""
@@ -425,6 +443,8 @@ class PacDialer:
             until = until if record.deadline is None else min(until, record.deadline)
             answer = await self._file.choose(endpoint.host, endpoint.port, until)
         routes = self._routes(answer, endpoint, record)
+        if self._replace is not None:
+            routes = list(map(self._replace, routes))
         for number, dialer in enumerate(routes, start=1):
             LOG.debug("%s: %s chose %s", endpoint.name, self._file.name, dialer.route)
             record.route, record.proxy, record.asked_for = dialer.route, None, None

@@ -115,6 +115,8 @@ class ProxyDialer:
             async with record.phase("proxy", record.timeouts.proxy, Outcome.PROXY_UNREACHABLE):
                 await established
         except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
+            if established.done() and not established.cancelled():
+                established.exception()  # a refusal that came as time ran out; asyncio would print it otherwise
             transport.abort()
             raise
         return transport

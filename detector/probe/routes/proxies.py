@@ -79,6 +79,22 @@ class Proxy(Record, frozen=True, kw_only=True):
         return b"Basic " + base64.b64encode(f"{self.username}:{self.password or ''}".encode())
 
 
+def check_file(location: str) -> None:
+    """Raise `ProxyError` for what cannot be the URL or path of a proxy auto-configuration file."""
+    try:
+        parts = urlsplit(location)
+        readable = bool(location) and (
+            parts.scheme not in {"http", "https"} or bool(parts.hostname and parts.port != 0)
+        )
+    except ValueError:
+        readable = False
+    if not readable:
+        raise ProxyError(
+            "The location of the proxy file cannot be read.",
+            advice="Write it as pac:http://host/proxy.pac, or pac: and the path of a file.",
+        )
+
+
 def parse_proxy(text: str) -> Proxy:
     """Parse a proxy URL: `scheme://[user[:password]@]host[:port]`, or `host:port` alone, as environments have it.
 

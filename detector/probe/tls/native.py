@@ -22,7 +22,7 @@ signature and Finished are right (with RSA key exchange Finished alone)         
 the connection closed                                                                 as reported      as seen
 ====================================================================================  ===============  ===============
 
-What a browser refuses is read to its end all the same: the chain is a fact, whatever a browser does with it.
+What a browser refuses is read to its end all the same: the chain is a fact, no matter what presents it.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class NativeHandshake(ClientHandshake):
 
     def _unless_refused(self, outcome: Outcome) -> Outcome:
         """Return `outcome`, where no browser would have ended the handshake before."""
-        return outcome if self.finished or self.refusal is None else self._wrong_or(Outcome.TLS_FAILURE)
+        return outcome if self.refusal is None else self._wrong_or(Outcome.TLS_FAILURE)
 
     def closing_bytes(self) -> bytes:
         """Return the close_notify that ends a connection politely, where it was not sent with Finished."""
@@ -405,7 +405,7 @@ class NativeHandshake(ClientHandshake):
         return flight
 
     def _premaster(self) -> tuple[bytes, bytes]:
-        """Return the premaster secret and what ClientKeyExchange has (RFC 5246 section 7.4.7). Raises `WireError`."""
+        """Return the premaster secret, and the message that carries it (RFC 5246 section 7.4.7). Raises `WireError`."""
         wire = self._wire
         if not self._is_by_encryption:
             public = self._keys.replace(wire.group or 0)

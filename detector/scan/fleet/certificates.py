@@ -4,7 +4,7 @@ Room: fleet. Pure but for `write`, which makes the files, and `context`, which r
 
 Every part shows a certificate of this CA and requires one (mutual TLS), so nobody else can join, watch or submit work.
 The role is in the certificate, and checked by the other side: only the scheduler's may serve (id-kp-serverAuth, RFC
-5280 section 4.2.1.12), and the name `ROLE.fleet.invalid` tells workers from clients.
+5280 section 4.2.1.12), and the name `ROLE.fleet.invalid` distinguishes workers from clients.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from detector.errors import InputError, OutputError
+from detector.model.files import unwritable
 from detector.pins.target import parse_host
 
 if TYPE_CHECKING:
@@ -148,9 +149,7 @@ def _write_new(folder: Path, made: dict[str, bytes]) -> tuple[Path, ...]:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
     except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be written ({error.strerror}).", advice="Name a folder you may write to."
-        ) from error
+        raise unwritable(str(folder), error, "Name a folder you may write to.") from error
     return tuple(folder / name for name in made)
 
 

@@ -68,7 +68,7 @@ class _Peer:
             LOG.info("a peer does not read: disconnecting it")
             await self.socket.close(code=_REFUSED)
         except ConnectionError:
-            return  # whoever serves it notices
+            return  # the task that reads from it notices
 
 
 class Scheduler:

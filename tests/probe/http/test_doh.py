@@ -137,6 +137,16 @@ async def test_nobody_there() -> None:
 QUESTION = dns.message.make_query(HOST, "A", id=0)
 
 
+@pytest.mark.parametrize(("records", "outcome"), [(64, "answered"), (65, "no-answer")])
+def test_records_are_bounded(records: int, outcome: str) -> None:
+    """A message of more records than an address list has is not parsed: each may take a millisecond."""
+    answer = dns.message.make_response(QUESTION)
+    answer.answer = [
+        dns.rrset.from_text_list(f"{HOST}.", 60, "IN", "A", [f"192.0.2.{n}" for n in range(1, records + 1)])
+    ]
+    assert doh.read(answer.to_wire(), QUESTION)[0] == outcome
+
+
 @settings(max_examples=examples(300))
 @given(
     body=st.one_of(

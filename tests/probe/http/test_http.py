@@ -47,6 +47,14 @@ def network(*answer: bytes) -> MockNetwork:
     return MockNetwork({(HOST, 80): Script(AwaitClient(), *map(Send, answer), Close())})
 
 
+@pytest.mark.parametrize(("chunks", "outcome"), [(3900, FetchOutcome.ANSWERED), (4200, FetchOutcome.TOO_LARGE)])
+def test_chunks_are_bounded(chunks: int, outcome: FetchOutcome) -> None:
+    """A body in more chunks than any server makes is too large: each costs processor time."""
+    answer = Answer(plain.request_for("a.example", "/"), Limits(body_bytes=1 << 20))
+    answer.receive(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * chunks + b"0\r\n\r\n")
+    assert answer.outcome is outcome
+
+
 async def test_an_answer_is_reported_whole() -> None:
     """Status, headers and body of an ordinary answer arrive, and the connection is gone."""
     async with serve_files({"/page": b"hello"}, content_type="text/plain") as origin:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from detector.probe.routes import AddressInfo
 
 LEAST: Final = Timeouts()
-DEADLINES: Final = st.floats(min_value=0.0, max_value=3600.0)
+DEADLINES: Final = st.floats(min_value=0.0, max_value=3600.0, allow_subnormal=False)
 
 
 @given(DEADLINES)

@@ -283,6 +283,7 @@ def test_no_answer_raises(text: str) -> None:
     [
         ("http://u:hunter2@w.example/proxy.pac?key=hunter2#x", "http://w.example/proxy.pac"),
         ("/home/hunter2/proxy.pac", "proxy.pac"),
+        ("http://[hunter2", "unreadable URL"),
     ],
 )
 def test_a_file_is_named_without_secrets(location: str, name: str) -> None:
@@ -571,12 +572,16 @@ async def _no_download(_url: str, _until: float) -> bytes | None:
     raise AssertionError
 
 
-async def test_a_frozen_application_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is evaluated in a thread, in the same sandbox; evaluations that hang keep their places."""
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
+@pytest.mark.parametrize("frozen", [True, False])
+async def test_without_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, frozen: bool) -> None:
+    """A frozen application starts none, and not every event loop can: the file is evaluated in a thread.
+
+    It runs in the same sandbox; evaluations that hang keep their places.
+    """
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
 
     async def no_process(*_: object, **__: object) -> None:
-        raise AssertionError
+        raise AssertionError if frozen else NotImplementedError
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", no_process)
     file = tmp_path / "proxy.pac"
@@ -644,6 +649,18 @@ async def test_a_file_is_asked_again_after_a_while(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(pac, "FILE_AGE_SECONDS", age)
         chooser._expires = min(chooser._expires, asyncio.get_running_loop().time() + age)
     assert proxies == [1, 1, 1, 4]
+
+
+@settings(max_examples=examples(200))
+@given(
+    output=st.binary(max_size=40)
+    | st.recursive(
+        st.none() | st.text(), lambda part: st.lists(part) | st.dictionaries(st.sampled_from(["said", "x"]), part)
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_nothing_that_the_process_prints_raises(output: bytes) -> None:
+    """A sandbox that was broken out of may print anything: answers come out, or none."""
+    assert all(text is None or isinstance(text, str) for text in pac._read_output(output).said)
 
 
 async def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -315,6 +315,21 @@ def test_the_pieces_do_not_matter(cuts: list[int], tail: bytes, length: int) -> 
         assert left == tail
 
 
+@pytest.mark.parametrize(
+    ("value", "schemes"),
+    [
+        (b'Digest realm="a, Basic b", Basic realm="c"', ("digest", "basic")),
+        (b'Digest realm="a\\", Basic b", NTLM', ("digest", "ntlm")),
+        (b'Digest realm="never, Basic b', ("digest",)),
+        (b'Digest realm="ends so\\', ("digest",)),
+        (b"a =b, Negotiate  , c  d", ("negotiate", "c")),
+    ],
+)
+def test_what_is_quoted_is_no_scheme(value: bytes, schemes: tuple[str, ...]) -> None:
+    """A quoted string may hold commas, escaped quotes and schemes, and need not end (RFC 9110 section 5.6.4)."""
+    assert auth_schemes([value]) == schemes
+
+
 @settings(max_examples=examples(200))
 @given(values=st.lists(st.binary(max_size=60), max_size=12))
 def test_challenges_never_raise_and_stay_small(values: list[bytes]) -> None:

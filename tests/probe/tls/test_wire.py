@@ -25,6 +25,7 @@ from detector.probe.tls.wire import (
     EMPTY_RECORDS_MAX,
     FLIGHT_BYTES_MAX,
     MESSAGE_BYTES_MAX,
+    PIECES_MAX,
     Wire,
 )
 
@@ -236,6 +237,16 @@ def test_a_flight_without_end_is_refused_and_not_kept() -> None:
     assert caught.value.kind is WireErrorKind.TOO_LARGE
     assert peak < 3 * FLIGHT_BYTES_MAX
     assert kept < FLIGHT_BYTES_MAX
+
+
+@pytest.mark.parametrize("piece", [record(21, b"\x01\x00"), record(22, message(0, b""))], ids=["alerts", "messages"])
+def test_pieces_are_bounded(piece: bytes) -> None:
+    """Records and messages that mean nothing are read up to a number: each costs processor time."""
+    wire = Wire()
+    wire.server(in_records(server_hello()))
+    with pytest.raises(WireError) as caught:
+        wire.server(piece * PIECES_MAX)
+    assert caught.value.kind is WireErrorKind.TOO_LARGE
 
 
 def test_too_many_certificates_keep_the_first_ones() -> None:
