@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -84,7 +85,11 @@ REFUSALS: Final[dict[str, Callable[[Issued], Script]]] = {
     "half a handshake of TLS 1.2": lambda forged: dataclasses.replace(
         Script.genuine(forged, version=V.TLSv1_2), stop=Step.SERVER_HELLO
     ),
+<<<<<<< HEAD
     **{chosen: _answering(answer) for chosen, answer in UNOFFERED.items()},
+=======
+    **{chosen: partial(lambda answer, _: Script.plain_http(answer), answer) for chosen, answer in UNOFFERED.items()},
+>>>>>>> h-r1
 }
 """How it may keep a browser's hello from showing any certificate, so that another hello is sent."""
 
