@@ -67,11 +67,6 @@ UNOFFERED: Final = {
 }
 """Beginnings of handshakes with what no browser offers."""
 
-
-def _answering(answer: bytes) -> Callable[[Issued], Script]:
-    return lambda _: dataclasses.replace(Script.plain_http(), instead=answer)
-
-
 REFUSALS: Final[dict[str, Callable[[Issued], Script]]] = {
     "handshake_failure": lambda _: Script.alert(40),
     "protocol_version": lambda _: Script.alert(70),
@@ -85,11 +80,7 @@ REFUSALS: Final[dict[str, Callable[[Issued], Script]]] = {
     "half a handshake of TLS 1.2": lambda forged: dataclasses.replace(
         Script.genuine(forged, version=V.TLSv1_2), stop=Step.SERVER_HELLO
     ),
-<<<<<<< HEAD
-    **{chosen: _answering(answer) for chosen, answer in UNOFFERED.items()},
-=======
     **{chosen: partial(lambda answer, _: Script.plain_http(answer), answer) for chosen, answer in UNOFFERED.items()},
->>>>>>> h-r1
 }
 """How it may keep a browser's hello from showing any certificate, so that another hello is sent."""
 
