@@ -385,6 +385,11 @@ def test_waiting_for_another_writer_is_bounded(tmp_path: Path, make_report: Make
     assert not isinstance(raised.value, NoRoomError)
 
 
+def _fill(history: History, report: Report) -> None:
+    for _ in range(100):
+        history.record(report)
+
+
 def test_no_room_is_an_error_of_its_own(tmp_path: Path, make_report: Make) -> None:
     """Of the history and of what has no room, for callers of either."""
     with History(tmp_path / "history.sqlite") as history:
@@ -393,12 +398,8 @@ def test_no_room_is_an_error_of_its_own(tmp_path: Path, make_report: Make) -> No
         def limit(connection: sa.Connection) -> None:
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
 
-        def fill() -> None:
-            for _ in range(100):
-                history.record(make_report())
-
         with pytest.raises(HistoryFullError, match="full") as raised:
-            fill()
+            _fill(history, make_report())
     assert isinstance(raised.value, NoRoomError)
 
 

@@ -103,7 +103,7 @@ def prepare() -> None:
 class NativeHandshake(ClientHandshake):
     """A handshake with a browser's hello, for probing only.
 
-    `hello` is `browser`, `firefox` or `readable`; `small` leaves ML-KEM out, as does a `cryptography` without it.
+    `hello` is `browser`, `firefox` or `readable`; `small` leaves ML-KEM out, as does a `cryptography` built without it.
     `alpn` replaces the protocols of the profile. `now` is the time at which a delegated credential has to be valid;
     without one such credentials prove nothing.
     """
