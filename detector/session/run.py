@@ -241,7 +241,10 @@ async def _run_first(spec: ProbeSpec, until: float) -> Observations:
 async def _run_at_address(
     spec: ProbeSpec, noting: _AddressNoting, first: asyncio.Task[Observations], until: float
 ) -> Observations:
-    """Run a variant at the address of the first connection; where that shows nothing, at the one that answered."""
+    """Run a variant at the address of the first connection; where that shows nothing, at the one that answered.
+
+    What else the first address showed, as to the question for a witness, still counts.
+    """
     address = await noting.wait(until)
     seen = await _run_variant(spec, address, until)
     if address is None or seen[0].chain or asyncio.get_running_loop().time() >= until:
@@ -249,7 +252,7 @@ async def _run_at_address(
     answered = (await first)[0]
     if not answered.chain or answered.peer in {address, None} or answered.route not in DIRECT_ROUTES:
         return seen
-    return await _run_variant(spec, answered.peer, until)
+    return (*await _run_variant(spec, answered.peer, until), *(one for one in seen if one.chain))
 
 
 async def _run_variant(spec: ProbeSpec, address: Address | None, until: float) -> Observations:

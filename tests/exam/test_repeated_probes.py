@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
+import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_testing import Script, serve_middlebox, serve_origin, serve_script
+from detector_testing.tls_server import Step
 from support.boxes import DROP, FORGE, PASS, fickle
 from support.simulation import simulate
 from support.witnesses import answering
@@ -126,6 +129,19 @@ class TestInterceptors:
             decision = await detector.exam.gate(deadline=4.0, **settings_of(exam))
         assert (decision.action, rounds(decision.report)) == (Action.ALLOW, [0, 1])
         assert decision.report.results[0].other_observations[0].attempts > 2
+
+    async def test_a_replayed_chain_is_no_answer(self, pki: PrivatePKI, settings_of: Settings) -> None:
+        """Stale pins only warn, but not where a later probe ended before the key was proved."""
+        issued = pki.issue([EXAM])
+        cut = dataclasses.replace(Script.genuine(issued, version=ssl.TLSVersion.TLSv1_2), stop=Step.CERTIFICATE)
+        async with (
+            serve_origin(issued) as genuine,
+            serve_script(cut) as other,
+            fickle(genuine.address, other.address, (PASS, FORGE)) as box,
+        ):
+            exam = Endpoint(host=EXAM, category=Category.EXAM, address=box.address, pins=(b"\1" * 32,))
+            decision = await detector.exam.gate(deadline=4.0, **settings_of(exam))
+        assert (decision.action, decision.reasons[0].code) == (Action.BLOCK, ReasonCode.UNREPEATED)
 
     async def test_a_witness_confirms_every_probe(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """Where a witness is required, a later probe that it does not confirm is not confirmed by the first one."""
