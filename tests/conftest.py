@@ -83,7 +83,7 @@ def no_public_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["with ML-KEM", "without ML-KEM"])
 def either_cryptography(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """What is true of a probe is true with an older `cryptography`, too; returns whether it has ML-KEM."""
+    """What is true of a probe is true without ML-KEM, too; returns whether this `cryptography` has it."""
     if request.param == "without ML-KEM":
         monkeypatch.setattr(native, "has_ml_kem", lambda: False)
     return request.param == "with ML-KEM" and key_exchange.has_ml_kem()

@@ -347,11 +347,10 @@ class Hello(enum.StrEnum):
 
 
 class Engine(enum.StrEnum):
-    """What makes the TLS handshakes of probes: OpenSSL, our own code, or our own with OpenSSL as the fallback."""
+    """What made a recorded TLS handshake."""
 
-    AUTO = "auto"
     OPENSSL = "openssl"
-    NATIVE = "native"
+    NATIVE = "native"  # our own code
     BROWSER = "browser"  # the user's own browser, which reported what it saw
 
 

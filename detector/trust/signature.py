@@ -36,7 +36,7 @@ from .certificate import CERTIFICATE_BYTES_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cryptography.hazmat.primitives.asymmetric import mldsa  # newer than the oldest `cryptography` allowed
+    from cryptography.hazmat.primitives.asymmetric import mldsa
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from .certificate import Algorithm, Certificate
@@ -383,5 +383,5 @@ READABLE_DEPTH_MAX: Final = 10
 
 _ML_DSA: Final = frozenset({KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87})
 _ML_DSA_SPECIMEN: Final = bytes.fromhex("30820532300b06096086480165030403110382052100") + bytes(1312)
-"""An ML-DSA-44 key (RFC 9881 section 4; any bytes are a valid one): it loads where this `cryptography` has ML-DSA.
-Version 48 does; 47 has only the names."""
+"""An ML-DSA-44 key (RFC 9881 section 4; any bytes are a valid one): it loads where this `cryptography` has ML-DSA;
+one built for OpenSSL before 3.5 has only the names."""

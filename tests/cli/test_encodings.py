@@ -79,7 +79,7 @@ def run_in(encoding: str, *words: str) -> tuple[int, bytes, str]:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.run(words)
     streams = [stream.buffer for stream in (out, err)]
-    written, said = (stream.getvalue() for stream in streams if isinstance(stream, io.BytesIO))
+    written, said = (stream.getvalue() for stream in streams)
     return code, written, said.decode(encoding)
 
 

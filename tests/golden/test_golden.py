@@ -27,9 +27,6 @@ LENIENT: Final = 'schema = 1\nname = "lenient"\npins = ["stale.toml"]\non_unconf
 DAMAGED: Final = 'schema = 1\n[[endpoint]]\nhost = "exam.example.edu"\npin = ["sha256/AAAA"]\n'
 OWN_FILES: Final = {"policy.toml": POLICY, "lenient.toml": LENIENT, "damaged.toml": DAMAGED, "request.json": ASKING}
 
-pytestmark = pytest.mark.native
-"""Which engine made a handshake is reported, and some environments have only one."""
-
 
 class Step(NamedTuple):
     """One command: the name of its record, in which world it runs and on which day, and a file that it writes."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Stack = Callable[..., AbstractAsyncContextManager[int]]
     """Starts a server and gives its port; `asks` has it ask for a client's certificate."""
 
-pytestmark = [pytest.mark.lab, pytest.mark.native]
+pytestmark = pytest.mark.lab
 
 HOST: Final = "exam.example.edu"
 KINDS: Final[tuple[KeyKind, ...]] = ("ec", "ec384", "rsa", "ed25519")

@@ -93,7 +93,6 @@ print(asyncio.run(main()).verdict)
 """
 
 
-@pytest.mark.native
 async def test_check_of_a_clean_network_loads_no_more_than_it_needs(pki: PrivatePKI, tmp_path: Path) -> None:
     """Eight endpoints with SCTs, assessed: nothing of the extras is loaded, and no suffix list."""
     written = pki.write(tmp_path)
@@ -112,7 +111,6 @@ assert run(sys.argv[1:]) == 0
 """
 
 
-@pytest.mark.native
 @pytest.mark.parametrize("command", [("check", "--format", "json"), ("exam", "gate")])
 async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: PrivatePKI, tmp_path: Path) -> None:
     """What a proctoring client starts is imported with what commands share, and nothing that other commands need."""
@@ -126,7 +124,8 @@ async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: P
         sources = ["--pins", str(pins), "--roots", str(written.roots), "--ct-logs", str(written.ct_logs)]
         given = (*command, *sources, *rules, "--proxy", "none", "--offline", "--output", str(tmp_path / "result"))
         loaded = await asyncio.to_thread(loaded_after, COMMAND, *given)
-    shared = {*(f"detector.cli.{name}" for name in ("common", "completion", "options", "settings", "stderr"))}
+    names = ("common", "completion", "options", "settings", "signals", "stderr", "streams")
+    shared = {f"detector.cli.{name}" for name in names}
     assert {name for name in loaded if name.startswith("detector.cli.")} == {f"detector.cli.{command[0]}", *shared}
     assert (set(NEVER) - {"click"}) & set(loaded) == set()
     assert {"detector.audit", "detector.scan.fleet", "detector.history", "detector.scan"} & set(loaded) == set()
@@ -191,7 +190,6 @@ print(callbacks.worst.seconds * 1000 / slowness(), callbacks.count, callbacks.wo
 
 
 @pytest.mark.serial
-@pytest.mark.native
 @pytest.mark.parametrize("what", ["check", "gate", "scan"])
 @pytest.mark.parametrize("intercepted", [False, True])
 async def test_nothing_holds_up_the_loop(

@@ -6,10 +6,10 @@ Room: tests. Pure apart from randomness.
 from __future__ import annotations
 
 import functools
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from detector_testing.der import BIT_STRING, SEQUENCE, children, encode
 
@@ -66,13 +66,12 @@ def ec_spki(parameters: bytes, point: bytes = b"\4" + b"\1" * 64) -> bytes:
 GOST_SPKI = public_key_info(identifier(bytes.fromhex("06082a85030701010101")), b"\1" * 66)
 """A key of GOST R 34.10-2012 (RFC 9215 section 4)."""
 ML_DSA_44_SPKI = public_key_info(identifier(bytes.fromhex("0609608648016503040311")), b"\1" * 1312)
-"""A key of ML-DSA-44 (RFC 9881 section 4), in case `cryptography` makes none."""
+"""A key of ML-DSA-44 (RFC 9881 section 4) that nobody holds."""
 
 
-def ml_dsa_key(number: int) -> Any:  # noqa: ANN401 - a type that the oldest `cryptography` lacks
-    """A fresh key of ML-DSA-44, 65 or 87, to be used as the private keys of `detector_testing` are."""
-    module = importlib.import_module("cryptography.hazmat.primitives.asymmetric.mldsa")
-    return getattr(module, f"MLDSA{number}PrivateKey").generate()
+def ml_dsa_key(number: int) -> Any:  # noqa: ANN401 - used as the private keys of `detector_testing`, whose type it lacks
+    """A fresh key of ML-DSA-44, 65 or 87."""
+    return getattr(mldsa, f"MLDSA{number}PrivateKey").generate()
 
 
 def rewritten(certificate: bytes, *, algorithm: bytes | None = None, key: bytes | None = None) -> bytes:
@@ -87,7 +86,7 @@ def rewritten(certificate: bytes, *, algorithm: bytes | None = None, key: bytes 
 
 
 def withhold_ml_dsa(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `cryptography` refuse ML-DSA keys as its older versions do, and forget what newer ones said."""
+    """Make `cryptography` refuse ML-DSA keys as one built without them does, and forget what it said before."""
 
     def load(data: bytes) -> object:
         if bytes.fromhex("06096086480165030403") in data[:32] and data[4:].startswith(b"\x30\x0b"):

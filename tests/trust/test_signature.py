@@ -273,7 +273,6 @@ def test_nobody_signed_what_holds_no_signature(pki: PrivatePKI) -> None:
 ML_DSA = {"2.16.840.1.101.3.4.3.17": 44, "2.16.840.1.101.3.4.3.18": 65, "2.16.840.1.101.3.4.3.19": 87}
 
 
-@pytest.mark.native
 @pytest.mark.parametrize("oid", ML_DSA)
 def test_ml_dsa(oid: str) -> None:
     """Each parameter set with its key; the key of another set did not sign."""
@@ -288,7 +287,7 @@ def test_ml_dsa(oid: str) -> None:
 
 
 def test_without_ml_dsa_its_signatures_are_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where `cryptography` is too old, nothing is known of who signed; but an EC key did not, nor that key in ECDSA."""
+    """Without it, nothing is known of who signed; but an EC key did not, nor that key in ECDSA."""
     withhold_ml_dsa(monkeypatch)
     for oid in ML_DSA:
         assert not is_verified(Algorithm(oid, b""))

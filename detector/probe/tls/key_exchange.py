@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .reader import malformed
-
-try:
-    from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
-except ImportError:  # an older cryptography
-    MLKEM768PrivateKey = None  # type: ignore[assignment,misc] # checked by `has_ml_kem`
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +32,7 @@ _MLKEM_CIPHERTEXT_BYTES: Final = 1088
 
 @functools.cache
 def has_ml_kem() -> bool:
-    """Whether this machine's `cryptography` has ML-KEM."""
-    if MLKEM768PrivateKey is None:
-        return False
+    """Whether this machine's `cryptography` has ML-KEM: one built for OpenSSL before 3.5 has not."""
     try:
         MLKEM768PrivateKey.generate()
     except UnsupportedAlgorithm:

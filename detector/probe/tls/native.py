@@ -103,7 +103,7 @@ def prepare() -> None:
 class NativeHandshake(ClientHandshake):
     """A handshake with a browser's hello, for probing only.
 
-    `hello` is `browser`, `firefox` or `readable`; `small` leaves ML-KEM out, as does a `cryptography` without it.
+    `hello` is `browser`, `firefox` or `readable`; `small` leaves ML-KEM out, as does a `cryptography` built without it.
     `alpn` replaces the protocols of the profile. `now` is the time at which a delegated credential has to be valid;
     without one such credentials prove nothing.
     """
@@ -202,7 +202,7 @@ class NativeHandshake(ClientHandshake):
 
     def _unless_refused(self, outcome: Outcome) -> Outcome:
         """Return `outcome`, where no browser would have ended the handshake before."""
-        return outcome if self.refusal is None else self._wrong_or(Outcome.TLS_FAILURE)
+        return outcome if self.finished or self.refusal is None else self._wrong_or(Outcome.TLS_FAILURE)
 
     def closing_bytes(self) -> bytes:
         """Return the close_notify that ends a connection politely, where it was not sent with Finished."""

@@ -131,7 +131,6 @@ def test_what_was_not_seen_or_cannot_be_checked() -> None:
     assert check(good, verify) is KeyProof.NOT_CHECKABLE
 
 
-@pytest.mark.native
 @pytest.mark.parametrize(("scheme", "number"), [(0x0904, 44), (0x0905, 65), (0x0906, 87)])
 def test_ml_dsa_schemes(scheme: int, number: int) -> None:
     """Each scheme with its key (draft-ietf-tls-mldsa); what another key signed, or in another scheme, is invalid."""
@@ -146,7 +145,7 @@ def test_ml_dsa_schemes(scheme: int, number: int) -> None:
 
 
 def test_without_ml_dsa_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where `cryptography` is too old, such a signature proves nothing and disproves nothing."""
+    """Where `cryptography` is built without it, such a signature proves nothing and disproves nothing."""
     withhold_ml_dsa(monkeypatch)
     verify = signature_of(0x0904, bytes(2420), CONTEXT + bytes(32))
     assert check(ML_DSA_44_SPKI, verify) is KeyProof.NOT_CHECKABLE

@@ -570,7 +570,7 @@ def test_a_second_retry_is_refused() -> None:
     assert engine.observation().outcome is Outcome.TLS_FAILURE
 
 
-# Keys that not every `cryptography` has
+# What a `cryptography` built for OpenSSL before 3.5 lacks
 
 
 def ml_dsa_server(directory: Path, number: int, *, also: bool) -> SSL.Context:
@@ -584,7 +584,6 @@ def ml_dsa_server(directory: Path, number: int, *, also: bool) -> SSL.Context:
     return context
 
 
-@pytest.mark.native
 @pytest.mark.parametrize("number", [44, 65, 87])
 def test_an_ml_dsa_key_is_proved(tmp_path: Path, number: int) -> None:
     """Chrome's hello offers ML-DSA, so a server with such a certificate presents it."""
@@ -596,7 +595,6 @@ def test_an_ml_dsa_key_is_proved(tmp_path: Path, number: int) -> None:
     assert is_complete(server)
 
 
-@pytest.mark.native
 def test_a_readable_hello_gets_the_other_certificate(tmp_path: Path) -> None:
     """A server with both sends the one that every client can verify."""
     context = ml_dsa_server(tmp_path, 65, also=True)
@@ -604,9 +602,8 @@ def test_a_readable_hello_gets_the_other_certificate(tmp_path: Path) -> None:
     assert (seen.outcome, seen.key_proved, ders(seen)) == (Outcome.COMPLETE, True, exam("ec").chain)
 
 
-@pytest.mark.native
 def test_without_ml_dsa_no_key_is_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `cryptography` that cannot verify it: nothing is claimed, and the chain is kept."""
+    """A `cryptography` built without it: nothing is claimed, and the chain is kept."""
     context = ml_dsa_server(tmp_path, 65, also=False)
     withhold_ml_dsa(monkeypatch)
     seen, _ = talk(NativeHandshake(HOST), context)
