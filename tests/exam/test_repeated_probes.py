@@ -230,9 +230,9 @@ class TestSchedule:
         ("first_takes", "times", "begins"),
         [
             (1.0, Repeats(2), [1.0]),  # right after everything else
-            (9.0, Repeats(2), [6.0]),  # at half of the time at the latest
+            (9.0, Repeats(2), [4.0]),  # at a third of the time at the latest
             (1.0, Repeats(2, spread=True), [6.0]),
-            (9.0, Repeats(3), [4.0, 8.0]),
+            (9.0, Repeats(3), [3.0, 6.0]),
             (1.0, Repeats(4, spread=True), [3.0, 6.0, 9.0]),
         ],
     )
@@ -258,6 +258,27 @@ class TestSchedule:
         seen = simulate(scene)
         assert began == pytest.approx(begins)
         assert [[one.repeat for one in each] for each in seen] == [list(range(1, times.probes)), []]
+
+    @pytest.mark.parametrize("takes", [5.0, 6.0, 7.0, 8.0])
+    def test_a_slow_network_answers_twice(self, takes: float) -> None:
+        """A connection may take up to two thirds of the time, and the second one still ends within it."""
+        ended: list[float] = []
+
+        async def scene() -> None:
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+
+            async def probe_round(_: Sequence[Endpoint]) -> list[tuple[Observation, ...]]:
+                await asyncio.sleep(takes)
+                ended.append(loop.time() - start)
+                return []
+
+            first = asyncio.create_task(asyncio.sleep(takes))
+            await repeat(probe_round, [], first, Repeats(2), start + 12.0)
+            await first
+
+        simulate(scene)
+        assert ended[0] <= 12.0
 
 
 async def test_a_repeat_that_shows_more_has_its_follow_up(pki: PrivatePKI, settings_of: Settings) -> None:
