@@ -78,8 +78,7 @@ def run_in(encoding: str, *words: str) -> tuple[int, bytes, str]:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding, newline="\n", write_through=True) for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.run(words)
-    streams = [stream.buffer for stream in (out, err)]
-    written, said = (stream.getvalue() for stream in streams if isinstance(stream, io.BytesIO))
+    written, said = (stream.buffer.getvalue() for stream in (out, err))
     return code, written, said.decode(encoding)
 
 

@@ -461,7 +461,7 @@ def test_a_server_that_goes_away(make_report: Make, capfd: pytest.CaptureFixture
         with history._engine.connect() as connection:
             others = connection.execute(sa.text("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"))
             backends = [int(row.pid) for row in others]
-            assert connection.execute(sa.text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"))
+            connection.execute(sa.text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"))
         assert backends
     for attempt in (lambda: list(reading), lambda: history.record(make_report()), history.runs):
         with pytest.raises(HistoryUnavailableError, match=r"cannot be (read|written) \([^()]*\)") as raised:

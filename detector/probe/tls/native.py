@@ -202,7 +202,9 @@ class NativeHandshake(ClientHandshake):
 
     def _unless_refused(self, outcome: Outcome) -> Outcome:
         """Return `outcome`, where no browser would have ended the handshake before."""
-        return outcome if self.refusal is None else self._wrong_or(Outcome.TLS_FAILURE)
+        if self._outcome is not None or self.refusal is None:  # a settled outcome is not replaced
+            return outcome
+        return self._wrong_or(Outcome.TLS_FAILURE)
 
     def closing_bytes(self) -> bytes:
         """Return the close_notify that ends a connection politely, where it was not sent with Finished."""
