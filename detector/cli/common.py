@@ -61,6 +61,7 @@ OWNER_ONLY: Final = 0o600
 """Permissions of evidence: it says where somebody was, and when."""
 TIMELINE_RUNS: Final = 200
 """Earlier runs drawn on an HTML report: half a year of daily ones."""
+WITHOUT_HISTORY: Final = "The command goes on without this history."
 HISTORY_LEAST: Final = 0.5
 """Seconds that a side history is waited for when the deadline has passed: a writer's batch takes milliseconds."""
 HISTORY_SHARE: Final = 4
@@ -131,8 +132,11 @@ class SideHistory:
 
     def __enter__(self) -> Self:
         if self._place is not None:
-            with contextlib.suppress(HistoryUnavailableError), self.access():
-                self._history = open_history(self._place, self._wait)
+            try:
+                with self._access():
+                    self._history = open_history(self._place, self._wait)
+            except HistoryUnavailableError as error:
+                say(f"Warning: {error} {WITHOUT_HISTORY}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,7 +144,7 @@ class SideHistory:
             self._history.close()
 
     @contextlib.contextmanager
-    def access(self) -> Iterator[None]:
+    def _access(self) -> Iterator[None]:
         """Name the option in what fails, and remember it."""
         try:
             yield
@@ -162,10 +166,10 @@ class SideHistory:
         if self._history is None or self._failure is not None:
             return otherwise
         try:
-            with self.access():
+            with self._access():
                 return read(self._history)
         except HistoryError as error:
-            say(f"Warning: {error} The result does without what it knows.")
+            say(f"Warning: {error} {WITHOUT_HISTORY}")
             return otherwise
 
     def timeline(self, report: Report, form: Format) -> tuple[reports.TimelineEntry, ...]:
@@ -183,12 +187,12 @@ class SideHistory:
         return (*self._read(lambda history: timeline(history, report, form), none), this)
 
     def write(self, write: Callable[[store.History], T]) -> T | None:
-        """Write something; None where there is no history. Raises `HistoryError`, the earlier one where one failed."""
-        if self._failure is not None:
+        """Write something; None where there is no history, or it failed before. Raises `HistoryError`."""
+        if isinstance(self._failure, NoRoomError):
             raise self._failure
-        if self._history is None:
+        if self._history is None or self._failure is not None:
             return None
-        with self.access():
+        with self._access():
             return write(self._history)
 
 

@@ -82,7 +82,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     """Probe this network once and answer with one line of JSON.
 
     Exit code: 0 the exam may begin (allow, or warn), 3 it may not (block: the exam server was not confirmed), 2 bad
-    usage, policy, pins or request, 70 internal error, 74 the result cannot be written, 130 interrupted.
+    usage, policy, pins or request, 70 internal error, 74 no room for the result or the bundle, 130 interrupted.
     """
     streams.for_programs()
     common.refuse_same_file(output, bundle)

@@ -517,6 +517,8 @@ def _reason(error: Exception) -> str:
     """The driver's message, shortened to one line, without the statement."""
     if isinstance(error, (ValueError, TypeError, OverflowError)):  # the driver's, on such values
         return "database is malformed"
+    if isinstance(error, OSError):
+        return reason_of(error)
     original = getattr(error, "orig", None) or error
     if isinstance(original.__cause__, OSError):  # pg8000 puts the arguments of the call around it
         return reason_of(original.__cause__)
@@ -546,6 +548,8 @@ def _kind(error: Exception) -> type[HistoryError]:
 
 def _advice(error: Exception) -> str:
     reason = _reason(error).lower()
+    if isinstance(error, OSError) and error.errno not in NO_ROOM:
+        return "Name a file in a directory you may write to."
     if "full" in reason or "no space" in reason:
         return "Free some disk space; what was written before is kept."
     if "locked" in reason:

@@ -203,11 +203,11 @@ class _Connector:
         seen = best.observation
         if self._answers:
             self._small, self._address = seen.small_hello, seen.address
-        if attempts == 1 and not self._failed:
-            return best
         earlier = tuple(_as_failed(each.observation) for each in self._failed)
         if not self._answers:
             self._failed.append(best)
+        if attempts == 1 and not earlier:
+            return best
         return best._replace(observation=msgspec.structs.replace(seen, attempts=attempts, earlier=earlier))
 
     async def _try(self, search: _Search, number: int) -> None:
@@ -225,7 +225,7 @@ class _Connector:
             if self._is_answer(opened, number):
                 if following is not None:
                     await cancel_and_wait((following,))
-                self._answers.append(opened)
+                (self._answers if opened.observation.chain else self._failed).append(opened)
                 await self._answered(search, opened, number)
                 return
             self._failed.append(opened)

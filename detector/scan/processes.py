@@ -131,6 +131,11 @@ class WorkerPool:
         return EndpointEvidence(endpoint, probed.observation, self._detector.context(), others=probed.others)
 
     async def _request(self, worker: _Worker, endpoint: Endpoint, timeout: float) -> ProbedEndpoint:  # noqa: ASYNC109 - as `probe`
+        assert worker.process.stdin is not None  # noqa: S101 - for type checkers: it is a pipe
+        if worker.process.stdin.is_closing():  # it is ending; asyncio logs what is written to it nevertheless
+            _kill(worker.process)
+            await asyncio.wait((worker.reading,))
+            raise _WorkerLostError
         self._number += 1
         request = Request(
             number=self._number,
@@ -142,7 +147,6 @@ class WorkerPool:
         response: asyncio.Future[ProbedEndpoint] = asyncio.get_running_loop().create_future()
         worker.waiting[request.number] = response
         try:
-            assert worker.process.stdin is not None  # noqa: S101 - for type checkers: it is a pipe
             worker.process.stdin.write(encode_request(request) + b"\n")
             async with asyncio.timeout(timeout + GRACE_SECONDS):
                 await worker.process.stdin.drain()

@@ -53,6 +53,11 @@ AT_ONCE: Final = 4
 OVERRUN: Final = 0.2
 """Seconds after which a probe that did not end by itself at its deadline is cancelled."""
 
+DROPPED_PAUSE: Final = 1.0
+"""Seconds before a later probe whose connections were dropped at once is made again, at most half of what is left.
+Limits on new connections of an address, which a school may share, are mostly stated per second."""
+_DROPPED: Final = frozenset({Outcome.RESET, Outcome.CLOSED, Outcome.CONNECT_REFUSED, Outcome.TLS_ALERT})
+
 Observations = tuple[Observation, ...]
 
 
@@ -175,15 +180,18 @@ def _split(planner: Planner, endpoint: Endpoint) -> tuple[Sequence[ProbeSpec], S
 
 
 async def repeat(
-    probe_round: Callable[[], Awaitable[Sequence[Observations]]],
+    probe_round: Callable[[Sequence[Endpoint]], Awaitable[Sequence[Observations]]],
+    endpoints: Sequence[Endpoint],
     first: asyncio.Task[Any],
     times: Repeats,
     until: float,
 ) -> list[Observations]:
-    """Probe again, and return what that showed of each endpoint, in the order of `probe_round`.
+    """Probe `endpoints` again, and return what that showed of each.
 
     A round begins when `first` is done, so that its connections are the last ones of the run. Where that takes long,
     and with `spread`, it begins at its share of the time to loop time `until`: the last has as much of it as any.
+    An endpoint that drops the connections of a round is probed once more in it, after a pause: servers limit how often
+    one address may connect.
     """
     begin = asyncio.get_running_loop().time()
     share = max(until - begin, 0.0) / times.probes
@@ -193,12 +201,22 @@ async def repeat(
             await asyncio.sleep(number * share)
         else:
             await asyncio.wait((first,), timeout=number * share)
-        found = await probe_round()
+        found = list(await probe_round(endpoints))
+        if dropped := [at for at, seen in enumerate(found) if _is_dropped(seen)]:
+            await asyncio.sleep(min(DROPPED_PAUSE, max(until - asyncio.get_running_loop().time(), 0.0) / 2))
+            again = await probe_round([endpoints[at] for at in dropped])
+            for at, (one, *others) in zip(dropped, again, strict=True):
+                attempts = one.attempts + found[at][0].attempts
+                found[at] = (msgspec.structs.replace(one, attempts=attempts), *others)
         return [tuple(msgspec.structs.replace(one, repeat=number) for one in seen) for seen in found]
 
     async with Group() as group:
         rounds = [group.create_task(run_round(number)) for number in range(1, times.probes)]
     return [sum(seen, ()) for seen in zip(*(task.result() for task in rounds), strict=True)]
+
+
+def _is_dropped(seen: Observations) -> bool:
+    return bool(seen) and seen[0].outcome in _DROPPED and not any(one.chain for one in seen)
 
 
 async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations:

@@ -360,7 +360,7 @@ class Detector:
         async with Group() as group:
             first = group.create_task(observing)
             repeating = group.create_task(
-                run.repeat(lambda: self._observe(chosen, until, further=False), first, times, until)
+                run.repeat(lambda those: self._observe(those, until, further=False), chosen, first, times, until)
             )
         return first.result(), dict(zip(again, repeating.result(), strict=True))
 

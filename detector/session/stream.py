@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.model import Endpoint, Result
+    from detector.model import Endpoint, Observation, Result
 
     from .session import Detector
 
@@ -150,7 +150,11 @@ class Prober:
         self._limiter: Final = None if limits == (None, None) else RateLimiter(*limits)
 
     async def __call__(self, endpoint: Endpoint) -> EndpointEvidence:
-        """Probe an endpoint, and again while failures are transient and retries are left."""
+        """Probe an endpoint, and again while failures are transient and retries are left.
+
+        What a failed probe showed to its other hellos, or on its other routes, still counts.
+        """
+        shown: list[Observation] = []
         for attempt in count():
             if self._limiter is not None:
                 await self._limiter.wait(endpoint.address[0] if endpoint.address else endpoint.host)
@@ -159,8 +163,9 @@ class Prober:
             if seen.outcome not in TRANSIENT or seen.chain or attempt >= self._settings.retries:
                 break
             LOG.debug("%s: %s, retrying", endpoint.name, seen.outcome)
+            shown += (other for other in evidence.others if other.chain)
             await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * self._random.uniform(0.5, 1.5))
-        return evidence
+        return evidence.with_further(shown) if shown else evidence
 
 
 class _Entry(Generic[Label]):

@@ -78,7 +78,8 @@ def run_in(encoding: str, *words: str) -> tuple[int, bytes, str]:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding, newline="\n", write_through=True) for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.run(words)
-    written, said = (stream.buffer.getvalue() for stream in (out, err))
+    streams = [stream.buffer for stream in (out, err)]
+    written, said = (stream.getvalue() for stream in streams)
     return code, written, said.decode(encoding)
 
 

@@ -125,7 +125,6 @@ def test_scan_is_kept(tmp_path: Path) -> None:
     [
         (("history",), "DETECTOR_HISTORY"),
         (("history", "--history", "postgresql://u:hunter2@127.0.0.1:1/x"), "cannot be opened"),
-        (("check", "127.0.0.1:1", "--history", "postgresql://u:hunter2@127.0.0.1:1/x"), "cannot be opened"),
         (("diff", "no-such-file.json", "1"), "no-such-file.json: cannot be read"),
         (("diff", "1", "2"), "No history was named"),
     ],
@@ -135,6 +134,18 @@ def test_bad_input_is_one_sentence_and_exit_2(arguments: tuple[str, ...], said: 
     done = detector(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("check",), ("scan", "--retries", "0"), ("watch", "--duration", "0.3")])
+def test_a_server_that_does_not_answer_costs_no_verdict(command: tuple[str, ...]) -> None:
+    """The result comes without what the history knows; one sentence says so, without traceback or password."""
+    url = "postgresql://u:hunter2@127.0.0.1:1/x"
+    done = detector(*command, "127.0.0.1:1", "--offline", "--proxy", "none", "--history", url)
+    assert done.returncode == 3
+    assert done.stdout
+    assert done.stderr.count("Warning: --history: The history postgresql") == 1
     assert "Traceback" not in done.stderr
     assert "hunter2" not in done.stderr
 

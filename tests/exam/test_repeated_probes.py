@@ -27,7 +27,7 @@ from detector.session.settings import PROBES_MAX
 from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from detector_testing import PrivatePKI
 
@@ -115,6 +115,17 @@ class TestInterceptors:
         assert decision.reasons[0].endpoints == (f"{EXAM}:443",)
         assert decision.report.results[0].verdict is detector.Verdict.CLEAN
         assert f"The exam server could not be confirmed: {EXAM}." in decision.message
+
+    async def test_a_server_that_limits_new_connections(self, pki: PrivatePKI, settings_of: Settings) -> None:
+        """Connections that come too soon are dropped at once; with time left, the later probe is made once more."""
+        async with (
+            serve_origin(pki.issue([EXAM])) as genuine,
+            fickle(genuine.address, genuine.address, (PASS, DROP, DROP, PASS)) as box,
+        ):
+            exam = Endpoint(host=EXAM, category=Category.EXAM, address=box.address)
+            decision = await detector.exam.gate(deadline=4.0, **settings_of(exam))
+        assert (decision.action, rounds(decision.report)) == (Action.ALLOW, [0, 1])
+        assert decision.report.results[0].other_observations[0].attempts > 2
 
     async def test_a_witness_confirms_every_probe(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """Where a witness is required, a later probe that it does not confirm is not confirmed by the first one."""
@@ -219,12 +230,12 @@ class TestSchedule:
             loop = asyncio.get_running_loop()
             start = loop.time()
 
-            async def probe_round() -> list[tuple[Observation, ...]]:
+            async def probe_round(_: Sequence[Endpoint]) -> list[tuple[Observation, ...]]:
                 began.append(loop.time() - start)
                 return [(Observation(outcome=Outcome.COMPLETE),), ()]
 
             first = asyncio.create_task(asyncio.sleep(first_takes))
-            found = await repeat(probe_round, first, times, start + 12.0)
+            found = await repeat(probe_round, [], first, times, start + 12.0)
             await first
             return found
 

@@ -56,7 +56,7 @@ class Lab(NamedTuple):
         async with run(self.folder, extension, roots, port, *flags, proxy=proxy) as (open_page, evaluate):
 
             async def ask(request: dict[str, Any]) -> dict[str, Any]:
-                return await example_extension.ask_from_page(open_page, evaluate, request)
+                return await example_extension.ask_from_page(name, open_page, evaluate, request)
 
             yield ask
 

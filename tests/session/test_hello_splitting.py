@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -45,6 +46,27 @@ ANSWERS: Final[dict[str, Callable[[Issued], Script]]] = {
 }
 """How a box that decrypts browsers may finish a browser's hello in another way than most servers do."""
 
+X25519_SHARE: Final = bytes.fromhex("002b0002030400330024001d0020") + bytes(range(32))
+"""Extensions of a ServerHello of TLS 1.3: its version, and a share in X25519."""
+
+
+def server_hello(version: int, suite: int, extensions: bytes = b"") -> bytes:
+    """A record with a ServerHello (RFC 8446 section 4.1.3)."""
+    body = version.to_bytes(2, "big") + bytes(range(32)) + b"\0" + suite.to_bytes(2, "big") + b"\0"
+    body += len(extensions).to_bytes(2, "big") + extensions
+    return b"\x16\x03\x03" + (len(body) + 4).to_bytes(2, "big") + b"\x02" + len(body).to_bytes(3, "big") + body
+
+
+UNOFFERED: Final = {
+    "TLS 1.1": server_hello(0x0302, 0xC013),
+    "DHE": server_hello(0x0303, 0x009E),
+    "no authentication": server_hello(0x0303, 0x0034),
+    "a CCM suite of TLS 1.3": server_hello(0x0303, 0x1304, X25519_SHARE),
+    "an unknown suite of TLS 1.3": server_hello(0x0303, 0x13FF, X25519_SHARE),
+    "X448": server_hello(0x0303, 0x1301, X25519_SHARE.replace(b"\x1d", b"\x1e")),
+}
+"""Beginnings of handshakes with what no browser offers."""
+
 REFUSALS: Final[dict[str, Callable[[Issued], Script]]] = {
     "handshake_failure": lambda _: Script.alert(40),
     "protocol_version": lambda _: Script.alert(70),
@@ -58,10 +80,11 @@ REFUSALS: Final[dict[str, Callable[[Issued], Script]]] = {
     "half a handshake of TLS 1.2": lambda forged: dataclasses.replace(
         Script.genuine(forged, version=V.TLSv1_2), stop=Step.SERVER_HELLO
     ),
+    **{chosen: partial(lambda answer, _: Script.plain_http(answer), answer) for chosen, answer in UNOFFERED.items()},
 }
 """How it may keep a browser's hello from showing any certificate, so that another hello is sent."""
 
-CURABLE: Final = frozenset({"handshake_failure", "protocol_version"})
+CURABLE: Final = frozenset({"handshake_failure", "protocol_version", *UNOFFERED})
 """Refusals after which more to choose from might help, so that the widest hello is sent without being asked for."""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from detector import Detector, Endpoint, Outcome
 from detector.errors import InputError
-from detector.model import KeyKind
+from detector.model import Hello, KeyKind, Verdict
 from detector.probe import DirectDialer, mock
 from detector.probe.mock import MockNetwork
 from detector.session import stream
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import World
+
+    from detector.judge.evidence import EndpointEvidence
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -80,3 +82,21 @@ def test_a_stream_has_room_for_a_job(concurrency: int) -> None:
     """Without room it would wait for ever, so the field is refused by name."""
     with pytest.raises(InputError, match="concurrency"):
         StreamSettings(concurrency=concurrency)
+
+
+async def test_what_a_failed_probe_showed_to_another_hello_still_counts(
+    world: World, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A box that resets the usual hello and decrypts another gains nothing by letting everything pass at the retry."""
+    monkeypatch.setattr(stream, "BACKOFF_SECONDS", 0.0)
+    genuine, forged = world.pki.issue([EXAM]), world.pki.private_ca("Filter CA").issue([EXAM])
+    failed = world.case(EXAM, [], outcome=Outcome.RESET, key_proved=False)
+    failed = failed.with_further([world.observed(forged, hello=Hello.OPENSSL)])
+    probes = [failed, world.case(EXAM, genuine)]
+
+    async def probe(endpoint: Endpoint, *, timeout: float) -> EndpointEvidence:  # noqa: ARG001, ASYNC109 - as `Probe`
+        return probes.pop(0)
+
+    evidence = await Prober(probe, StreamSettings(retries=1))(Endpoint(host=EXAM))
+    (assessed,), _ = StreamAssessor[str](Detector(**settings_of())).assess([Probed(EXAM, evidence)])
+    assert assessed.result.verdict is Verdict.MIDDLEWARE

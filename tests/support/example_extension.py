@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -82,13 +83,27 @@ async def _certutil(*words: str) -> None:
 
 
 async def ask_from_page(
-    open_page: Callable[[str], Awaitable[str]], run: Callable[[str, str], Awaitable[Any]], request: dict[str, Any]
+    browser: str,
+    open_page: Callable[[str], Awaitable[str]],
+    run: Callable[[str, str], Awaitable[Any]],
+    request: dict[str, Any],
 ) -> dict[str, Any]:
-    """Open the exam's page until the extension is there, and let it ask the gate."""
-    visits = 0
-    while True:
-        visits += 1
-        page = await open_page(f"https://{EXAM}/?{visits}")  # another address each time: no response from a cache
-        if await run(page, READY):
-            answer: dict[str, Any] = json.loads(await run(page, ASK % json.dumps(json.dumps(request))))
-            return answer
+    """Open the exam's page until the extension answers, then once more, and let that page ask the gate.
+
+    What the browser did before the extension's script ran is not reported. The script listens for connections before it
+    answers pages; the first answer, to a request that asks for nothing, shows that it does.
+    """
+
+    async def ask(page: str, asked: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(await run(page, ASK % json.dumps(json.dumps(asked))))
+        return answer
+
+    for visit in itertools.count():  # another address each time: no response from a cache
+        page = await open_page(f"https://{EXAM}/?{visit}")
+        if not await run(page, READY):
+            continue
+        if browser == "firefox":  # it holds connections back until the script listens
+            return await ask(page, request)
+        if (await ask(page, {"task": "cancel"}))["code"] == "bad-request":
+            break
+    return await ask(await open_page(f"https://{EXAM}/"), request)

@@ -202,9 +202,7 @@ class NativeHandshake(ClientHandshake):
 
     def _unless_refused(self, outcome: Outcome) -> Outcome:
         """Return `outcome`, where no browser would have ended the handshake before."""
-        if self._outcome is not None or self.refusal is None:  # a settled outcome is not replaced
-            return outcome
-        return self._wrong_or(Outcome.TLS_FAILURE)
+        return outcome if self.finished or self.refusal is None else self._wrong_or(Outcome.TLS_FAILURE)
 
     def closing_bytes(self) -> bytes:
         """Return the close_notify that ends a connection politely, where it was not sent with Finished."""

@@ -239,7 +239,7 @@ def test_a_flight_without_end_is_refused_and_not_kept() -> None:
     assert kept < FLIGHT_BYTES_MAX
 
 
-@pytest.mark.parametrize("piece", [record(21, b"\x01\x5a"), record(22, message(0, b""))], ids=["warnings", "messages"])
+@pytest.mark.parametrize("piece", [record(21, b"\x01\x5a"), record(22, message(0, b""))], ids=["alerts", "messages"])
 def test_pieces_are_bounded(piece: bytes) -> None:
     """Records and messages that mean nothing are read up to a number: each costs processor time."""
     wire = Wire()

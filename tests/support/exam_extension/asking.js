@@ -2,9 +2,12 @@
 "use strict";
 
 document.addEventListener("exam-gate", (event) => {
-  (globalThis.browser ?? chrome).runtime.sendMessage(JSON.parse(event.detail)).then((answer) => {
+  const show = (answer) => {
     document.documentElement.dataset.answer = JSON.stringify(answer);
     document.dispatchEvent(new Event("exam-gate-answer"));
-  });
+  };
+  // Refused as long as the extension's script does not listen yet.
+  const asked = (globalThis.browser ?? chrome).runtime.sendMessage(JSON.parse(event.detail));
+  asked.then(show, () => show({ code: "not-ready" }));
 });
 document.documentElement.dataset.extension = "ready";
