@@ -187,12 +187,12 @@ class Observation(Record, frozen=True, kw_only=True):
     `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
     milliseconds. `handshake_signature` is None where none was captured, `witness` where none was asked. `hello` is the
-    profile of the ClientHello, `engine` what made the recorded handshake (`native`, or `openssl` also after a fallback;
-    `browser` where the user's own browser reported the connection, which proves nothing; None for QUIC), `ja3` the JA3
-    fingerprint (MD5, hexadecimal) of the ClientHello actually sent, where it was captured. `proxy` is the proxy on the
-    route, `asked_for` the `host:port` requested of it, `proxy_file` the proxy auto-configuration file that chose the
-    route or should have, `key_kind` the only kind of server key that was accepted, None where any was; `resolution` is
-    the answer of a second resolver, `hops` the result of hop tracing, where these were requested. `small_hello` says
+    profile of the ClientHello, `engine` what made the recorded handshake (`native` or `openssl`, which follows from the
+    hello; `browser` where the user's own browser reported the connection, which proves nothing; None for QUIC), `ja3`
+    the JA3 fingerprint (MD5, hexadecimal) of the ClientHello actually sent, where it was captured. `proxy` is the proxy
+    on the route, `asked_for` the `host:port` requested of it, `proxy_file` the proxy auto-configuration file that chose
+    the route or should have, `key_kind` the only kind of server key that was accepted, None where any was; `resolution`
+    is the answer of a second resolver, `hops` the result of hop tracing, where these were requested. `small_hello` says
     that the ClientHello had no ML-KEM key share, with which a hello does not fit into one TCP segment; `earlier` are
     the other connections of this probe, which failed, `attempts` is the number of all. `left_out` is the number of
     further probes and addresses of the endpoint that were left out, because one run makes no more or for lack of time;

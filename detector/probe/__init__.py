@@ -11,8 +11,8 @@ Room: probe. Rules for all of it:
 * Network trouble is never an exception: `outcomes` maps every foreign one to the closed `Outcome` vocabulary.
 
 `client` makes one connection (`probe`, `open_tls`); `mock` is a network without sockets. The rest is in sub-rooms:
-`tls` (the engines of a handshake, the fall-back between them, the parser, the transport after it), `quic` (the same
-over QUIC), `routes` (dialers, resolvers, proxies) and `http` (the bounded client and what is requested with it).
+`tls` (the engines of a handshake, which of them makes which hello, the parser, the transport after it), `quic` (the
+same over QUIC), `routes` (dialers, resolvers, proxies) and `http` (the bounded client and what is requested with it).
 """
 
 from __future__ import annotations

@@ -11,12 +11,11 @@ import ssl
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 from detector_testing import Issued, PrivatePKI
 from detector_testing.streams import server_context
 from OpenSSL import SSL
 
-from detector.model import Endpoint, HandshakeSignature, Observation
+from detector.model import Endpoint, Observation
 from detector.probe.tls.engine import proof_of
 from detector.probe.tls.openssl import CIPHERS
 from detector.probe.tls.wire import Wire
@@ -150,13 +149,3 @@ def ders(observation: Observation) -> tuple[bytes, ...]:
 def proof(observation: Observation) -> KeyProof:
     """Whether the signature of an observation is that of its leaf's key."""
     return proof_of(observation.handshake_signature, ders(observation))
-
-
-def of_any_connection(observation: Observation) -> Observation:
-    """An observation without what differs between connections: randoms, times, the engine."""
-    signed = observation.handshake_signature
-    if signed is not None:
-        signed = HandshakeSignature(scheme=signed.scheme, signed=b"", signature=b"")
-    return msgspec.structs.replace(
-        observation, attempts=1, engine=None, server_hello=None, handshake_signature=signed, timings_ms={}
-    )

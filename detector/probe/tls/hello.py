@@ -18,15 +18,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from detector.model import Record
 
 from .codepoints import HELLO_RETRY_REQUEST_RANDOM, ExtensionType, HandshakeType
 from .reader import Reader, WireError, malformed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MESSAGE_HEADER_BYTES: Final = 4  # handshake type and 24-bit length (RFC 8446 section 4)
 RANDOM_BYTES: Final = 32  # RFC 8446 section 4.1.2
@@ -75,8 +72,7 @@ class ClientHello(Record, frozen=True, kw_only=True):
     @property
     def ja3_text(self) -> str:
         """The input of JA3: version, cipher suites, extensions, groups and point formats, in decimal."""
-        kinds = (kind for kind, _ in self.extensions)
-        lists = (self.cipher_suites, kinds, self.groups, self.point_formats)
+        lists = (self.cipher_suites, tuple(kind for kind, _ in self.extensions), self.groups, self.point_formats)
         return ",".join((str(self.legacy_version), *map(_joined, lists)))
 
     @property
@@ -262,5 +258,6 @@ def _protocols(body: bytes | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _joined(numbers: Iterable[int]) -> str:
+@functools.lru_cache(maxsize=64)  # our own hellos offer the same again and again, extensions in another order
+def _joined(numbers: tuple[int, ...]) -> str:
     return "-".join(str(number) for number in numbers if number not in GREASE)
