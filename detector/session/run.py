@@ -207,8 +207,9 @@ async def repeat(
             await asyncio.sleep(min(DROPPED_PAUSE, max(until - asyncio.get_running_loop().time(), 0.0) / 2))
             again = await probe_round([endpoints[at] for at in dropped])
             for at, (one, *others) in zip(dropped, again, strict=True):
-                attempts = one.attempts + found[at][0].attempts
-                found[at] = (msgspec.structs.replace(one, attempts=attempts), *others)
+                if any(each.chain for each in (one, *others)):  # else what happened first says more
+                    attempts = one.attempts + found[at][0].attempts
+                    found[at] = (msgspec.structs.replace(one, attempts=attempts), *others)
         return [tuple(msgspec.structs.replace(one, repeat=number) for one in seen) for seen in found]
 
     async with Group() as group:
