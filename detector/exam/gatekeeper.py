@@ -157,14 +157,15 @@ def _decided(
 def _rounds_confirmed(policy: Policy, evidence: EndpointEvidence) -> int:
     """Return how many of its probes the endpoint answered, on the first route, and confirmed by a required witness.
 
-    What the answers are worth is decided by the gravest of them. Another hello, or QUIC, is no answer in place of the
-    first one's.
+    An answer proves its key: anyone can replay a chain. What the answers are worth is decided by the gravest of them.
+    Another hello, or QUIC, is no answer in place of the first one's.
     """
     every, usual = (evidence, *evidence.siblings), evidence.observation
     answered = {
         one.observation.repeat
         for one in every
         if one.leaf is not None
+        and one.observation.key_proved
         and one.route == evidence.route
         and (one.observation.route is Route.QUIC, one.observation.hello) == (False, usual.hello)
         and one.observation.engine is not Engine.BROWSER

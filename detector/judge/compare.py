@@ -59,7 +59,7 @@ def compare(here: EndpointEvidence, there: EndpointEvidence) -> Comparison:
 
 def _is_private_in_place_of(one: EndpointEvidence, genuine: EndpointEvidence) -> bool:
     """Whether another signer made this private chain; a private CA that a witness proves may have made both."""
-    return genuine.is_genuine and one.is_a(ChainClass.PRIVATE, ChainClass.ADDED) and not one.shares_signer(genuine)
+    return genuine.is_genuine and one.is_a(ChainClass.PRIVATE, ChainClass.ADDED) and not one.may_share_signer(genuine)
 
 
 def difference(here: EndpointEvidence, there: EndpointEvidence) -> str | None:

@@ -438,9 +438,16 @@ class EndpointEvidence:
             return False
         return self.logging is Logging.LOGGED or (self.ca_pinned and self.logging is Logging.UNKNOWABLE)
 
-    def shares_signer(self, other: EndpointEvidence) -> bool:
-        """Whether one key signed both leaves."""
-        return bool(self.issuing_keys & other.issuing_keys)
+    def may_share_signer(self, other: EndpointEvidence) -> bool:
+        """Whether one key signed both leaves, or both are private and no other key than the leaf's is known to have.
+
+        The members of a server farm may each sign for themselves, or leave out the CA that they have in common.
+        """
+        if self.issuing_keys & other.issuing_keys:
+            return True
+        both = (self, other)
+        are_alone = all(one.is_a(ChainClass.PRIVATE) and one.issuing_keys <= {one.leaf_key} for one in both)
+        return are_alone and self.signed_by_own_key == other.signed_by_own_key
 
     @cached_property
     def _seen(self) -> tuple[EndpointEvidence, ...]:
@@ -448,7 +455,7 @@ class EndpointEvidence:
 
         A private CA may serve an endpoint whose witness proves one of its keys: its other keys substitute nothing.
         """
-        return tuple(one for one in self.siblings if one.is_genuine and not self.shares_signer(one))
+        return tuple(one for one in self.siblings if one.is_genuine and not self.may_share_signer(one))
 
     @cached_property
     def seen_in_run(self) -> bool:

@@ -5,8 +5,9 @@ Room: judge. Pure.
 An observation that was made elsewhere claims that the peer held the presented key, or that another key signed. The
 recorded handshake signature is verified again: a claim that it contradicts proves nothing in either direction, so it
 clears nobody and accuses nobody. TLS 1.3 always signs (RFC 8446 section 4.4.3), so a record without a signature proves
-nothing either. Where older versions exchanged keys by RSA (RFC 5246 section 7.4.9) nothing is signed, and the
-recorder's claim is all there is; so it is where a browser reported a connection, which no rule takes for a proof.
+nothing either. Where older versions exchanged keys by RSA (RFC 5246 section 7.4.9) nothing is signed, and where a leaf
+delegated to another key (RFC 9345, offered by Firefox's hello) its own signed nothing of the handshake: the recorder's
+claim is all there is. So it is where a browser reported a connection, which no rule takes for a proof.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from detector.model import Engine, Outcome
-from detector.trust.certificate import Certificate
+from detector.model import Engine, Hello, Outcome
+from detector.trust.certificate import OID_DELEGATION_USAGE, Certificate
 from detector.trust.handshake_signature import KeyProof, check_recorded
 
 if TYPE_CHECKING:
@@ -52,14 +53,16 @@ def key_evidence(observation: Observation) -> KeyEvidence:
         return KeyEvidence.NOT_CLAIMED
     if observation.engine is Engine.BROWSER:
         return KeyEvidence.WORD
+    leaf = Certificate.read(observation.chain[0].der)
     proof = check_recorded(
-        Certificate.read(observation.chain[0].der).spki,
+        leaf.spki,
         observation.handshake_signature,
         tls_version=observation.tls_version,
         server_hello=observation.server_hello,
     )
     if proof is KeyProof.NOT_SEEN and observation.tls_version in _ALWAYS_SIGNED:
-        return KeyEvidence.UNSIGNED
+        may_delegate = observation.hello is Hello.FIREFOX and OID_DELEGATION_USAGE in leaf.extensions
+        return KeyEvidence.WORD if may_delegate and not called_wrong else KeyEvidence.UNSIGNED
     if proof not in {KeyProof.VALID, KeyProof.INVALID}:
         return KeyEvidence.WORD
     expected = KeyProof.INVALID if called_wrong else KeyProof.VALID

@@ -91,16 +91,13 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     engines = EngineFallback(host=endpoint.host, hello=hello, key_kind=key_kind, now=now)
     if not endpoint.witness:
         observation = await engines.probe(connector.connect)
-        return ProbeOutcome(observation, others=_of_other_leaves(observation, connector.others))
+        return ProbeOutcome(observation, others=_that_differ(observation, connector.others))
     asking = _Observer(endpoint, dialer, timeouts, deadline, clock)
     async with Group() as group:
         usual = group.create_task(engines.probe(connector.connect))
         asked = group.create_task(_ask_witness(asking, endpoint, timeouts=timeouts, deadline=deadline, clock=clock))
     observation, witnessed = usual.result(), asked.result()
-    others = (
-        *_of_other_leaves(observation, connector.others),
-        *_of_other_leaves(witnessed, asking.others),
-    )
+    others = (*_that_differ(observation, connector.others), *_that_differ(witnessed, asking.others))
     return ProbeOutcome(observation, witnessed, others)
 
 
@@ -127,9 +124,9 @@ async def _ask_witness(
     return opened.observation
 
 
-def _of_other_leaves(counted: Observation, others: Sequence[Observation]) -> tuple[Observation, ...]:
-    """Return the observations that showed another leaf than the one that counts."""
-    return tuple(other for other in others if other.chain[:1] != counted.chain[:1])
+def _that_differ(counted: Observation, others: Sequence[Observation]) -> tuple[Observation, ...]:
+    """Return the observations that showed another leaf than the one that counts, or without its key."""
+    return tuple(o for o in others if o.chain[:1] != counted.chain[:1] or o.outcome is Outcome.SIGNATURE_WRONG)
 
 
 async def open_tls(

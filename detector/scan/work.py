@@ -12,7 +12,7 @@ import msgspec
 
 from detector.aio.bounded_map import for_each
 from detector.errors import DetectorError
-from detector.judge.evidence import EndpointEvidence
+from detector.judge.evidence import OTHERS_MAX, EndpointEvidence
 from detector.judge.recorded import believed
 from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record, json_text
 from detector.pins import PinSet
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from detector.probe.routes import Resolver
-
-
-OBSERVATIONS_MAX: Final = 64
-"""Observations of one endpoint, more than all variants and routes together make: others may come from a foreign
-machine, and each is assessed."""
 
 
 class WorkerConfig(Record, frozen=True, kw_only=True):
@@ -59,7 +54,7 @@ class ProbedEndpoint(Record, frozen=True, kw_only=True):
     """What probing an endpoint showed. `machine_roots` are roots of the worker's machine that end a chain."""
 
     observation: Observation
-    others: Annotated[tuple[Observation, ...], msgspec.Meta(max_length=OBSERVATIONS_MAX)] = ()
+    others: Annotated[tuple[Observation, ...], msgspec.Meta(max_length=OTHERS_MAX)] = ()
     machine_roots: Annotated[tuple[MachineRoot, ...], msgspec.Meta(max_length=CERTIFICATES_MAX)] = ()
 
 

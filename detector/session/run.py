@@ -56,7 +56,7 @@ OVERRUN: Final = 0.2
 DROPPED_PAUSE: Final = 1.0
 """Seconds before a later probe whose connections were dropped at once is made again, at most half of what is left.
 Limits on new connections of an address, which a school may share, are mostly stated per second."""
-_DROPPED: Final = frozenset({Outcome.RESET, Outcome.CLOSED, Outcome.CONNECT_REFUSED, Outcome.TLS_ALERT})
+_DROPPED: Final = frozenset({Outcome.RESET, Outcome.CLOSED, Outcome.TLS_ALERT})  # a refusal is an answer
 
 Observations = tuple[Observation, ...]
 
@@ -188,13 +188,14 @@ async def repeat(
 ) -> list[Observations]:
     """Probe `endpoints` again, and return what that showed of each.
 
-    A round begins when `first` is done, so that its connections are the last ones of the run. Where that takes long,
-    and with `spread`, it begins at its share of the time to loop time `until`: the last has as much of it as any.
+    A round begins when `first` is done, so that its connections are the last ones of the run. Where that takes long, it
+    begins at its share of the time to loop time `until`, so that the last one has two shares: on a slow network a
+    connection alone takes half of a short deadline. With `spread` it always begins at its share, and the last has one.
     An endpoint that drops the connections of a round is probed once more in it, after a pause: servers limit how often
     one address may connect.
     """
     begin = asyncio.get_running_loop().time()
-    share = max(until - begin, 0.0) / times.probes
+    share = max(until - begin, 0.0) / (times.probes if times.spread else times.probes + 1)
 
     async def run_round(number: int) -> list[Observations]:
         if times.spread:
@@ -241,7 +242,10 @@ async def _run_first(spec: ProbeSpec, until: float) -> Observations:
 async def _run_at_address(
     spec: ProbeSpec, noting: _AddressNoting, first: asyncio.Task[Observations], until: float
 ) -> Observations:
-    """Run a variant at the address of the first connection; where that shows nothing, at the one that answered."""
+    """Run a variant at the address of the first connection; where that shows nothing, at the one that answered.
+
+    What else the first address showed, as to the question for a witness, still counts.
+    """
     address = await noting.wait(until)
     seen = await _run_variant(spec, address, until)
     if address is None or seen[0].chain or asyncio.get_running_loop().time() >= until:
@@ -249,7 +253,7 @@ async def _run_at_address(
     answered = (await first)[0]
     if not answered.chain or answered.peer in {address, None} or answered.route not in DIRECT_ROUTES:
         return seen
-    return await _run_variant(spec, answered.peer, until)
+    return (*await _run_variant(spec, answered.peer, until), *(one for one in seen if one.chain))
 
 
 async def _run_variant(spec: ProbeSpec, address: Address | None, until: float) -> Observations:

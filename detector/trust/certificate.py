@@ -28,6 +28,7 @@ E = TypeVar("E")
 
 OID_SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"
 OID_KEY_USAGE: Final = "2.5.29.15"
+OID_DELEGATION_USAGE: Final = "1.3.6.1.4.1.44363.44"  # extension that allows a leaf to delegate (RFC 9345 section 4.2)
 OID_SUBJECT_ALT_NAME: Final = "2.5.29.17"
 OID_BASIC_CONSTRAINTS: Final = "2.5.29.19"
 OID_NAME_CONSTRAINTS: Final = "2.5.29.30"

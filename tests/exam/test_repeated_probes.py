@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
+import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_testing import Script, serve_middlebox, serve_origin, serve_script
+from detector_testing.tls_server import Step
 from support.boxes import DROP, FORGE, PASS, fickle
 from support.simulation import simulate
 from support.witnesses import answering
@@ -127,6 +130,19 @@ class TestInterceptors:
         assert (decision.action, rounds(decision.report)) == (Action.ALLOW, [0, 1])
         assert decision.report.results[0].other_observations[0].attempts > 2
 
+    async def test_a_replayed_chain_is_no_answer(self, pki: PrivatePKI, settings_of: Settings) -> None:
+        """Stale pins only warn, but not where a later probe ended before the key was proved."""
+        issued = pki.issue([EXAM])
+        cut = dataclasses.replace(Script.genuine(issued, version=ssl.TLSVersion.TLSv1_2), stop=Step.CERTIFICATE)
+        async with (
+            serve_origin(issued) as genuine,
+            serve_script(cut) as other,
+            fickle(genuine.address, other.address, (PASS, FORGE)) as box,
+        ):
+            exam = Endpoint(host=EXAM, category=Category.EXAM, address=box.address, pins=(b"\1" * 32,))
+            decision = await detector.exam.gate(deadline=4.0, **settings_of(exam))
+        assert (decision.action, decision.reasons[0].code) == (Action.BLOCK, ReasonCode.UNREPEATED)
+
     async def test_a_witness_confirms_every_probe(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """Where a witness is required, a later probe that it does not confirm is not confirmed by the first one."""
         key, issued = Ed25519PrivateKey.generate(), pki.issue([EXAM])
@@ -214,9 +230,9 @@ class TestSchedule:
         ("first_takes", "times", "begins"),
         [
             (1.0, Repeats(2), [1.0]),  # right after everything else
-            (9.0, Repeats(2), [6.0]),  # at half of the time at the latest
+            (9.0, Repeats(2), [4.0]),  # at a third of the time at the latest
             (1.0, Repeats(2, spread=True), [6.0]),
-            (9.0, Repeats(3), [4.0, 8.0]),
+            (9.0, Repeats(3), [3.0, 6.0]),
             (1.0, Repeats(4, spread=True), [3.0, 6.0, 9.0]),
         ],
     )
@@ -242,6 +258,27 @@ class TestSchedule:
         seen = simulate(scene)
         assert began == pytest.approx(begins)
         assert [[one.repeat for one in each] for each in seen] == [list(range(1, times.probes)), []]
+
+    @pytest.mark.parametrize("takes", [5.0, 6.0, 7.0, 8.0])
+    def test_a_slow_network_answers_twice(self, takes: float) -> None:
+        """A connection may take up to two thirds of the time, and the second one still ends within it."""
+        ended: list[float] = []
+
+        async def scene() -> None:
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+
+            async def probe_round(_: Sequence[Endpoint]) -> list[tuple[Observation, ...]]:
+                await asyncio.sleep(takes)
+                ended.append(loop.time() - start)
+                return []
+
+            first = asyncio.create_task(asyncio.sleep(takes))
+            await repeat(probe_round, [], first, Repeats(2), start + 12.0)
+            await first
+
+        simulate(scene)
+        assert ended[0] <= 12.0
 
 
 async def test_a_repeat_that_shows_more_has_its_follow_up(pki: PrivatePKI, settings_of: Settings) -> None:

@@ -346,6 +346,21 @@ def test_a_witness_settles_what_ended_at_its_key(
         assert (result.confidence is Confidence.POSSIBLE) == (leaf != "a forged one" or not witness_proved)
 
 
+@pytest.mark.parametrize("hidden", [False, True], ids=["self-signed", "leaf alone"])
+def test_members_of_a_farm_substitute_nothing(
+    hidden: bool,  # noqa: FBT001 - a parameter of the test
+    pki: PrivatePKI,
+    private_server: Witnessed,
+) -> None:
+    """Servers of one name with keys of their own, and no CA that is seen to be common, are not each other's proof."""
+    campus = pki.private_ca("Campus CA")
+    issue = campus.issue if hidden else pki.self_signed
+    browser, asked = (_of((issue([HOST]).leaf,), key_proved=True, **facts) for facts in ({}, witnessed(OURS)))
+    case = EndpointEvidence(Endpoint(host=HOST, **PINNED_WITNESS), browser, private_server.context, others=[asked])
+    result = assess_all([case])[0]
+    assert (result.reason, result.confidence) == (Reason.PRIVATE_CHAIN, Confidence.POSSIBLE)
+
+
 @pytest.mark.parametrize(("leaf", "verdict"), [("the same leaf", Verdict.CLEAN), ("a forged one", Verdict.MIDDLEWARE)])
 def test_a_browsers_report_of_a_witnessed_key_accuses_nobody(
     leaf: str, verdict: Verdict, private_server: Witnessed

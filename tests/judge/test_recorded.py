@@ -9,10 +9,11 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from detector_testing import generate_key
-from support.worlds import EXAM, said
+from support.worlds import EXAM, edited, said, with_extension
 
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
-from detector.model import HandshakeSignature, Observation, Outcome
+from detector.model import HandshakeSignature, Hello, Observation, Outcome
+from detector.trust.certificate import OID_DELEGATION_USAGE
 from detector.trust.handshake_signature import signed_content
 
 if TYPE_CHECKING:
@@ -143,3 +144,22 @@ def test_a_word_is_believed_where_nothing_is_signed(issued: Issued, world: World
     """Where RSA exchanged the keys, the recorder's word is all there is (RFC 5246 section 7.4.9)."""
     claimed = record(issued, world, None, **V12)
     assert believed(claimed) == claimed
+
+
+@pytest.mark.parametrize(
+    ("hello", "dotted", "outcome", "expected"),
+    [
+        (Hello.FIREFOX, OID_DELEGATION_USAGE, Outcome.COMPLETE, "word"),
+        (Hello.BROWSER, OID_DELEGATION_USAGE, Outcome.COMPLETE, "unsigned"),
+        (Hello.FIREFOX, "1.2.3", Outcome.COMPLETE, "unsigned"),
+        (Hello.FIREFOX, OID_DELEGATION_USAGE, Outcome.SIGNATURE_WRONG, "unsigned"),
+    ],
+)
+def test_a_leaf_that_delegates_signs_nothing_itself(
+    hello: Hello, dotted: str, outcome: Outcome, expected: str, world: World
+) -> None:
+    """A session with a delegated credential is no contradiction: only Firefox's hello and such a leaf can have one."""
+    ca = world.pki.intermediate_ec
+    leaf = edited(ca, ca.issue([EXAM]).leaf, with_extension(dotted, b"\x05\0"))
+    claimed = world.observed([leaf, ca.certificate], hello=hello, outcome=outcome, **V13)
+    assert key_evidence(claimed) == expected

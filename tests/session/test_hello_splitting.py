@@ -191,3 +191,13 @@ async def test_the_hello_that_was_chosen_is_assessed_by_itself(pki: PrivatePKI, 
         result = await check(settings_of, place, hello="openssl")
     assert (result.verdict, result.observation.hello) == (Verdict.CLEAN, Hello.OPENSSL)
     assert result.observation.outcome is Outcome.COMPLETE
+
+
+async def test_a_second_try_that_replays_the_chain_is_assessed(pki: PrivatePKI, settings_of: Settings) -> None:
+    """What answers a small hello without the leaf's key counts, although the usual hello then gets the same chain."""
+    issued = pki.issue([EXAM])
+    scripts = (REFUSALS["a reset"](issued), Script.replay(issued.chain), Script.genuine(issued))
+    async with serve_script(scripts) as box:
+        result = await check(settings_of, box.address)
+    assert (result.verdict, result.reason) == (Verdict.MIDDLEWARE, Reason.REPLAYED_CHAIN)
+    assert box.connections == len(scripts)

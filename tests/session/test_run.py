@@ -21,8 +21,11 @@ from detector.errors import MissingExtraError
 from detector.model import Hello, Observation, Route
 from detector.probe import DirectDialer, mock
 from detector.probe.mock import MockNetwork
+from detector.probe.routes import ConnectionRecord, RouteError
+from detector.probe.tls.fallback import ProbeOutcome
 from detector.session.plan import ProbeSettings, variants
 from detector.session.run import probe_all, run_variants
+from detector.trust.certificate import Certificate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from detector_testing.streams import Listener
 
     from detector.model import Result
+    from detector.probe import Dialer
+    from detector.probe.routes import ProtocolFactory
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -265,6 +270,41 @@ class TestVariants:
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert {t for t in asyncio.all_tasks() - before if "probe" in repr(t) or "run_" in repr(t)} == set()
+
+
+async def test_what_another_address_showed_besides_is_kept(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variant that fails at the first address is made at the one that answered; its witness's chain is kept."""
+    ours, forged = (
+        tuple(Certificate.read(der).presented() for der in issued.chain)
+        for issued in (pki.issue([EXAM]), pki.private_ca("School CA").issue([EXAM]))
+    )
+    answered = Observation(outcome=Outcome.COMPLETE, route=Route.DIRECT, address="127.0.0.2:443", chain=ours)
+    failed, asked = Observation(outcome=Outcome.RESET), Observation(outcome=Outcome.COMPLETE, chain=forged)
+    shown = [ProbeOutcome(answered), ProbeOutcome(failed, asked), ProbeOutcome(answered)]
+
+    class Refusing:
+        """A route on which every connection is refused, at one address."""
+
+        route = Route.DIRECT
+
+        async def dial(
+            self,
+            endpoint: Endpoint,  # noqa: ARG002 - as `Dialer`
+            factory: ProtocolFactory,  # noqa: ARG002 - as `Dialer`
+            record: ConnectionRecord,
+        ) -> asyncio.Transport:
+            record.address = "127.0.0.1:443"
+            raise RouteError(Outcome.CONNECT_REFUSED)
+
+    async def probe(endpoint: Endpoint, *, dialer: Dialer, **_: object) -> ProbeOutcome:
+        with contextlib.suppress(RouteError):
+            await dialer.dial(endpoint, asyncio.Protocol, ConnectionRecord())
+        return shown.pop(0)
+
+    monkeypatch.setattr("detector.probe.probe", probe)
+    specs = variants(Endpoint(host=EXAM), Refusing(), ProbeSettings(hello="both"))
+    seen = await run_variants(specs, asyncio.get_running_loop().time() + 5)
+    assert [one.chain for one in seen] == [ours, ours, forged]
 
 
 class TestExtras:

@@ -33,6 +33,7 @@ PACKAGES: Final = {
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
+    "pg_isready": "postgresql",
     "postgres": "postgresql",
     "selfserv": "libnss3-tools",
     "squid": "squid-openssl",

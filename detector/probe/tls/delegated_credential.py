@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.trust.certificate import OID_DELEGATION_USAGE
 from detector.trust.handshake_signature import KeyProof, check_signature
 
 from .reader import Reader
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from detector.trust.certificate import Certificate
 
 VALID_MAX: Final = dt.timedelta(days=7)  # the longest time a credential may still be valid (RFC 9345 section 4.1.3)
-OID_DELEGATION_USAGE: Final = "1.3.6.1.4.1.44363.44"  # extension that allows a leaf to delegate (RFC 9345 section 4.2)
 _CONTEXT: Final = b" " * 64 + b"TLS, server delegated credentials" + b"\x00"  # RFC 9345 section 4
 _WHAT: Final = "a delegated credential"
 

@@ -54,7 +54,8 @@ class ProbeOutcome(NamedTuple):
     """The result of one probe: the observation that counts, and what else there is to assess on its own.
 
     `witnessed` is that of the connection on which a witness was asked, where the endpoint has one. `others` are second
-    tries at other addresses or with a small hello that showed another leaf than the observation that counts.
+    tries at other addresses or with a small hello that showed another leaf than the observation that counts, or signed
+    with another key than the leaf's.
     """
 
     observation: Observation
@@ -71,7 +72,7 @@ class ProbeOutcome(NamedTuple):
     def single(self) -> Observation:
         """The one observation to report where there is room for one.
 
-        Of several leaves it is the second one, and its key counts as not proved, whatever it signed: otherwise a
+        Of several it is the second one, and its key counts as not proved, whatever it signed: otherwise a
         genuine chain in one observation would clear a network that forged the other.
         """
         return msgspec.structs.replace(self.others[0], key_proved=False) if self.others else self.observation

@@ -350,15 +350,18 @@ class Wire:
         while not self._is_over and (record := first_record(self._records, first=not self._any_record)) is not None:
             content_type, header, body = record
             content = body
+            protects = self.version == TLS_1_3 and self.server_hello is not None
+            if protects and header[1:3] != _RECORD_VERSION:
+                self._refuse("a record of another version")
             if content_type == ContentType.APPLICATION_DATA:
-                if header[1:3] != _RECORD_VERSION or len(body) > _PROTECTED_BYTES_TAKEN:
-                    self._refuse("a protected record of another version or size")
-                if self.version != TLS_1_3 or self.server_hello is None:
+                if len(body) > _PROTECTED_BYTES_TAKEN:
+                    self._refuse("a protected record that is too large")
+                if not protects:
                     raise malformed("application data before the handshake is done")
                 if self._secret is None:
                     return
                 content_type, content = self._open(self._secret, header, body)
-            elif content_type == ContentType.HANDSHAKE and self.version == TLS_1_3 and self.server_hello is not None:
+            elif content_type == ContentType.HANDSHAKE and protects:
                 raise malformed("a handshake message in the clear after ServerHello")
             elif len(body) > PLAINTEXT_BYTES_MAX:
                 self._refuse("a record that is too large")

@@ -22,6 +22,7 @@ from detector.probe.tls import delegated_credential
 from detector.probe.tls.codepoints import ExtensionType
 from detector.probe.tls.native import NativeHandshake
 from detector.probe.tls.reader import WireError
+from detector.trust.certificate import OID_DELEGATION_USAGE
 
 if TYPE_CHECKING:
     from detector_testing import Issued
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from detector.model import Observation
 
 ECDSA: Final = 0x0403
-USAGE: Final = x509.UnrecognizedExtension(x509.ObjectIdentifier(delegated_credential.OID_DELEGATION_USAGE), b"\x05\x00")
+USAGE: Final = x509.UnrecognizedExtension(x509.ObjectIdentifier(OID_DELEGATION_USAGE), b"\x05\x00")
 
 
 def delegating(*, allowed: bool = True) -> Issued:
