@@ -9,10 +9,16 @@ A number in a record is bounded by its field (`Count`), so that what was decoded
 
 from __future__ import annotations
 
-import json
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
+
+from detector.aio.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import json
+else:
+    json = LazyModule("json")  # for evidence bundles alone
 
 MESSAGE_CHARACTERS_MAX: Final = 200
 """Characters of a decoder's message that are kept. It can repeat what was read."""
