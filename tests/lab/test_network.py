@@ -122,21 +122,22 @@ async def test_sslsplit(campus: Campus, tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("family", [4, 6])
 async def test_only_what_looks_like_a_browser(campus: Campus, family: int) -> None:
-    """A box that decrypts hellos with GREASE only leaves ours alone: clean, until a browser's hello is sent as well."""
+    """A box that decrypts hellos with GREASE only is found by the default hello; OpenSSL's shows where it decrypts."""
     ca = campus.pki.private_ca("Browser Filter CA")
     box = serve_middlebox(ca, mode="transparent-like", only_hellos=looks_like_browser, host="", port=PORT)
     async with campus.lab.box.inside(box) as running:
         await campus.lab.redirect(443, to=PORT)
-        assert_clean(await campus.check(family=family))
+        assert_clean(await campus.check("--hello", "openssl", family=family))
         assert sorted(running.passed) == sorted(HOSTS)
         assert running.intercepted == []
-        both = await campus.check("--hello", "both", family=family)
+        assert_decrypted(await campus.check(family=family))
         assert sorted(running.intercepted) == sorted(HOSTS)
+        both = await campus.check("--hello", "both", family=family)
     assert_decrypted(both)
     for result in both.results:
         assert ("hello-difference", "forged") in {(f.check, f.outcome) for f in result.findings}
         assert result.observation.hello == "browser"
-        assert [other.hello for other in result.other_observations] == ["default"]
+        assert [other.hello for other in result.other_observations] == ["openssl"]
 
 
 @pytest.mark.parametrize("family", [4, 6])

@@ -93,6 +93,10 @@ class Machine:
         """The loop's clock stands still while the machine sleeps."""
         self._slept += seconds
 
+    def sleep_as_windows_does(self, seconds: float) -> None:
+        """The loop's clock goes on while the machine sleeps."""
+        self._loop.skipping.now += seconds
+
     def set_clock(self, seconds: float) -> None:
         """Somebody sets the clock on the wall."""
         self._set_by += seconds

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.fleet_parts import Fleet, lines
 
 from detector.errors import InputError
+from detector.judge.evidence import OTHERS_MAX
 from detector.model import Observation, Outcome
 from detector.model.endpoint import encode_pin
 from detector.scan import work
@@ -96,7 +97,7 @@ ILL_TYPED = {
     "too many observations": msgspec.json.encode(
         {
             "type": "response",
-            "probed": [{"observation": {"outcome": "closed"}, "others": [{"outcome": "closed"}] * 65}],
+            "probed": [{"observation": {"outcome": "closed"}, "others": [{"outcome": "closed"}] * (OTHERS_MAX + 1)}],
         }
     ),
 }
