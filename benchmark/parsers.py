@@ -303,7 +303,7 @@ def _quic_frames(data: bytes) -> None:
     parsed = quic.QuicWire()
     for at in range(0, len(data), 1200 // 7 * 7):
         if parsed.error is None:  # else the client has closed the connection
-            parsed._take(0, data[at : at + 1200 // 7 * 7])  # noqa: SLF001 - what an opened packet's content is given to
+            parsed._take(0, data[at : at + 1200 // 7 * 7])  # noqa: SLF001 - frames come encrypted; this takes them opened
 
 
 def _quic_datagrams(data: bytes) -> None:
@@ -580,7 +580,7 @@ def _of_files() -> list[Parser]:
             128 * KIB,
         ),
         *_of_json("CT log list", _but(DetectorError, _log_list), ct_logs.LIST_BYTES_MAX, '{"operators":', "}"),
-        *_of_json("history row", _but(DetectorError, store._result), MIB, '{"endpoint":', "}"),  # noqa: SLF001 - the decoder of a column
+        *_of_json("history row", _but(DetectorError, store._result), MIB, '{"endpoint":', "}"),  # noqa: SLF001 - the decoder alone, without a database
         *_of_json("exam request", _but(DetectorError, protocol.read_request), protocol.REQUEST_BYTES_MAX),
         Parser("native frames: empty", _frames, filled(bytes(4)), MIB, 256 * KIB),
         Parser("native frames: one byte", _frames, filled(b"\x01\x00\x00\x00a"), MIB, 256 * KIB),

@@ -206,9 +206,9 @@ def server_of(issued: Issued, response: bytes, chance: random.Random) -> Script:
         return dataclasses.replace(script, group=chance.choice((Group.SECP256R1, Group.SECP384R1)))
     if kind == 1:
         return dataclasses.replace(script, cookie=chance.randbytes(chance.choice((1, 32, 200))))
-    if kind == 2:  # noqa: PLR2004 - one of eight
+    if kind == 2:  # noqa: PLR2004 - cases are only numbered to be drawn
         return dataclasses.replace(script, compression=Compression.BROTLI)
-    if kind == 3:  # noqa: PLR2004 - one of eight
+    if kind == 3:  # noqa: PLR2004 - cases are only numbered to be drawn
         return dataclasses.replace(script, compressed=_compressed(issued, chance))
     if kind in {4, 5}:
         is_rsa = not isinstance(issued.key, ec.EllipticCurvePrivateKey)
@@ -216,7 +216,7 @@ def server_of(issued: Issued, response: bytes, chance: random.Random) -> Script:
             script,
             version=ssl.TLSVersion.TLSv1_2,
             group=chance.choice(tuple(Group)),
-            encrypts=is_rsa and kind == 4,  # noqa: PLR2004 - one of eight
+            encrypts=is_rsa and kind == 4,  # noqa: PLR2004 - cases are only numbered to be drawn
         )
     return script
 

@@ -42,7 +42,7 @@ class Group(asyncio.TaskGroup):
         """Wait for all tasks; the first failure cancels the others."""
         try:
             await super().__aexit__(kind, error, trace)
-        except BaseExceptionGroup as group:
+        except BaseExceptionGroup as group:  # cancellation and Ctrl-C too: one of its members is raised below
             first: BaseException = group
             while isinstance(first, BaseExceptionGroup):
                 first = first.exceptions[0]

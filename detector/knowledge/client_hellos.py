@@ -21,7 +21,7 @@ class EchGrease(Record, frozen=True, kw_only=True):
     """What a browser without an ECHConfig sends as encrypted_client_hello (RFC 9849 section 6.2).
 
     `aeads` and `payload_bytes` are the values that it draws from. `is_key` says whether the encapsulated key is a
-    public key of X25519 or random bytes: half of all strings are no point of the curve, so they are told apart.
+    public key of X25519 or random bytes: half of all strings are no point of the curve, which shows the difference.
     """
 
     aeads: tuple[int, ...]

@@ -35,7 +35,7 @@ KEY_PARTS_MAX: Final = 34
 has more than three; the longest name that a text may hold, a reverse one of IPv6 (RFC 3596), has 34."""
 
 _DEEP_KEY: Final = re.compile(
-    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){%d}""" % KEY_PARTS_MAX  # noqa: UP031 - braces
+    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){%d}""" % KEY_PARTS_MAX  # noqa: UP031 - the pattern has braces of its own
 )
 """More parts than that in a row. Possessive, so that it takes linear time itself."""
 

@@ -91,7 +91,7 @@ def encode_request(request: Request) -> bytes:
 def decode_response(answer: bytes, *, expected: int) -> Response | ErrorResponse | None:
     """Decode the answer to a request for `expected` endpoints; None when it is something else."""
     try:
-        found: Response | ErrorResponse = json_text.decode(answer, Response | ErrorResponse)  # type: ignore[arg-type] # a union has no type
+        found: Response | ErrorResponse = json_text.decode(answer, Response | ErrorResponse)  # type: ignore[arg-type] # mypy takes no union for a type[T]
     except json_text.MalformedError:
         return None
     if isinstance(found, Response):

@@ -7,7 +7,7 @@ listens.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +18,8 @@ from support.profiles import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from detector_testing import PrivatePKI
 
 COMMANDS = {
     "bundle": ("verify", "FILE"),
@@ -82,7 +84,7 @@ CONTENTS = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, pki: Any) -> Path:  # noqa: ANN401 - of the test kit
+def folder(tmp_path_factory: pytest.TempPathFactory, pki: PrivatePKI) -> Path:
     """A folder with a genuine chain, and a pin file for a port where nobody listens."""
     place: Path = tmp_path_factory.mktemp("foreign")
     (place / "chain.pem").write_bytes(pki.issue(["a.example"]).chain_pem)

@@ -199,8 +199,8 @@ class TestPromises:
             assert all(one.verdict is Verdict.CLEAN for one in exams)
             assert not unrepeated & {one.endpoint.name for one in exams}
         if "The exam server could not be confirmed" in decided.message:
-            told = set(decided.reasons[0].endpoints)
-            assert told <= {one.endpoint.name for one in network if one.endpoint.category is Category.EXAM}
+            servers = set(decided.reasons[0].endpoints)
+            assert servers <= {one.endpoint.name for one in network if one.endpoint.category is Category.EXAM}
 
     @given(_POLICIES, _NETWORKS, _NAMED)
     def test_the_gravest_reason_comes_first(self, policy: Policy, network: list[Result], named: frozenset[str]) -> None:
@@ -480,7 +480,7 @@ class TestMessages:
         assert f"could not be confirmed: {EXAM}." in decided.message
 
     def test_without_an_exam_endpoint(self) -> None:
-        """What was named and is no exam server is called a server, and the student is not told of an exam."""
+        """What was named and is no exam server is called a server, and the message does not mention an exam."""
         seen = made((LMS, Category.LMS, POSSIBLE))
         assert decide(Policy(), seen, named=[f"{LMS}:443"]).message.startswith(
             f"The server could not be confirmed: {LMS}. The chain does not lead to a known root. "

@@ -1,6 +1,6 @@
 """Proxy files evaluated by the real Chromium and by us: the same functions, the same answers.
 
-Room: tests. Starts the browser with a proxy on loopback; the names it requests exist nowhere.
+Room: tests. Starts the browser with a proxy on loopback; no resolver knows the names it requests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from detector_testing.streams import LOOPBACK, Listener, PlainStream, listen
-from support.chromium import FLAGS, PATIENCE
+from support.chromium import DRIVEN_FLAGS, PATIENCE
 from support.system import program
 
 from detector.probe.routes import Resolver, pac

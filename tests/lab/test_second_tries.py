@@ -49,7 +49,7 @@ async def test_a_path_that_loses_large_hellos(campus: Campus) -> None:
 
 
 async def test_an_ip_version_that_swallows_everything(campus: Campus) -> None:
-    """TCP over IPv6 connects and nothing more comes: IPv4 decides, by the usual hello, and IPv6 is told."""
+    """TCP over IPv6 connects and nothing more comes: IPv4 decides, by the usual hello, and IPv6 is reported."""
     lab = campus.lab
     await lab.name_hosts(dict.fromkeys(HOSTS, (lab.origin.ipv6, lab.origin.ipv4)))
     await lab.box.nft(*loses(ANY_DATA_OVER_IPV6))

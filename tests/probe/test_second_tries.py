@@ -84,7 +84,7 @@ def is_reached(*behaviours: Behaviour) -> bool:
 @pytest.mark.parametrize("hello", [Hello.BROWSER, Hello.OPENSSL])
 @pytest.mark.parametrize("kinds", [*itertools.product(KINDS), *itertools.product(KINDS, KINDS)], ids="; ".join)
 def test_every_pair_of_addresses(kinds: tuple[str, ...], hello: Hello) -> None:
-    """Whatever two addresses do: nothing that answered is dropped, every failure is told, and what can answer does."""
+    """Whatever two addresses do: no answer is dropped, every failure is reported, and what can answer does."""
     behaviours = [KINDS[kind] for kind in kinds]
     outcome, network, _ = probed(*behaviours, hello=hello)
     observed = outcome.observation
@@ -109,7 +109,7 @@ def test_size_makes_the_difference(fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", Fault)
 def test_the_address_makes_the_difference(fault: Fault) -> None:
-    """Where another address answers, the usual hello is the one that counts, and it fails nowhere but at the first."""
+    """Where another address answers, the usual hello is the one that counts, and it fails at the first alone."""
     outcome, _, __ = probed(Behaviour(fault, fault), Behaviour())
     assert (outcome.observation.address, outcome.observation.small_hello) == (SECOND, False)
     assert failures(outcome.observation) == [(fault.value, False, FIRST)]

@@ -163,7 +163,7 @@ class TestScript:
         assert "drawn on each connection" not in fixed["order of extensions"]
 
     def test_changes_are_named(self) -> None:
-        """A second hello that draws anew what it should repeat is told."""
+        """A second hello that draws anew what it should repeat is reported."""
         one, other = script.written(Hello.FIREFOX)[:2]
         assert changes(one.first, one.first) == {}
         assert changes(one.first, other.first).keys() == {

@@ -118,7 +118,7 @@ async def switch(browsers: Address, others: Address) -> AsyncIterator[Address]:
     await asyncio.gather(*served, return_exceptions=True)
 
 
-def _hello(data: bytes) -> Any:  # noqa: ANN401 - of the test kit
+def _hello(data: bytes) -> Any:  # noqa: ANN401 - a record whose type the test kit does not export
     with contextlib.suppress(TLSWireError):
         return find_client_hello(data)
     return None

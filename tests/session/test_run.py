@@ -193,7 +193,7 @@ class TestHello:
         assert result.observation.ja3 != other.ja3
 
     async def test_browsers_only_are_decrypted(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """The default hello is a browser's, and decrypted; OpenSSL's alone is told that all is well. Both prove it."""
+        """The default hello is a browser's, and decrypted; OpenSSL's alone is not. Both together prove it."""
         async with picky_middlebox(pki, browsers=True) as port:
             default = await check(settings_of(), port)
             openssl = await check(settings_of(hello="openssl"), port)

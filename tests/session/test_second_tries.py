@@ -53,7 +53,7 @@ class FixedResolver(Resolver):
 async def test_a_box_that_cannot_take_a_large_hello(
     fault: Fault, alert: int, pki: PrivatePKI, settings_of: Settings
 ) -> None:
-    """The genuine server behind it is clean by the small hello, and the failures of the usual one are told."""
+    """The genuine server behind it is clean by the small hello, and the failures of the usual one are reported."""
     async with (
         serve_origin(pki.issue([EXAM])) as origin,
         serve_box(origin.address, fault, alert=alert) as box,
@@ -84,7 +84,7 @@ async def test_an_interceptor_with_that_fault(fault: Fault, pki: PrivatePKI, set
 @pytest.mark.parametrize("fault", Fault)
 @pytest.mark.parametrize("dead", ["::1", "127.0.0.2"])
 async def test_one_address_that_is_dead(fault: Fault, dead: str, pki: PrivatePKI, settings_of: Settings) -> None:
-    """The other address decides, by the usual hello, and the dead one is told."""
+    """The other address decides, by the usual hello, and the dead one is reported."""
     async with serve_origin(pki.issue([EXAM])) as origin, serve_fault(fault, host=dead, port=origin.port):
         settings = settings_of(resolver=FixedResolver(dead, LOOPBACK))
         async with Detector(**settings) as subject:

@@ -10,21 +10,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import aiohttp
+from support import browser
 from support.system import program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+DRIVEN_FLAGS = (
+    *browser.FLAGS,
     "--disable-features=DisableLoadExtensionCommandLineSwitch",
     "--remote-debugging-port=0",
 )
@@ -107,7 +101,7 @@ async def run_chromium(
     """
     process = await asyncio.create_subprocess_exec(
         program("chromium"),
-        *FLAGS,
+        *DRIVEN_FLAGS,
         f"--user-data-dir={profile}",
         f"--load-extension={extension}",
         *flags,
@@ -127,10 +121,10 @@ async def run_chromium(
             aiohttp.ClientSession() as session,
             session.ws_connect(address, max_msg_size=0) as socket,
         ):
-            browser = Chromium(socket, extension_id)
+            driven = Chromium(socket, extension_id)
             async with asyncio.timeout(PATIENCE):
-                yield browser
-                await browser.call("Browser.close")
+                yield driven
+                await driven.call("Browser.close")
             async with asyncio.timeout(PATIENCE):
                 await process.wait()
     finally:

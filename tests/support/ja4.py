@@ -19,7 +19,7 @@ VERSIONS: Final = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10"}
 
 
 def ja4(hello: ClientHello) -> str:
-    """Return the fingerprint; reserved values count nowhere."""
+    """Return the fingerprint; reserved values do not count."""
     bodies = dict(hello.extensions)
     kinds = [kind for kind in bodies if kind not in GREASE]
     suites = [suite for suite in hello.cipher_suites if suite not in GREASE]

@@ -107,7 +107,7 @@ def main() -> None:
         runtime.new_context()
     print(flush=True)  # noqa: T201 - the protocol of this program
     for line in sys.stdin.buffer:
-        print(json.dumps(evaluate(json.loads(line))), flush=True)  # noqa: T201 - as above
+        print(json.dumps(evaluate(json.loads(line))), flush=True)  # noqa: T201 - the protocol of this program
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ class NativeHandshake(ClientHandshake):
         else:
             self._ending.receive(data)
 
-    def _advance(self, data: bytes, malformed: WireError | None) -> bytes:  # noqa: ARG002 - `wire` has it
+    def _advance(self, data: bytes, malformed: WireError | None) -> bytes:  # noqa: ARG002 - the base has parsed it into `wire`
         try:
             if malformed is not None:
                 raise malformed

@@ -88,7 +88,7 @@ class Scheduler:
         return application
 
     async def _serve_worker(self, request: web.Request) -> web.StreamResponse:
-        socket = await _accept(request, WORKER, len(self._workers) < WORKERS_MAX)
+        socket = await _accept(request, WORKER, has_room=len(self._workers) < WORKERS_MAX)
         try:
             async with asyncio.timeout(REGISTER_SECONDS):
                 first = await socket.receive()
@@ -125,7 +125,7 @@ class Scheduler:
                 await client.send(Parcel(job, number, parcel.content).encode())
 
     async def _serve_client(self, request: web.Request) -> web.StreamResponse:
-        socket = await _accept(request, CLIENT, len(self._clients) < CLIENTS_MAX)
+        socket = await _accept(request, CLIENT, has_room=len(self._clients) < CLIENTS_MAX)
         client = _Peer(socket)
         self._clients.add(client)
         try:
@@ -172,7 +172,7 @@ class Scheduler:
             await client.send(self._roster())
 
 
-async def _accept(request: web.Request, role: str, has_room: bool) -> web.WebSocketResponse:  # noqa: FBT001 - computed by the only two callers
+async def _accept(request: web.Request, role: str, *, has_room: bool) -> web.WebSocketResponse:
     """Accept a WebSocket from a part with this role in its certificate. Raises an HTTP error for any other."""
     connection = None if request.transport is None else request.transport.get_extra_info("ssl_object")
     if not isinstance(connection, ssl.SSLObject) or role_of(connection.getpeercert()) != role:

@@ -6,6 +6,7 @@ Room: fleet. Opens the connections of the probes, and one to the scheduler; star
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from typing import TYPE_CHECKING, Final
@@ -96,5 +97,5 @@ class _Jobs:
             async with self._room:
                 answer = await work.run(parcel.content, self._detector_for)
         finally:
-            if not self._socket.closed:
+            with contextlib.suppress(ConnectionError):  # the scheduler is gone, and its clients know
                 await self._socket.send_bytes(Parcel(parcel.job, 0, answer).encode())

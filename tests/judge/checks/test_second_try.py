@@ -78,7 +78,7 @@ def test_what_made_the_difference(name: str, world: World) -> None:
 
 @pytest.mark.parametrize("name", [name for name, (*_, expected) in CASES.items() if "other-hello" not in expected])
 def test_it_stays_clean_and_it_can_repair_it(name: str, world: World) -> None:
-    """Neither size nor address is held against the network; IT is told of the fault, and of the address that failed."""
+    """Neither size nor address is held against the network; advice for IT names the fault and the address."""
     seen, earlier, expected = CASES[name]
     result = world.one(EXAM, world.pki.issue([EXAM]), seen={**seen, "earlier": earlier})
     assert said(result) == ("logged", "logged")

@@ -625,7 +625,7 @@ async def test_a_loop_inside_of_a_built_in_function_is_ended(tmp_path: Path, mon
 
 
 async def test_this_machines_addresses_are_known_to_the_script(tmp_path: Path) -> None:
-    """Files choose by the network that a machine is in, so it is told as browsers tell it."""
+    """Files choose by the network that a machine is in, so they get what browsers pass."""
     own = source_addresses()
     file = tmp_path / "proxy.pac"
     file.write_text("function FindProxyForURL() { return 'PROXY ' + myIpAddress().replace(/:/g, '-') + ':1' }")
