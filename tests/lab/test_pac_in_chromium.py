@@ -69,7 +69,7 @@ async def requested_through_proxy(script: str, port: int, hosts: list[str], fold
     file = base64.b64encode(script.encode()).decode()
     process = await asyncio.create_subprocess_exec(
         program("chromium"),
-        *(flag for flag in FLAGS if not flag.startswith("--remote")),
+        *(flag for flag in DRIVEN_FLAGS if not flag.startswith("--remote")),
         f"--user-data-dir={folder}",
         f"--proxy-pac-url=data:application/x-ns-proxy-autoconfig;base64,{file}",
         "--dump-dom",
