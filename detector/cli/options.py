@@ -100,8 +100,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except DetectorError as error:
-            if (flag := _flag_of(error, ctx)) is not None:
-                error.message = f"{flag} {error.message}"
+            error.message = _flag_of(error.message, ctx) + error.message
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -113,16 +112,21 @@ class Command(click.Command):
         write_sections(formatter, sections)
 
 
-def _flag_of(error: DetectorError, context: click.Context) -> str | None:
-    """The option whose value an error begins with, as those of files do, which name the path."""
+def _flag_of(message: str, context: click.Context) -> str:
+    """What to put before a message that begins with the value of an option, as those on files do: the option.
+
+    One word may precede the value ("Key server.pem: ..."). Empty where the message is on no option's value.
+    """
     given = {**context.params, **context.params.get("settings", {})}
     for parameter in context.command.params:
         if isinstance(parameter, Option):
             values = given.get(parameter.setting or str(parameter.name))
             for value in values if isinstance(values, tuple) else (values,):
-                if isinstance(value, str) and value and error.message.startswith((f"{value}:", f"{value}/")):
-                    return max(parameter.opts, key=len)
-    return None
+                if isinstance(value, str) and value and message.startswith((f"{value}:", f"{value}/")):
+                    return f"{max(parameter.opts, key=len)} "
+                if isinstance(value, str) and value and message.partition(" ")[2].startswith(f"{value}:"):
+                    return f"{max(parameter.opts, key=len)}: "
+    return ""
 
 
 class Group(Command, click.Group):
