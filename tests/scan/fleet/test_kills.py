@@ -157,7 +157,8 @@ async def test_scheduler_and_client_killed_at_random_moments(
             feeding = asyncio.create_task(scan.give(wanted))
             await asyncio.sleep(moments.uniform(0, 2))
             if kill % 2:
-                scan.process.kill()
+                with contextlib.suppress(ProcessLookupError):  # it has ended already
+                    scan.process.kill()
             else:
                 await fleet.parts[0].kill()
             await asyncio.wait([feeding])
