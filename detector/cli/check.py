@@ -24,7 +24,7 @@ from . import common, options
 if TYPE_CHECKING:
     from detector import bundle as bundles
     from detector.judge.evidence import EndpointEvidence
-    from detector.model import Confidence, Endpoint, Report
+    from detector.model import Confidence, Detail, Endpoint, Report
 else:
     bundles = LazyModule("detector.bundle")
 
@@ -72,6 +72,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     signing_key: str | None,
     place: str | None,
     form: options.Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
@@ -97,7 +98,7 @@ def check(  # noqa: PLR0913 - one parameter per option
         checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
         report, evidence = asyncio.run(checking)
         common.in_order(
-            lambda: show(lambda stream: common.write(report, form, stream, history.timeline(report, form))),
+            lambda: show(lambda stream: common.write(report, form, stream, detail, history.timeline(report, form))),
             lambda: history.write(lambda kept: kept.record(report)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
         )

@@ -23,7 +23,7 @@ from detector.version import VERSION
 from . import common, options
 
 if TYPE_CHECKING:
-    from detector.model import Confidence
+    from detector.model import Confidence, Detail
 
 CHAIN_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of a chain file that are read: a hundred times the longest genuine chain."""
@@ -64,6 +64,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
     key_not_proved: bool,
     fail_on: Confidence,
     form: options.Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
     """Assess a certificate chain in a PEM file, leaf first, exactly as it was presented. Makes no connection."""
@@ -92,7 +93,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
             version=VERSION,
             named={result.endpoint.name},
         )
-        common.write(report, form, stream)
+        common.write(report, form, stream, detail)
     return common.exit_code(report, fail_on)
 
 
