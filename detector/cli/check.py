@@ -14,6 +14,7 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
+from detector.model.private_files import OWNER_ONLY
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
@@ -93,7 +94,7 @@ def check(  # noqa: PLR0913 - one parameter per option
             locating=Locating() if locate else None,
         )
         endpoints = detector.endpoints(targets or None)
-        seal = stack.enter_context(common.later(bundle, "--bundle", mode=common.OWNER_ONLY))
+        seal = stack.enter_context(common.later(bundle, "--bundle", mode=OWNER_ONLY))
         show = stack.enter_context(common.later(output))
         checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
         report, evidence = asyncio.run(checking)

@@ -22,6 +22,7 @@ from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryUnavailableError, NoRoomError, OutputError
 from detector.model import Detail, Record, Verdict, encode
 from detector.model.files import reason_of, unwritable
+from detector.model.private_files import OWNER_ONLY, create_private
 
 from .options import Format
 from .stderr import say
@@ -29,7 +30,6 @@ from .streams import ESCAPED
 
 if TYPE_CHECKING:
     import datetime as dt
-    import tempfile
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TextIO
 
@@ -48,7 +48,6 @@ else:
     reports = LazyModule("detector.report")
     rich_console = LazyModule("rich.console")
     store = LazyModule("detector.history.store")  # the extra `history`
-    tempfile = LazyModule("tempfile")
 
 CLEAN: Final = 0
 MIDDLEWARE: Final = 1
@@ -57,8 +56,7 @@ INCONCLUSIVE: Final = 3
 APPLICATION: Final = "tls-middleware-detector"
 """What this program's folders are called."""
 DEFAULT_HISTORY: Final = "default"
-OWNER_ONLY: Final = 0o600
-"""Permissions of evidence: it says where somebody was, and when."""
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 TIMELINE_RUNS: Final = 200
 """Earlier runs drawn on an HTML report: half a year of daily ones."""
 WITHOUT_HISTORY: Final = "The command goes on without this history."
@@ -255,7 +253,8 @@ def result_stream(output: str | None, option: str = "--output", *, mode: int = 0
             raise IsADirectoryError(21, "it is a directory")
         in_place = _is_stream(Path(output))
         if not in_place:
-            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+            temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.part")
+            descriptor = create_private(temporary) if mode == OWNER_ONLY else os.open(temporary, _NEW_FILE, OWNER_ONLY)
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
         raise unwritable(what, error) from error
     if in_place:
@@ -269,10 +268,10 @@ def result_stream(output: str | None, option: str = "--output", *, mode: int = 0
             with _naming(what):
                 _write_all(file, text.getvalue())
         with _naming(what):
-            Path(temporary).chmod(mode & ~_umask())
-            Path(temporary).replace(target)
+            temporary.chmod(mode & ~_umask())
+            temporary.replace(target)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

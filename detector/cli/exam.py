@@ -24,6 +24,7 @@ from detector.frozen import detector_command, host
 from detector.locate.locate import Locating
 from detector.model import Detail, encode
 from detector.model.files import reason_of
+from detector.model.private_files import OWNER_ONLY
 from detector.session.plan import FILE_PREFIX
 from detector.trust.key_files import load_signing_key
 
@@ -105,7 +106,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
         deadline = asked.deadline or chosen.deadline
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
         detector = _detector(chosen, settings, locate=locate, seen_before=history.genuine)
-        seal = stack.enter_context(common.later(bundle, "--bundle", mode=common.OWNER_ONLY))
+        seal = stack.enter_context(common.later(bundle, "--bundle", mode=OWNER_ONLY))
         respond = stack.enter_context(common.later(output))
         left = common.remaining(deadline, started)
         asked = msgspec.structs.replace(asked, deadline=max(left, DEADLINE_LEAST))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from detector.errors import DetectorError
 from detector.model import Confidence, Detail
 from detector.session.plan import HELLO_CHOICES, MACHINE
 from detector.session.session import DEADLINE_DEFAULT
@@ -104,7 +105,12 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
         """Run the command; its arguments, which may contain credentials, are not logged."""
         LOG.info("%s, version %s", ctx.command_path, VERSION)
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except DetectorError as error:
+            if (flag := _flag_of(error, ctx)) is not None:
+                error.message = f"{flag} {error.message}"
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each section that has an option."""
@@ -113,6 +119,18 @@ class Command(click.Command):
             if isinstance(parameter, click.Option) and (row := parameter.get_help_record(ctx)) is not None:
                 sections[getattr(parameter, "section", OTHER)].append(row)
         write_sections(formatter, sections)
+
+
+def _flag_of(error: DetectorError, context: click.Context) -> str | None:
+    """The option whose value an error begins with, as those of files do, which name the path."""
+    given = {**context.params, **context.params.get("settings", {})}
+    for parameter in context.command.params:
+        if isinstance(parameter, Option):
+            values = given.get(parameter.setting or str(parameter.name))
+            for value in values if isinstance(values, tuple) else (values,):
+                if isinstance(value, str) and value and error.message.startswith((f"{value}:", f"{value}/")):
+                    return max(parameter.opts, key=len)
+    return None
 
 
 class Group(Command, click.Group):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import functools
 import hashlib
 import io
 import sys
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from rich import console as rich_console
     from rich import progress as rich_progress
 
+    from detector.history import store
     from detector.probe.routes import resolving
     from detector.report import spreadsheet
     from detector.scan import processes, work
@@ -59,6 +61,7 @@ else:
     rich_console = LazyModule("rich.console")
     rich_progress = LazyModule("rich.progress")
     spreadsheet = LazyModule("detector.report.spreadsheet")
+    store = LazyModule("detector.history.store")  # the extra `history`
     work = LazyModule("detector.scan.work")
 
 STDIN: Final = "-"
@@ -69,6 +72,8 @@ BAD_LINES_MAX: Final = 1000
 """Bad lines reported one by one; of a file that is not a list of targets the rest is only counted."""
 HISTORY_BATCH: Final = 500
 """Results written to the history at once; see `detector.history.store.BATCH`."""
+INTERRUPTED_SECONDS: Final = 2.0
+"""How long an interrupted scan waits for its history: a service manager kills what has not ended after some seconds."""
 PROCESSES_MAX: Final = 256
 """More than any machine has processors for."""
 FINGERPRINT_BYTES: Final = 64 * 1024
@@ -212,7 +217,8 @@ def scan(  # noqa: PLR0913 - one parameter per option
     names = _resolver(resolver)
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
-        history = stack.enter_context(common.SideHistory(place))
+        ending = threading.Event()
+        history = stack.enter_context(common.SideHistory(place, functools.partial(_patience, ending)))
         detector = Detector(**settings, seen_before=history.genuine, seams=Seams(resolver=names))
         record = None
         if resume is not None and output is not None:
@@ -235,6 +241,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
                 probing = _probing(processes, detector, names)
                 asyncio.run(_scan(detector, sources, pace, tally, (writer, kept), probing))
         except KeyboardInterrupt:
+            ending.set()
             say(tally.sentence(interrupted=True))
             raise
         finally:
@@ -245,6 +252,11 @@ def scan(  # noqa: PLR0913 - one parameter per option
     if isinstance(kept.failure, NoRoomError):
         raise kept.failure
     return common.exit_code(tally.decision(), fail_on)
+
+
+def _patience(ending: threading.Event) -> float:
+    """Seconds to wait for the history."""
+    return INTERRUPTED_SECONDS if ending.is_set() else store.LOCK_SECONDS
 
 
 def _affordable(concurrency: int, workers: int) -> int:
@@ -536,16 +548,19 @@ class _Kept:
         )
         self._run: int | None = None
         self._waiting: dict[int, Scanned] = {}
+        self._one_at_a_time = threading.Lock()
 
     def attempt(self, step: Callable[[], None]) -> None:
-        """Do this unless something has failed already. The first failure is reported; the scan goes on without."""
-        if self.failure is None:
+        """Do this unless something has failed already. The first failure is reported; the scan does without."""
+        with self._one_at_a_time:  # a step may still be under way in a thread
+            if self.failure is not None:
+                return
             try:
                 step()
             except HistoryError as error:
                 self.failure = error
                 self._waiting.clear()
-                say(f"Warning: {error} The scan goes on; its run in the history is not complete.")
+                say(f"Warning: {error} The run in the history is not complete.")
 
     def begin(self) -> None:
         """Begin the run, or continue the one that this scan began before it was interrupted."""
