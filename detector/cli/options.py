@@ -22,7 +22,7 @@ from detector.session.session import DEADLINE_DEFAULT
 from detector.session.settings import PROBES_MAX
 from detector.version import VERSION
 
-from . import streams
+from . import streams, values
 from .stderr import LOG, configure_logging
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ class Command(click.Command):
         words = "Show the evidence; twice: also log to standard error; three times: in detail, with tracebacks."
         verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
         self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))
+        for parameter in self.params:
+            if parameter.type is click.STRING:
+                parameter.type = values.VALUE
 
     def get_help(self, ctx: click.Context) -> str:
         """The help, in characters that standard output takes: click would write UTF-8 where the locale is ASCII."""

@@ -26,7 +26,7 @@ from detector import scan as scans
 from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
-from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError
+from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError, install_extra
 from detector.judge import network, wording
 from detector.model import Confidence, Detail, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
@@ -320,7 +320,7 @@ def _resolver(wanted: Lookup) -> resolving.CachingResolver:
     except MissingExtraError:
         if wanted is Lookup.C_ARES:
             raise
-        say("Names are resolved by the system, one thread each; faster: pip install 'tls-middleware-detector[scan]'")
+        say(f"Names are resolved by the system, one thread each. For more speed: {install_extra('scan')}")
         return resolving.CachingResolver()
 
 
