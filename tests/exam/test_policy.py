@@ -125,7 +125,7 @@ def test_witness_may_be_required_of_a_category() -> None:
         ("schema = 1\nscope = ['network']", "scope", "endpoint, network"),
         ("schema = 1\nrequire_witness = 'exam.example.edu'", "require_witness", "list of hosts"),
         ("schema = 1\nrequire_witness = true", "require_witness", "["),
-        ("schema = 1\nrequire_witness = ['https://a.example']", "require_witness[0]", "HOST:PORT"),
+        ("schema = 1\nrequire_witness = ['http://a.example']", "require_witness[0]", "HOST:PORT"),
         ("schema = 1\nendpoints = [3]", "endpoints[0]", "HOST:PORT"),
         ("schema = 1\nendpoints = []", "endpoints", "Leave it out"),
         ("schema = 1\nendpoints = [" + ",".join(f"'h{n}.example'" for n in range(ENDPOINTS_MAX + 1)) + "]", "end", "N"),
