@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from detector.errors import TargetError
 from detector.model import Confidence, Detail
+from detector.pins.target import CONNECT_TO, RESOLVE, parse_rule
 from detector.session.plan import HELLO_CHOICES, MACHINE
 from detector.session.session import DEADLINE_DEFAULT
 from detector.session.settings import PROBES_MAX
@@ -34,6 +36,8 @@ SECTIONS: Final = ("Targets", "Probing", "Pins and trust", "Result", "Other opti
 TARGETS, PROBING, TRUST, RESULT, OTHER = SECTIONS
 _VERBOSITY: Final = "detector.verbosity"
 """In `click.Context.meta`, which a command has in common with its groups: how often -v was given to any of them."""
+GIVEN: Final = "detector.given"
+"""In `click.Context.meta`: the value of each option that is a setting and was given, by its flag."""
 _JSON: Final = "detector.json"
 """In `click.Context.meta`: whether --json was given."""
 DEADLINE_LONGEST: Final = 3600.0
@@ -80,7 +84,8 @@ class Option(click.Option):
         """Add a value that was given to the command's `settings`; without one the default of `Detector` holds."""
         settings = context.params.setdefault("settings", {})
         if value not in (None, ()):
-            settings[self.setting] = value
+            settings[self.setting] = (*settings.get(self.setting, ()), *value) if self.multiple else value
+            context.meta.setdefault(GIVEN, {})[self.opts[0]] = value
 
     def was_given(self, context: click.Context) -> bool:
         """Whether the value comes from the command line, the environment or a configuration file."""
@@ -206,6 +211,23 @@ def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy
     return together(declared[name] for name in declared if name in (only or declared) and name not in without)
 
 
+class _Rule(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
+    """Where to connect instead of resolving a name, in one form; validated, and passed on as it is written."""
+
+    name = "rule"
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the rule; fails as options do."""
+        try:
+            parse_rule(value, (self._form,))
+        except TargetError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
 def _proxy(default: str) -> Decorator:
     return probing(
         "--proxy",
@@ -231,10 +253,19 @@ _NETWORK: Final = {
     "proxy": _proxy(MACHINE),
     "resolve": probing(
         "--resolve",
-        "Connect there instead, like curl --connect-to; repeatable.",
+        "Connect to this address for this host and port, as curl does; repeatable.",
         setting=True,
         multiple=True,
-        metavar="HOST:PORT:ADDRESS:PORT",
+        type=_Rule(RESOLVE),
+        metavar=RESOLVE,
+    ),
+    "connect-to": probing(
+        "--connect-to",
+        "Connect to HOST2:PORT2 for HOST1:PORT1, as curl does; repeatable.",
+        setting="resolve",
+        multiple=True,
+        type=_Rule(CONNECT_TO),
+        metavar=CONNECT_TO,
     ),
     "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting=True, is_flag=True),
     "vantage": result("--vantage", "Your name for the place this runs from.", setting=True, default="", metavar="NAME"),

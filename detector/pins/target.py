@@ -23,6 +23,8 @@ from detector.errors import TargetError
 from detector.model.validate import HTTPS_PORT, PORT_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import idna
 else:  # its tables take time to load, and few names need them
     idna = LazyModule("idna")
@@ -40,8 +42,14 @@ _SHOWN: Final = 80
 _RULE_PART: Final = re.compile(r"(?:^|(?<=:))(\[[^\]]*\]|[^:\[\]]*)(?=:|\Z)")
 """What is between two colons, or in brackets between them."""
 
+RESOLVE: Final = "HOST:PORT:ADDRESS"
+CONNECT_TO: Final = "HOST1:PORT1:HOST2:PORT2"
+_EXAMPLES: Final = {
+    RESOLVE: "exam.example.edu:443:192.0.2.7 or exam.example.edu:443:[2001:db8::1]",
+    CONNECT_TO: "exam.example.edu:443:stage.example.edu:8443",
+}
 _PARTS_MAX: Final = 4
-"""Host, port, host, port."""
+"""Parts of the longer form."""
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+-]*\Z")
 """A scheme (RFC 3986 section 3.1) without dots, which none in use has: with one it is a host and an empty port."""
@@ -145,28 +153,27 @@ def parse_address(text: str, *, port: int) -> tuple[str, int]:
     return parse_host(host), _port(after, text) if after else port
 
 
-def parse_rule(rule: str) -> tuple[tuple[str, int], tuple[str, int]]:
+def parse_rule(rule: str, forms: Collection[str] = (RESOLVE, CONNECT_TO)) -> tuple[tuple[str, int], tuple[str, int]]:
     """Parse where to connect instead of resolving a name, IPv6 addresses in brackets.
 
-    A rule is `HOST:PORT:ADDRESS`, as curl takes it for --resolve (one address), or `HOST:PORT:HOST:PORT`, as curl takes
-    it for --connect-to, where the second host or port may be empty; the first ones, for curl any, may not.
+    `RESOLVE` is curl's form for --resolve (here one address), `CONNECT_TO` for --connect-to: there the second host
+    or port may be empty; the first ones, for curl any, may not.
 
     Raises `TargetError`.
     """
     parts = _RULE_PART.findall(rule) if len(rule) <= _MAX_TEXT else []
     if len(parts) > _PARTS_MAX:  # an IPv6 address without brackets, which has at least two colons
         parts[2:] = [":".join(parts[2:])]
-    if len(parts) not in {_PARTS_MAX - 1, _PARTS_MAX} or ":".join(parts) != rule or not all(parts[:2]):
-        raise TargetError(
-            f"{_show(rule)} is not a rule of where to connect.",
-            advice="Write HOST:PORT:ADDRESS as curl --resolve takes it, or HOST:PORT:HOST:PORT as --connect-to does: "
-            "exam.example.edu:443:127.0.0.1:8443 (IPv6 addresses in brackets).",
-        )
+    known = {form.count(":") + 1 for form in forms}
+    if len(parts) not in known or ":".join(parts) != rule or not all(parts[:2]):
+        examples = ", ".join(f"{form} (such as {_EXAMPLES[form]})" for form in forms)
+        raise TargetError(f"{_show(rule)} is not a rule of where to connect.", advice=f"Write {examples}.")
     host, port = parse_address(":".join(parts[:2]), port=0)
     if len(parts) < _PARTS_MAX:
         if not _is_address(parts[2]):
             raise TargetError(
-                f"{_show(parts[2])} is not one IP address.", advice="HOST:PORT:HOST:PORT takes a name, as --connect-to."
+                f"{_show(parts[2])} is not one IP address.",
+                advice=f"{CONNECT_TO} takes a name: exam.example.edu:443:stage.example.edu:443.",
             )
         return (host, port), parse_address(parts[2], port=port)
     return (host, port), parse_address(f"{parts[2] or parts[0]}:{parts[3] or port}", port=port)

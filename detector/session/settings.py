@@ -109,7 +109,8 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         proxy: `system` (the machine's settings, else those of the environment), `env` (the environment's), a proxy URL,
             `pac:` with the URL or path of a proxy auto-configuration file, or `none`.
         resolve: where to connect instead of resolving a name; such an address counts as given by the caller. `of` takes
-            a mapping of (host, port) to (address, port), or rules HOST:PORT:ADDRESS:PORT as curl's --connect-to.
+            a mapping of (host, port) to (address, port), or rules in the form of curl's --resolve (HOST:PORT:ADDRESS)
+            or --connect-to (HOST1:PORT1:HOST2:PORT2).
         all_addresses: whether to probe every address of a host, and both its RSA and its ECDSA certificate.
         doh: https URL of a second resolver to compare with (docs/routes.md; extra `doh`).
         quic: whether to probe each endpoint over QUIC, too (extra `quic`).
