@@ -18,7 +18,7 @@ VARIABLE: Final = "_DETECTOR_COMPLETE"
 
 
 @click.command(cls=options.Command)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=options.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, *, shell: str) -> int:
     """Print the completion script of a shell: put `eval "$(detector completion bash)"` into ~/.bashrc."""

@@ -136,7 +136,7 @@ def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int) -> in
 @options.probing(
     "--mode",
     "Probe every target from every vantage, or spread the targets over all vantages.",
-    type=click.Choice(["every", "spread"]),
+    type=options.Choice(["every", "spread"]),
     default="every",
 )
 @options.probing("--vantage vantages", "Only these vantages; repeatable.", multiple=True, metavar="NAME")

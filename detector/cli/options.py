@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from detector.errors import TargetError
+from detector.aio.lazy import LazyModule
+from detector.errors import InputError, TargetError
 from detector.model import Confidence, Detail
 from detector.pins.target import CONNECT_TO, RESOLVE, parse_rule
 from detector.session.plan import HELLO_CHOICES, MACHINE
@@ -27,9 +28,12 @@ from . import streams
 from .stderr import LOG, configure_logging
 
 if TYPE_CHECKING:
+    import difflib
     from collections.abc import Callable, Collection, Iterable
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+else:
+    difflib = LazyModule("difflib")
 
 SECTIONS: Final = ("Targets", "Probing", "Pins and trust", "Result", "Other options")
 """Sections of a command's help, in order."""
@@ -47,7 +51,7 @@ INFO: Final = 2
 DEBUG: Final = 3
 """How often -v is given for the log of these levels; once is for the evidence in the result."""
 
-Member = TypeVar("Member", bound=enum.StrEnum)
+Member = TypeVar("Member", bound=str)
 
 
 class Format(enum.StrEnum):
@@ -65,15 +69,24 @@ class Format(enum.StrEnum):
 class Option(click.Option):
     """An option that help lists in its `section`.
 
-    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True.
+    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True. `field`
+    is what messages call it where that is neither this setting nor its name.
     """
 
-    def __init__(self, *flags: Any, section: str = OTHER, setting: str | bool = False, **attributes: Any) -> None:  # noqa: ANN401 - click's
+    def __init__(
+        self,
+        *flags: Any,  # noqa: ANN401 - click's
+        section: str = OTHER,
+        setting: str | bool = False,
+        field: str = "",
+        **attributes: Any,  # noqa: ANN401 - click's
+    ) -> None:
         if setting:
             attributes |= {"expose_value": False, "callback": self._collect}
         super().__init__(*flags, **attributes)
         self.section = section
         self.setting = str(self.name) if setting is True else str(setting or "")
+        self.field = field or self.setting
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The value in the environment, where the variable is called after the option: DETECTOR_CHECK_DEADLINE."""
@@ -107,9 +120,19 @@ class Command(click.Command):
         return streams.encodable(super().get_help(ctx))
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
-        """Run the command; its arguments, which may contain credentials, are not logged."""
+        """Run the command; its arguments, which may contain credentials, are not logged.
+
+        What names a setting by its field in Python names the option instead.
+        """
         LOG.info("%s, version %s", ctx.command_path, VERSION)
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            field, colon, rest = error.message.partition(": ")
+            flags = {param.field: param.opts[0] for param in self.params if isinstance(param, Option)}
+            if colon and field and field in flags:
+                error.message = f"{flags[field]}: {rest}"
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each section that has an option."""
@@ -167,12 +190,18 @@ def _is_nearer(context: click.Context, one: str, other: str, conflict: str) -> b
 
 
 class Choice(click.Choice[Member]):
-    """One of some members of an enumeration, written as its value."""
+    """One of some members of an enumeration, written as its value. What resembles one is corrected in the error."""
 
     def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
         """What is written for a member; click would take its name."""
         del ctx
         return str(choice)
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """What is wrong with a value: the one that it resembles, or all that exist."""
+        near = difflib.get_close_matches(str(value)[:80], map(str, self.choices), n=1)
+        suggestion = f"{str(value)[:80]!r} is unknown. Did you mean {near[0]!r}?" if near else ""
+        return suggestion or super().get_invalid_choice_message(value, ctx)
 
 
 def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's
@@ -289,7 +318,7 @@ variants: Final = together(
             "--hello",
             "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
             setting=True,
-            type=click.Choice(HELLO_CHOICES),
+            type=Choice(HELLO_CHOICES),
             default=HELLO_CHOICES[0],
         ),
         probing(

@@ -17,6 +17,7 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.judge.wording import tone
 from detector.model import Detail, Verdict
+from detector.model.validate import naming
 from detector.session.session import Detector
 from detector.watch.events import WatchKind
 from detector.watch.schedule import INTERVAL_DEFAULT
@@ -126,7 +127,9 @@ async def _watch(
         exported = None
         if metrics is not None:
             exported = watch_metrics.WatchMetrics(endpoints)
-            await stack.enter_async_context(watch_metrics.serve(exported, *watch_metrics.parse_place(metrics)))
+            with naming("--metrics"):
+                place = watch_metrics.parse_place(metrics)
+                await stack.enter_async_context(watch_metrics.serve(exported, *place))
         events = detector.watch(stop=stop, on_probe=None if exported is None else exported.probed, **arguments)
         async for event in await stack.enter_async_context(contextlib.aclosing(events)):
             if exported is not None:

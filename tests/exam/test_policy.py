@@ -139,7 +139,7 @@ def test_witness_may_be_required_of_a_category() -> None:
         ("schema = 1\npins = ['']", "pins[0]", "relative to this file"),
         ('schema = 1\npins = ["a\\u0000b"]', "pins[0]", "relative to this file"),
         ("schema = 1\nname = ''", "name", "name ="),
-        ("schema = 1\nroute = 'sideways'", "route: each is one of usual, all, direct", ""),
+        ("schema = 1\nroute = 'sideways'", "route: 'sideways' is not a route.", ""),
         ("schema = 1\nroute = ['direct']", "route", "route ="),
         ("schema = 1\nproxy = 'ftp://proxy.example'", "proxy", ""),
         ("schema = 1\nproxy = 3", "proxy", "proxy ="),
