@@ -39,6 +39,7 @@ else:
     "Control request for captive portals (http), made only when an endpoint is suspicious.",
     default=DEFAULT_CONTROL.url,
     metavar="URL",
+    field="control.url",
 )
 @options.probing(
     "--portal-status",
@@ -49,7 +50,9 @@ else:
 @options.probing(
     "--doh", "Also resolve with this resolver over HTTPS, and compare (extra doh).", setting=True, metavar="URL"
 )
-@options.probing("--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL")
+@options.probing(
+    "--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL", field="control.api_url"
+)
 @options.bundle
 @options.signing_key
 @options.history

@@ -22,7 +22,7 @@ what holds in every call."""
 
 
 @click.command(cls=options.Command)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=options.Choice(["bash", "zsh", "fish"]))
 def completion(*, shell: str) -> int:
     """Print the completion script of a shell: put `eval "$(detector completion bash)"` into ~/.bashrc."""
     sys.stdout.write(script(shell))

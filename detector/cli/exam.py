@@ -292,8 +292,9 @@ def _passed_on(context: click.Context) -> Sequence[str]:
     for param in context.command.params:
         if not isinstance(param, options.Option) or param.name not in hosts or not param.was_given(context):
             continue
-        given = context.params["settings"] if param.setting else context.params
-        value = given.get(param.setting or str(param.name))
+        value = (
+            context.meta.get(options.GIVEN, {}).get(param.opts[0]) if param.setting else context.params.get(param.name)
+        )
         if value is True:
             words.append(param.opts[0])
         elif value is not None and value is not False:

@@ -54,7 +54,7 @@ HOPS_LONGEST: Final = 64
 @options.probing("--max-hops", "Hops to try.", type=click.IntRange(1, HOPS_LONGEST), default=30)
 @options.probing("--ipv4 ip_version", "Trace an IPv4 address.", flag_value=4, type=int)
 @options.probing("--ipv6 ip_version", "Trace an IPv6 address.", flag_value=6, type=int)
-@options.settings(only={"resolve"})
+@options.settings(only={"resolve", "connect-to"})
 @options.deadline(
     "Answer within this time, counted from the start of the command.",
     longest=DEADLINE_LONGEST,

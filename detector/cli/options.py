@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from detector.errors import DetectorError
+from detector.aio.lazy import LazyModule
+from detector.errors import DetectorError, TargetError
 from detector.model import Confidence, Detail
+from detector.pins.target import CONNECT_TO, RESOLVE, parse_rule
 from detector.session.plan import HELLO_CHOICES, MACHINE
 from detector.session.session import DEADLINE_DEFAULT
 from detector.session.settings import PROBES_MAX
@@ -26,15 +28,20 @@ from . import streams, values
 from .stderr import LOG, configure_logging
 
 if TYPE_CHECKING:
+    import difflib
     from collections.abc import Callable, Collection, Iterable
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+else:
+    difflib = LazyModule("difflib")
 
 SECTIONS: Final = ("Targets", "Probing", "Pins and trust", "Result", "Other options")
 """Sections of a command's help, in order."""
 TARGETS, PROBING, TRUST, RESULT, OTHER = SECTIONS
 _VERBOSITY: Final = "detector.verbosity"
 """In `click.Context.meta`, which a command has in common with its groups: how often -v was given to any of them."""
+GIVEN: Final = "detector.given"
+"""In `click.Context.meta`: the value of each option that is a setting and was given, by its flag."""
 _JSON: Final = "detector.json"
 """In `click.Context.meta`: whether --json was given."""
 DEADLINE_LONGEST: Final = 3600.0
@@ -44,7 +51,7 @@ INFO: Final = 2
 DEBUG: Final = 3
 """How often -v is given for the log of these levels; once is for the evidence in the result."""
 
-Member = TypeVar("Member", bound=enum.StrEnum)
+Member = TypeVar("Member", bound=str)
 
 
 class Format(enum.StrEnum):
@@ -62,15 +69,24 @@ class Format(enum.StrEnum):
 class Option(click.Option):
     """An option that help lists in its `section`.
 
-    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True.
+    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True. `field`
+    is what messages call it where that is neither this setting nor its name.
     """
 
-    def __init__(self, *flags: Any, section: str = OTHER, setting: str | bool = False, **attributes: Any) -> None:  # noqa: ANN401 - click's
+    def __init__(
+        self,
+        *flags: Any,  # noqa: ANN401 - click's
+        section: str = OTHER,
+        setting: str | bool = False,
+        field: str = "",
+        **attributes: Any,  # noqa: ANN401 - click's
+    ) -> None:
         if setting:
             attributes |= {"expose_value": False, "callback": self._collect}
         super().__init__(*flags, **attributes)
         self.section = section
         self.setting = str(self.name) if setting is True else str(setting or "")
+        self.field = field or self.setting
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The value in the environment, where the variable is called after the option: DETECTOR_CHECK_DEADLINE."""
@@ -81,7 +97,8 @@ class Option(click.Option):
         """Add a value that was given to the command's `settings`; without one the default of `Detector` holds."""
         settings = context.params.setdefault("settings", {})
         if value not in (None, ()):
-            settings[self.setting] = value
+            settings[self.setting] = (*settings.get(self.setting, ()), *value) if self.multiple else value
+            context.meta.setdefault(GIVEN, {})[self.opts[0]] = value
 
     def was_given(self, context: click.Context) -> bool:
         """Whether the value comes from the command line, the environment or a configuration file."""
@@ -106,13 +123,15 @@ class Command(click.Command):
         return streams.encodable(super().get_help(ctx))
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
-        """Run the command; its arguments, which may contain credentials, are not logged."""
+        """Run the command; its arguments, which may contain credentials, are not logged.
+
+        What names a setting by its field in Python names the option instead.
+        """
         LOG.info("%s, version %s", ctx.command_path, VERSION)
         try:
             return super().invoke(ctx)
         except DetectorError as error:
-            if (flag := _flag_of(error, ctx)) is not None:
-                error.message = f"{flag} {error.message}"
+            error.message = _naming_the_option(error.message, ctx)
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -124,16 +143,20 @@ class Command(click.Command):
         write_sections(formatter, sections)
 
 
-def _flag_of(error: DetectorError, context: click.Context) -> str | None:
-    """The option whose value an error begins with, as those of files do, which name the path."""
+def _naming_the_option(message: str, context: click.Context) -> str:
+    """The message of an error, with the option for the field that it begins with, or before the value it begins with."""
     given = {**context.params, **context.params.get("settings", {})}
+    field, colon, rest = message.partition(": ")
     for parameter in context.command.params:
         if isinstance(parameter, Option):
+            flag = max(parameter.opts, key=len)
+            if colon and field and field == parameter.field:
+                return f"{flag}: {rest}"
             values = given.get(parameter.setting or str(parameter.name))
             for value in values if isinstance(values, tuple) else (values,):
-                if isinstance(value, str) and value and error.message.startswith((f"{value}:", f"{value}/")):
-                    return max(parameter.opts, key=len)
-    return None
+                if isinstance(value, str) and value and message.startswith((f"{value}:", f"{value}/")):
+                    return f"{flag} {message}"
+    return message
 
 
 class Group(Command, click.Group):
@@ -183,12 +206,18 @@ def _is_nearer(context: click.Context, one: str, other: str, conflict: str) -> b
 
 
 class Choice(click.Choice[Member]):
-    """One of some members of an enumeration, written as its value."""
+    """One of some members of an enumeration, written as its value. What resembles one is corrected in the error."""
 
     def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
         """What is written for a member; click would take its name."""
         del ctx
         return str(choice)
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """What is wrong with a value: the one that it resembles, or all that exist."""
+        near = difflib.get_close_matches(str(value)[:80], map(str, self.choices), n=1)
+        suggestion = f"{str(value)[:80]!r} is unknown. Did you mean {near[0]!r}?" if near else ""
+        return suggestion or super().get_invalid_choice_message(value, ctx)
 
 
 def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's
@@ -227,6 +256,23 @@ def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy
     return together(declared[name] for name in declared if name in (only or declared) and name not in without)
 
 
+class _Rule(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
+    """Where to connect instead of resolving a name, in one form; validated, and passed on as it is written."""
+
+    name = "rule"
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the rule; fails as options do."""
+        try:
+            parse_rule(value, (self._form,))
+        except TargetError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
 def _proxy(default: str) -> Decorator:
     return probing(
         "--proxy",
@@ -252,10 +298,19 @@ _NETWORK: Final = {
     "proxy": _proxy(MACHINE),
     "resolve": probing(
         "--resolve",
-        "Connect there instead, like curl --connect-to; repeatable.",
+        "Connect to this address for this host and port, as curl does; repeatable.",
         setting=True,
         multiple=True,
-        metavar="HOST:PORT:ADDRESS:PORT",
+        type=_Rule(RESOLVE),
+        metavar=RESOLVE,
+    ),
+    "connect-to": probing(
+        "--connect-to",
+        "Connect to HOST2:PORT2 for HOST1:PORT1, as curl does; repeatable.",
+        setting="resolve",
+        multiple=True,
+        type=_Rule(CONNECT_TO),
+        metavar=CONNECT_TO,
     ),
     "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting=True, is_flag=True),
     "vantage": result("--vantage", "Your name for the place this runs from.", setting=True, default="", metavar="NAME"),
@@ -279,7 +334,7 @@ variants: Final = together(
             "--hello",
             "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
             setting=True,
-            type=click.Choice(HELLO_CHOICES),
+            type=Choice(HELLO_CHOICES),
             default=HELLO_CHOICES[0],
         ),
         probing(

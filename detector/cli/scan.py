@@ -30,7 +30,7 @@ from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomE
 from detector.judge import network, wording
 from detector.model import Confidence, Detail, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
-from detector.model.validate import PORT_MAX
+from detector.model.validate import PORT_MAX, naming
 from detector.pins.target import parse_host
 from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target
 from detector.session.seams import Seams, utc_now
@@ -213,7 +213,8 @@ def scan(  # noqa: PLR0913 - one parameter per option
     if resume is not None and (output is None or form is not Format.JSONL):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: it continues from the output.")
     verdict_alone = detail is Detail.VERDICT and form is Format.TEXT
-    sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
+    with naming("--server-name"):
+        sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
     names = _resolver(resolver)
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
@@ -332,8 +333,9 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
     lines = io.BytesIO(b"".join(f"{target}\n".encode() for target in sources.targets))
     yield from scans.read_targets(lines, name="argument", ports=sources.ports, server_names=sources.server_names)
     for cidr in sources.networks:
-        for endpoint in scans.expand(cidr, sources.ports, sources.server_names):
-            yield Target(endpoint, cidr, named=False)
+        with naming("--network"):
+            endpoints = scans.expand(cidr, sources.ports, sources.server_names)
+        yield from (Target(endpoint, cidr, named=False) for endpoint in endpoints)
     for name in sources.files:
         with _open(name) as stream:
             yield from scans.read_targets(

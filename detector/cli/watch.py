@@ -15,6 +15,7 @@ import click
 
 from detector.judge.wording import tone
 from detector.model import Detail, Verdict
+from detector.model.validate import naming
 from detector.session.session import Detector
 from detector.watch import metrics as watch_metrics
 from detector.watch.events import WatchKind
@@ -132,9 +133,10 @@ async def _watch(
         exported = None
         if metrics is not None:
             exported = watch_metrics.WatchMetrics(endpoints)
-            place, connections = metrics
-            serving = watch_metrics.serve(exported, *watch_metrics.parse_place(place), connections=connections)
-            await stack.enter_async_context(serving)
+            with naming("--metrics"):
+                place, connections = metrics
+                serving = watch_metrics.serve(exported, *watch_metrics.parse_place(place), connections=connections)
+                await stack.enter_async_context(serving)
         events = detector.watch(stop=stop, on_probe=None if exported is None else exported.probed, **arguments)
         async for event in await stack.enter_async_context(contextlib.aclosing(events)):
             if exported is not None:
