@@ -19,7 +19,7 @@ from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
 
-from . import common, options
+from . import chains, common, options
 
 if TYPE_CHECKING:
     from detector import bundle as bundles
@@ -51,6 +51,7 @@ else:
 @options.probing("--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL")
 @options.bundle
 @options.signing_key
+@options.save_chain
 @options.history
 @options.settings()
 @options.variants
@@ -70,6 +71,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     locate: bool,
     bundle: str | None,
     signing_key: str | None,
+    save_chain: str | None,
     place: str | None,
     form: options.Format,
     output: str | None,
@@ -82,6 +84,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may set it for all
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
     common.refuse_same_file(output, bundle)
+    common.refuse_same_file(output, save_chain, "--save-chain")
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     with contextlib.ExitStack() as stack:
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
@@ -93,6 +96,7 @@ def check(  # noqa: PLR0913 - one parameter per option
         )
         endpoints = detector.endpoints(targets or None)
         seal = stack.enter_context(common.later(bundle, "--bundle", mode=common.OWNER_ONLY))
+        save = stack.enter_context(chains.saver(save_chain, [endpoint.name for endpoint in endpoints]))
         show = stack.enter_context(common.later(output))
         checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
         report, evidence = asyncio.run(checking)
@@ -100,6 +104,7 @@ def check(  # noqa: PLR0913 - one parameter per option
             lambda: show(lambda stream: common.write(report, form, stream, history.timeline(report, form))),
             lambda: history.write(lambda kept: kept.record(report)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
+            lambda: save(report.results),
         )
         common.warn_of_age(report.knowledge, report.finished)
     return common.exit_code(report, fail_on)

@@ -249,6 +249,12 @@ days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 365
 targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
 output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
+save_chain: Final = result(
+    "--save-chain",
+    "Also write the presented certificates as PEM, for `detector examine`; of several endpoints, each to a file in "
+    "this directory.",
+    metavar="FILE|DIR",
+)
 bundle: Final = result("--bundle", "Also write the evidence to this file, for `detector verify`.", metavar="FILE")
 
 
