@@ -27,16 +27,14 @@ _FOLDER_MODE: Final = 0o700
 
 
 @contextlib.contextmanager
-def saver(place: str | None, names: Sequence[str]) -> Iterator[Callable[[Sequence[Result]], None]]:
-    """How the chains of these endpoints (`host:port`) are saved at `place`; None saves nothing.
+def saver(place: str, names: Sequence[str]) -> Iterator[Callable[[Sequence[Result]], None]]:
+    """How the chains of these endpoints (`host:port`) are saved at `place`.
 
     The chain of one endpoint goes to a file. Those of several go to files in a directory, which is created. All are
     readable by their owner alone, and appear complete or not at all. Raises `OutputError`, at once where the place
     cannot be written.
     """
-    if place is None:
-        yield lambda _: None
-    elif len(names) == 1 and not Path(place).is_dir():
+    if len(names) == 1 and not Path(place).is_dir():
         with common.later(place, OPTION, mode=common.OWNER_ONLY) as save:
             yield lambda results: save(lambda stream: stream.write("".join(map(_as_pem, _of(results, names[0])))))
     else:

@@ -19,14 +19,17 @@ from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
 
-from . import chains, common, options
+from . import common, options
 
 if TYPE_CHECKING:
     from detector import bundle as bundles
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Confidence, Endpoint, Report
+
+    from . import chains
 else:
     bundles = LazyModule("detector.bundle")
+    chains = LazyModule("detector.cli.chains")
 
 
 @click.command(cls=options.Command)
@@ -96,7 +99,8 @@ def check(  # noqa: PLR0913 - one parameter per option
         )
         endpoints = detector.endpoints(targets or None)
         seal = stack.enter_context(common.later(bundle, "--bundle", mode=common.OWNER_ONLY))
-        save = stack.enter_context(chains.saver(save_chain, [endpoint.name for endpoint in endpoints]))
+        names = [endpoint.name for endpoint in endpoints]
+        save = None if save_chain is None else stack.enter_context(chains.saver(save_chain, names))
         show = stack.enter_context(common.later(output))
         checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
         report, evidence = asyncio.run(checking)
@@ -104,7 +108,7 @@ def check(  # noqa: PLR0913 - one parameter per option
             lambda: show(lambda stream: common.write(report, form, stream, history.timeline(report, form))),
             lambda: history.write(lambda kept: kept.record(report)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
-            lambda: save(report.results),
+            lambda: save and save(report.results),
         )
         common.warn_of_age(report.knowledge, report.finished)
     return common.exit_code(report, fail_on)

@@ -13,7 +13,7 @@ import click
 
 from detector.errors import ChainError
 from detector.judge import network
-from detector.model import Endpoint, Reason
+from detector.model import Endpoint, Reason, Verdict
 from detector.pins import parse_target
 from detector.session.seams import utc_now
 from detector.session.session import assessment_context
@@ -29,7 +29,7 @@ from .stderr import say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.model import Confidence
+    from detector.model import Confidence, Result
 
 PASSWORD_BYTES_MAX: Final = 1024
 """Largest password file, in bytes: key derivation hashes the password once for each key."""
@@ -93,12 +93,14 @@ def examine(  # noqa: PLR0913 - one parameter per option
     if not as_presented:
         with _naming(chain):
             found = certificate_files.leaf_first(found, name)
-    for note in found.notes:
-        say(f"Note: {note}")
     started = utc_now()
     trusted: dict[str, Any] = {name: settings.get(name) for name in ("roots", "add_roots", "logs")}
     context = assessment_context(Expectations(**trusted), at=at)
-    with common.later(output) as show, chains.saver(save_chain, [Endpoint(host=name, port=port).name]) as save:
+    names = [Endpoint(host=name, port=port).name]
+    with (
+        common.later(output) as show,
+        chains.saver(save_chain, names) if save_chain else contextlib.nullcontext() as save,
+    ):
         result = examine_chain(
             found.certificates,
             host=name,
@@ -109,12 +111,9 @@ def examine(  # noqa: PLR0913 - one parameter per option
             logs=context.logs,
             key_proved=not key_not_proved,
         )
-        if result.reason is Reason.INCOMPLETE_CHAIN and len(found.certificates) == 1 and not as_presented:
-            raise ChainError(
-                f"{chain}: holds the server's certificate alone, and its issuer is not known here.",
-                advice="Give the whole chain, as `openssl s_client -showcerts` prints it; or add --as-presented if the "
-                "server presented this certificate alone.",
-            )
+        if not as_presented:
+            with _naming(chain):
+                _require_issuer(found, result)
         report = network.report(
             [result],
             context,
@@ -124,7 +123,9 @@ def examine(  # noqa: PLR0913 - one parameter per option
             version=VERSION,
             named={result.endpoint.name},
         )
-        common.in_order(lambda: show(lambda stream: common.write(report, form, stream)), lambda: save(report.results))
+        common.in_order(
+            lambda: show(lambda stream: common.write(report, form, stream)), lambda: save and save(report.results)
+        )
     return common.exit_code(report, fail_on)
 
 
@@ -133,6 +134,22 @@ def read_certificates(path: str, password: str = "") -> CertificateFile:
     data = common.read_file(path, FILE_BYTES_MAX, ChainError, "Name a readable file of certificates.")
     with _naming(path):
         return certificate_files.read(data, password)
+
+
+def _require_issuer(found: CertificateFile, result: Result) -> None:
+    """Refuse a genuine-looking certificate without its issuer's: a file says nothing of what the server left out."""
+    if result.reason is Reason.INCOMPLETE_CHAIN and len(found.certificates) == 1:
+        raise ChainError(
+            "This holds the server's certificate alone, and its issuer is not known here.",
+            advice="Give the whole chain, as `openssl s_client -showcerts` prints it; "
+            "or add --as-presented if the server presented this certificate alone.",
+        )
+
+
+def _notes_on_result(found: CertificateFile, result: Result) -> tuple[str, ...]:
+    if result.verdict is Verdict.CLEAN or len(found.certificates) > 1:
+        return ()
+    return ("The file holds one certificate. If the server presented more, give all of them.",)
 
 
 @contextlib.contextmanager

@@ -385,11 +385,10 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
         note = f"Certificate {chain.index(ordered[0]) + 1} of the file is the server's own: it was put first."
         return CertificateFile(tuple(one.der for one in ordered), (*found.notes, note))
     if named:
-        numbers = " and ".join(str(chain.index(certificate) + 1) for certificate in named)
         raise ChainError(
-            f"Certificate {numbers} is for {host}, and the first one is not: the chain is not leaf first.",
+            f"Certificate {chain.index(named[0]) + 1} is for {host} and the first one is not: not leaf first.",
             advice="Put the server's own certificate first, then those that signed it; "
-            "or add --as-presented if the server presented them in this order.",
+            "or keep this order if the server presented it (--as-presented; in Python, a list of DER).",
         )
     return found._replace(notes=(*found.notes, *_notes_on_others(distinct, host)))
 
@@ -432,9 +431,7 @@ def _has_signed(issuer: Certificate, child: Certificate) -> bool:
 
 
 def _notes_on_others(chain: Sequence[Certificate], host: str) -> list[str]:
-    """A note on certificates of other servers behind the first one, and one where there is no other at all."""
-    if len(chain) == 1 and not chain[0].is_self_issued:
-        return ["The file holds one certificate. If the server presented more, give all of them."]
+    """A note on certificates of other servers behind the first one."""
     servers = [one for one in chain[1:] if not one.is_ca and one.has_alternative_names and not _is_for(one, host)]
     if not servers:
         return []
