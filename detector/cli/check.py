@@ -24,7 +24,7 @@ from . import common, options
 if TYPE_CHECKING:
     from detector import bundle as bundles
     from detector.judge.evidence import EndpointEvidence
-    from detector.model import Confidence, Endpoint, Report
+    from detector.model import Confidence, Detail, Endpoint, Report
 
     from . import chains
 else:
@@ -77,6 +77,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     save_chain: str | None,
     place: str | None,
     form: options.Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
@@ -105,7 +106,7 @@ def check(  # noqa: PLR0913 - one parameter per option
         checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
         report, evidence = asyncio.run(checking)
         common.in_order(
-            lambda: show(lambda stream: common.write(report, form, stream, history.timeline(report, form))),
+            lambda: show(lambda stream: common.write(report, form, stream, detail, history.timeline(report, form))),
             lambda: history.write(lambda kept: kept.record(report)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
             lambda: save and save(report.results),

@@ -20,7 +20,7 @@ import msgspec
 
 from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryUnavailableError, NoRoomError, OutputError
-from detector.model import Record, Verdict, encode
+from detector.model import Detail, Record, Verdict, encode
 from detector.model.files import reason_of, unwritable
 
 from .options import Format
@@ -389,13 +389,19 @@ def load_format(form: Format) -> None:
         importlib.import_module(name)
 
 
-def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[reports.TimelineEntry] = ()) -> None:
-    """Write a report in this format; `timeline` are earlier runs, which only HTML shows."""
+def write(
+    report: Report,
+    form: Format,
+    stream: TextIO,
+    detail: Detail,
+    timeline: Sequence[reports.TimelineEntry] = (),
+) -> None:
+    """Write a report in this format; the table has this detail, HTML shows `timeline`, the earlier runs."""
     match form:
         case Format.HTML:
             text = reports.html([report], timeline=timeline)
         case Format.TABLE:
-            text = as_table(report, stream)
+            text = as_table(report, stream, detail)
         case _:
             text = getattr(reports, form)(report)  # these functions are called after their format
     stream.write(text)
@@ -413,9 +419,9 @@ def as_json(record: Record) -> str:
     return msgspec.json.format(encode(record), indent=2).decode() + "\n"
 
 
-def as_table(report: Report, stream: TextIO) -> str:
+def as_table(report: Report, stream: TextIO, detail: Detail = Detail.SUMMARY) -> str:
     """The table of a report as text, for this stream."""
-    return as_text(reports.table(report), stream)
+    return as_text(reports.table(report, detail), stream)
 
 
 def as_text(renderable: rich_console.RenderableType, stream: TextIO) -> str:

@@ -29,7 +29,7 @@ from .stderr import say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.model import Confidence, Result
+    from detector.model import Confidence, Detail, Result
 
 PASSWORD_BYTES_MAX: Final = 1024
 """Largest password file, in bytes: key derivation hashes the password once for each key."""
@@ -78,6 +78,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
     fail_on: Confidence,
     save_chain: str | None,
     form: options.Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
     """Assess the certificates in a file, or on standard input (-), offline.
@@ -123,8 +124,11 @@ def examine(  # noqa: PLR0913 - one parameter per option
             version=VERSION,
             named={result.endpoint.name},
         )
+        for note in (*found.notes, *_notes_on_result(found, result)):
+            say(f"Note: {note}")
         common.in_order(
-            lambda: show(lambda stream: common.write(report, form, stream)), lambda: save and save(report.results)
+            lambda: show(lambda stream: common.write(report, form, stream, detail)),
+            lambda: save and save(report.results),
         )
     return common.exit_code(report, fail_on)
 

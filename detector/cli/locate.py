@@ -14,7 +14,7 @@ from detector.aio.lazy import LazyModule
 from detector.judge.hops import FINAL, Where
 from detector.locate.locate import Located, Locating
 from detector.locate.locate import locate as locate_host
-from detector.model import encode
+from detector.model import Detail, encode
 from detector.pins import parse_rule, parse_target
 from detector.session.seams import utc_now
 from detector.version import VERSION
@@ -74,6 +74,7 @@ def locate(  # noqa: PLR0913 - one parameter per option
     ip_version: int | None,
     deadline: float,
     form: options.Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
     """Trace the hop at which TLS to a host is answered, and whether the host itself is further away.
@@ -102,15 +103,17 @@ def locate(  # noqa: PLR0913 - one parameter per option
         if form is options.Format.JSON:
             stream.write(encode(located).decode() + "\n")
         else:
-            stream.write(common.as_text(as_list(located), stream))
+            stream.write(common.as_text(as_list(located, detail), stream))
     return common.INCONCLUSIVE if located.location.where is Where.UNKNOWN else common.CLEAN
 
 
-def as_list(located: Located) -> rich_console.RenderableType:
-    """One sentence, then one row per hop with the answers to each port's packets."""
+def as_list(located: Located, detail: Detail = Detail.SUMMARY) -> rich_console.RenderableType:
+    """One sentence, then one row per hop with the answers to each port's packets; the sentence for the verdict."""
     parts: list[rich_console.RenderableType] = [
         rich_text.Text(f"{located.endpoint.name}: {located.location.summary}", style="bold")
     ]
+    if detail is Detail.VERDICT:
+        return parts[0]
     if located.location.slow_answer:
         parts.append(
             rich_text.Text(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from detector.model import Confidence
+from detector.model import Confidence, Detail
 from detector.session.plan import HELLO_CHOICES, MACHINE
 from detector.session.session import DEADLINE_DEFAULT
 from detector.session.settings import PROBES_MAX
@@ -32,8 +32,16 @@ if TYPE_CHECKING:
 SECTIONS: Final = ("Targets", "Probing", "Pins and trust", "Result", "Other options")
 """Sections of a command's help, in order."""
 TARGETS, PROBING, TRUST, RESULT, OTHER = SECTIONS
+_VERBOSITY: Final = "detector.verbosity"
+"""In `click.Context.meta`, which a command has in common with its groups: how often -v was given to any of them."""
+_JSON: Final = "detector.json"
+"""In `click.Context.meta`: whether --json was given."""
 DEADLINE_LONGEST: Final = 3600.0
 """Seconds; longer observation is what `watch` is for."""
+
+INFO: Final = 2
+DEBUG: Final = 3
+"""How often -v is given for the log of these levels; once is for the evidence in the result."""
 
 Member = TypeVar("Member", bound=enum.StrEnum)
 
@@ -85,7 +93,7 @@ class Command(click.Command):
     def __init__(self, *arguments: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's
         super().__init__(*arguments, **attributes)
         self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
-        words = "Log to standard error; twice: in detail, with a traceback after an internal error."
+        words = "Show the evidence; twice: also log to standard error; three times: in detail, with tracebacks."
         verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
         self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))
 
@@ -126,9 +134,31 @@ def write_sections(formatter: click.HelpFormatter, sections: dict[str, list[tupl
                 formatter.write_dl(rows)
 
 
-def _be_verbose(_: click.Context, __: click.Parameter, count: int) -> None:
-    if count:
-        configure_logging("info" if count == 1 else "debug")
+def _be_verbose(context: click.Context, _: click.Parameter, count: int) -> None:
+    verbosity = context.meta[_VERBOSITY] = context.meta.get(_VERBOSITY, 0) + count
+    if verbosity >= INFO:
+        configure_logging("debug" if verbosity >= DEBUG else "info")
+
+
+def _choose_detail(context: click.Context, _: click.Parameter, quiet: bool) -> Detail:  # noqa: FBT001 - click's
+    """How much the command says for people. Raises click.UsageError where -q and -v are both on the command line."""
+    verbose = bool(context.meta[_VERBOSITY])
+    if quiet and not (verbose and _is_nearer(context, "verbose", "detail", "-q and -v exclude each other.")):
+        return Detail.VERDICT
+    return Detail.EVIDENCE if verbose else Detail.SUMMARY
+
+
+def _is_nearer(context: click.Context, one: str, other: str, conflict: str) -> bool:
+    """Whether the parameter `one` was set nearer to the command line than `other`.
+
+    Raises click.UsageError with the message `conflict` where both were set in the same place.
+    """
+    order = click.core.ParameterSource
+    places = (order.COMMANDLINE, order.ENVIRONMENT, order.DEFAULT_MAP, order.DEFAULT)
+    first, second = (places.index(context.get_parameter_source(name) or order.DEFAULT) for name in (one, other))
+    if first == second:
+        raise click.UsageError(conflict)
+    return first < second
 
 
 class Choice(click.Choice[Member]):
@@ -283,17 +313,33 @@ def deadline(
 
 
 def form(*formats: Format) -> Decorator:
-    """Declare --format, which the command receives as `form`; the first is the default."""
-    attributes: dict[str, Any] = {"type": Choice(formats), "default": str(formats[0]), "callback": _encode}
-    return result("--format form", "Output format.", **attributes)
+    """Declare --format and --json, which the command receives as `form`; the first format is the default."""
+    as_json = Format.JSON if Format.JSON in formats else Format.JSONL
+
+    def choose(context: click.Context, _: click.Parameter, chosen: Format) -> Format:
+        """Return the format; encode standard output as UTF-8 for formats that programs read."""
+        conflict = f"--json and --format {chosen} exclude each other."
+        if context.meta[_JSON] and chosen is not as_json and _is_nearer(context, "json", "form", conflict):
+            chosen = as_json
+        if chosen not in {Format.TABLE, Format.TEXT}:
+            streams.for_programs()
+        return chosen
+
+    def note(context: click.Context, _: click.Parameter, given: bool) -> None:  # noqa: FBT001 - click's
+        context.meta[_JSON] = given
+
+    short: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": note}
+    return together(
+        (
+            result("--format form", "Output format.", type=Choice(formats), default=str(formats[0]), callback=choose),
+            result("--json", f"Short for --format {as_json}.", **short),
+        )
+    )
 
 
-def _encode(_: click.Context, __: click.Parameter, chosen: Format) -> Format:
-    """Encode standard output as UTF-8 for formats that programs read."""
-    if chosen not in {Format.TABLE, Format.TEXT}:
-        streams.for_programs()
-    return chosen
-
-
-report_form: Final = form(*(form for form in Format if form is not Format.TEXT))
-record_form: Final = form(Format.TABLE, Format.JSON)
+detail: Final = result(
+    "-q --quiet detail", "Only the verdict, in one or two lines.", is_flag=True, callback=_choose_detail
+)
+"""How much a command says for people, which it receives as `Detail`: by -q, and by -v, which every command has."""
+report_form: Final = together((form(*(form for form in Format if form is not Format.TEXT)), detail))
+record_form: Final = together((form(Format.TABLE, Format.JSON), detail))

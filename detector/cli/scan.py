@@ -27,7 +27,7 @@ from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
 from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError
 from detector.judge import network, wording
-from detector.model import Confidence, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
+from detector.model import Confidence, Detail, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
 from detector.model.validate import PORT_MAX
 from detector.pins.target import parse_host
@@ -164,6 +164,7 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
 @options.history
 @options.settings()
 @options.form(Format.TEXT, Format.JSONL, Format.CSV)
+@options.detail
 @options.output
 def scan(  # noqa: PLR0913 - one parameter per option
     *,
@@ -187,6 +188,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
     progress: bool,
     fail_on: Confidence,
     form: Format,
+    detail: Detail,
     output: str | None,
     place: str | None,
 ) -> int:
@@ -204,6 +206,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
     """
     if resume is not None and (output is None or form is not Format.JSONL):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: it continues from the output.")
+    verdict_alone = detail is Detail.VERDICT and form is Format.TEXT
     sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
     names = _resolver(resolver)
     tally = Tally(strict=strict)
@@ -216,7 +219,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
             stack.callback(record.close)
         kept = _Kept(history, detector, tally, started=utc_now() if record is None else record.started)
         stream = None if record else stack.enter_context(common.growing_stream(output))
-        writer = _Writer(form, evidence, detector.vantage, record, stream)
+        writer = _Writer(None if verdict_alone else form, evidence, detector.vantage, record, stream)
         kept.attempt(kept.begin)
         _count_earlier(writer, tally, kept, full=place is not None)
         pace = StreamSettings(
@@ -227,7 +230,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
             timeout=timeout,
         )
         try:
-            with _progress(tally) if progress else contextlib.nullcontext():
+            with _progress(tally) if progress and detail is not Detail.VERDICT else contextlib.nullcontext():
                 probing = _probing(processes, detector, names)
                 asyncio.run(_scan(detector, sources, pace, tally, (writer, kept), probing))
         except KeyboardInterrupt:
@@ -236,7 +239,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
         finally:
             kept.attempt(kept.flush)
         kept.attempt(kept.finish)
-    say(tally.sentence())
+        writer.finish(tally)
     common.warn_of_age(detector.knowledge, utc_now())
     if isinstance(kept.failure, NoRoomError):
         raise kept.failure
@@ -446,10 +449,15 @@ class Tally:
 
 
 class _Writer:
-    """Writes one line per result, flushed at once: to a record, or else to a stream."""
+    """Writes one line per result at once, to a record or a stream; without a form only the sentence at the end."""
 
     def __init__(
-        self, form: Format, evidence: Evidence, vantage: str, record: ScanRecord | None, stream: TextIO | None
+        self,
+        form: Format | None,
+        evidence: Evidence,
+        vantage: str,
+        record: ScanRecord | None,
+        stream: TextIO | None,
     ) -> None:
         self._form = form
         self._evidence = evidence
@@ -486,8 +494,15 @@ class _Writer:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Format.CSV:
             self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
-        else:
+        elif self._form is not None:
             self._put(_text(found) + "\n")
+
+    def finish(self, tally: Tally) -> None:
+        """Write the sentence about all results: alongside them, or in their place."""
+        if self._form is None:
+            self._put(tally.sentence() + "\n")
+        else:
+            say(tally.sentence())
 
     def _put(self, text: str) -> None:
         if self._stream is not None:

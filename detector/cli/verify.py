@@ -16,6 +16,7 @@ from detector.bundle.form import BUNDLE_BYTES_MAX
 from detector.errors import BundleError
 from detector.judge import wording
 from detector.knowledge.age import describe
+from detector.model import Detail
 from detector.pins.encoding import parse_witness_key
 from detector.session.settings import Expectations
 from detector.trust.key_files import load_public_key
@@ -82,6 +83,7 @@ def verify(  # noqa: PLR0913 - one parameter per option
     key_files: tuple[str, ...],
     pins: tuple[str, ...],
     form: options.Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
     """Assess an evidence bundle again, offline, from the raw bytes in it.
@@ -98,7 +100,7 @@ def verify(  # noqa: PLR0913 - one parameter per option
     with naming(bundle):
         verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins)
     with common.result_stream(output) as stream:
-        common.write_record(verification, form, stream, lambda: _render(verification))
+        common.write_record(verification, form, stream, lambda: _render(verification, detail))
     return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)
 
 
@@ -134,9 +136,11 @@ _HEADLINE: Final = {
 }
 
 
-def _render(verification: Verification) -> rich_console.RenderableType:
+def _render(verification: Verification, detail: Detail) -> rich_console.RenderableType:
     """The conclusion, why, what the evidence shows per endpoint, and which claims cannot be verified."""
     headline, style = _HEADLINE[verification.conclusion]
+    if detail is Detail.VERDICT:
+        return rich_text.Text(headline, style=style)
     signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
     explanation = (
         *verification.reasons,

@@ -16,7 +16,7 @@ import click
 
 from detector.aio.lazy import LazyModule
 from detector.judge.wording import tone
-from detector.model import Verdict
+from detector.model import Detail, Verdict
 from detector.session.session import Detector
 from detector.watch.events import WatchKind
 from detector.watch.schedule import INTERVAL_DEFAULT
@@ -69,7 +69,8 @@ _KIND_WIDTH: Final = max(map(len, WatchKind))
 )
 @options.known_history
 @options.settings()
-@options.report_form
+@options.form(Format.TABLE, Format.JSONL)
+@options.detail
 @options.output
 def watch(  # noqa: PLR0913 - one parameter per option
     *,
@@ -82,6 +83,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
     metrics: str | None,
     place: str | None,
     form: Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
     """Watch the endpoints named, or every endpoint of the pin files, and report when something changes.
@@ -89,10 +91,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
     Ends after --duration, or on Ctrl-C, SIGTERM or SIGHUP. Exit code: 0 clean from beginning to end without a gap, 1
     middleware at --fail-on or above at any time, 2 bad usage or input, 3 anything else.
     """
-    if form not in {Format.TABLE, Format.JSONL}:
-        raise click.BadParameter(
-            f"'{form}' cannot be written event by event; use table or jsonl.", param_hint="'--format'"
-        )
+    verdict_alone = detail is Detail.VERDICT and form is Format.TABLE
     seen = WatchSummary()
     with contextlib.ExitStack() as stack:
         history = stack.enter_context(common.SideHistory(place))
@@ -102,10 +101,13 @@ def watch(  # noqa: PLR0913 - one parameter per option
 
         def report(event: WatchEvent) -> None:
             seen.note(event)
-            write(event.to_json().decode() if form is Format.JSONL else _line(event))
+            if not verdict_alone:
+                write(event.to_json().decode() if form is Format.JSONL else _line(event))
 
         schedule = {"interval": interval, "deadline": deadline, "duration": duration}
         asyncio.run(_watch(detector, endpoints, report, metrics, targets=endpoints if targets else None, **schedule))
+        if verdict_alone:
+            write(" ".join(filter(None, (seen.verdict.value.upper(), seen.confidence and f"({seen.confidence})"))))
     if seen.verdict is Verdict.CLEAN:
         return common.CLEAN
     return common.MIDDLEWARE if seen.confidence and seen.confidence.reaches(fail_on) else common.INCONCLUSIVE

@@ -12,7 +12,7 @@ from detector.aio.lazy import LazyModule
 from detector.judge import wording
 from detector.judge.checks import clock, dates, second_try, tls_location
 from detector.knowledge.age import describe
-from detector.model import Audience, Meaning, Verdict
+from detector.model import Audience, Detail, Meaning, Verdict
 
 from . import sentences
 
@@ -33,8 +33,11 @@ _STYLE: Final = {"clean": "bold green", "intercepted": "bold red", "uncertain": 
 """The style of each tone; terminals show yellow as amber."""
 
 
-def render(report: Report) -> rich_console.RenderableType:
-    """Two sentences, then one row per endpoint with the evidence that decided."""
+def render(report: Report, detail: Detail = Detail.SUMMARY) -> rich_console.RenderableType:
+    """Two sentences, then one row per endpoint with the evidence that decided; the first sentence for the verdict."""
+    headline = rich_text.Text(sentences.headline(report), style=_style(report.verdict, report.confidence))
+    if detail is Detail.VERDICT:
+        return headline
     rows = (
         (
             result.endpoint.name,
@@ -46,7 +49,7 @@ def render(report: Report) -> rich_console.RenderableType:
         for result in report.results
     )
     return rich_console.Group(
-        rich_text.Text(sentences.headline(report), style=_style(report.verdict, report.confidence)),
+        headline,
         rich_text.Text(sentences.what_to_do(report)),
         rich_text.Text(""),
         plain(("endpoint", "category", "verdict", "rests on", "evidence"), rows),

@@ -158,7 +158,7 @@ def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact ab
         key_proved=key_proved,
         chain=tuple(Certificate.read(der).presented() for der in chain),
     )
-    return assess.assess_all([evidence.EndpointEvidence(endpoint, observation, context)])[0]
+    return assess.assess_all([evidence.EndpointEvidence(endpoint, observation, context)], named={endpoint.name})[0]
 
 
 def _find(pin_set: PinSet, host: str, port: int) -> Endpoint | None:
@@ -297,7 +297,7 @@ class Detector:
     ) -> Report:
         """Assess what `observe` returned. `started` is when that began, `named` as in `network.decide_network`."""
         return network.report(
-            assess.assess_all(observed),
+            assess.assess_all(observed, named=named),
             observed[0].context if observed else self.context(),
             started=started,
             finished=self._seams.clock(),
@@ -430,7 +430,7 @@ class Detector:
         prober = stream.Prober(self.probe, settings)
 
         async def probe(endpoint: Endpoint) -> tuple[Probed[Endpoint]]:
-            return (stream.Probed(endpoint, await prober(endpoint)),)
+            return (stream.Probed(endpoint, await prober(endpoint), named=not endpoint.canary),)
 
         source = (self._endpoint(target) async for target in _asynchronously(targets))
         limit = descriptors.probes_at_once(settings.concurrency)

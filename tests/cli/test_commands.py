@@ -441,7 +441,7 @@ def test_a_command_leaves_the_process_as_it_was(tmp_path: Path) -> None:
         return dict(os.environ), Path.cwd(), streams, handlers, log.handlers[:], log.level
 
     before = state()
-    watch = ("-v", "watch", "127.0.0.1:1", "--duration", "0.1", "--proxy", "none", "--output", "events.txt")
+    watch = ("-vv", "watch", "127.0.0.1:1", "--duration", "0.1", "--proxy", "none", "--output", "events.txt")
     done = run(*watch, env={"DETECTOR_LOG": "probe=debug"}, cwd=tmp_path)
     assert (done.returncode, done.stdout, "INFO detector.cli" in done.stderr) == (3, "", True)
     assert (tmp_path / "events.txt").exists()
