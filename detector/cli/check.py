@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from detector import bundle as bundles
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Confidence, Detail, Endpoint, Report
+
+    from . import chains
 else:
     bundles = LazyModule("detector.bundle")
+    chains = LazyModule("detector.cli.chains")
 
 
 @click.command(cls=options.Command)
@@ -55,6 +58,7 @@ else:
 )
 @options.bundle
 @options.signing_key
+@options.save_chain
 @options.history
 @options.settings()
 @options.variants
@@ -74,6 +78,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     locate: bool,
     bundle: str | None,
     signing_key: str | None,
+    save_chain: str | None,
     place: str | None,
     form: options.Format,
     detail: Detail,
@@ -87,6 +92,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may set it for all
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
     common.refuse_same_file(output, bundle)
+    common.refuse_same_file(output, save_chain, "--save-chain")
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     with contextlib.ExitStack() as stack:
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
@@ -98,6 +104,8 @@ def check(  # noqa: PLR0913 - one parameter per option
         )
         endpoints = detector.endpoints(targets or None)
         seal = stack.enter_context(common.later(bundle, "--bundle", mode=OWNER_ONLY))
+        names = [endpoint.name for endpoint in endpoints]
+        save = None if save_chain is None else stack.enter_context(chains.saver(save_chain, names))
         show = stack.enter_context(common.later(output))
         checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
         report, evidence = asyncio.run(checking)
@@ -105,6 +113,7 @@ def check(  # noqa: PLR0913 - one parameter per option
             lambda: show(lambda stream: common.write(report, form, stream, detail, history.timeline(report, form))),
             lambda: history.write(lambda kept: kept.record(report)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
+            lambda: save and save(report.results),
         )
         common.warn_of_age(report.knowledge, report.finished)
     return common.exit_code(report, fail_on)

@@ -57,6 +57,8 @@ APPLICATION: Final = "tls-middleware-detector"
 """What this program's folders are called."""
 DEFAULT_HISTORY: Final = "default"
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+STDIN: Final = "-"
+"""The name of standard input where a file is named."""
 TIMELINE_RUNS: Final = 200
 """Earlier runs drawn on an HTML report: half a year of daily ones."""
 WITHOUT_HISTORY: Final = "The command goes on without this history."
@@ -72,9 +74,9 @@ T = TypeVar("T")
 
 
 def read_file(path: str, limit: int, error: type[InputError], advice: str) -> bytes:
-    """The content of an input file of at most `limit` bytes. Raises `error`, which names the file."""
+    """The content of an input file of at most `limit` bytes, - for standard input. Raises `error`, which names it."""
     try:
-        with Path(path).open("rb") as file:
+        with contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb") as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
         raise error(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
@@ -326,10 +328,10 @@ def _attempt(side_output: Callable[[], object]) -> None:
         say(f"Warning: {error}")
 
 
-def refuse_same_file(output: str | None, bundle: str | None) -> None:
-    """Refuse one file for report and bundle: only one of them would be left. Raises click.UsageError."""
-    if output is not None and bundle is not None and Path(output).absolute() == Path(bundle).absolute():
-        raise click.UsageError(f"--output and --bundle are both {bundle}: name a file for each.")
+def refuse_same_file(output: str | None, other: str | None, option: str = "--bundle") -> None:
+    """Refuse one file for the report and another output: only one of them would be left. Raises click.UsageError."""
+    if output is not None and other is not None and Path(output).absolute() == Path(other).absolute():
+        raise click.UsageError(f"--output and {option} are both {other}: name a file for each.")
 
 
 def _is_stream(place: Path) -> bool:

@@ -144,7 +144,7 @@ class Command(click.Command):
 
 
 def _naming_the_option(message: str, context: click.Context) -> str:
-    """The message of an error, with the option for the field that it begins with, or before the value it begins with."""
+    """The message of an error, with the option in place of the field, or before the value, that it begins with."""
     given = {**context.params, **context.params.get("settings", {})}
     field, colon, rest = message.partition(": ")
     for parameter in context.command.params:
@@ -355,6 +355,12 @@ days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 365
 targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
 output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
+save_chain: Final = result(
+    "--save-chain",
+    "Also write the presented certificates as PEM, for `detector examine`; of several endpoints, each to a file in "
+    "this directory.",
+    metavar="FILE|DIR",
+)
 bundle: Final = result("--bundle", "Also write the evidence to this file, for `detector verify`.", metavar="FILE")
 
 

@@ -64,7 +64,6 @@ else:
     store = LazyModule("detector.history.store")  # the extra `history`
     work = LazyModule("detector.scan.work")
 
-STDIN: Final = "-"
 CSV_SUFFIX: Final = ".csv"
 PLAIN_PROGRESS_SECONDS: Final = 10.0
 """Between two lines of progress where no terminal shows a bar."""
@@ -340,7 +339,7 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
         with _open(name) as stream:
             yield from scans.read_targets(
                 stream,
-                name="stdin" if name == STDIN else name,
+                name="stdin" if name == common.STDIN else name,
                 table=sources.table or name.lower().endswith(CSV_SUFFIX),
                 ports=sources.ports,
                 server_names=sources.server_names,
@@ -349,7 +348,7 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
 
 @contextlib.contextmanager
 def _open(name: str) -> Iterator[IO[bytes]]:
-    if name == STDIN:
+    if name == common.STDIN:
         yield sys.stdin.buffer
         return
     try:
@@ -367,7 +366,7 @@ def _fingerprint(sources: Sources, settings: dict[str, Any]) -> str:
     decisive = [settings.get(name) for name in ("pins", "roots", "add_roots", "logs")]
     found = hashlib.sha256(repr((sources, *decisive)).encode())
     for name in chain(sources.files, settings.get("pins", ())):
-        if name != STDIN and Path(name).is_file():
+        if name != common.STDIN and Path(name).is_file():
             with _open(name) as stream:
                 found.update(str(Path(name).stat().st_size).encode() + stream.read(FINGERPRINT_BYTES))
     return found.hexdigest()
