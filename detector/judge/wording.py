@@ -168,7 +168,7 @@ _ALTERNATIVES: Final[dict[Alternative, str]] = {
     Alternative.CAPTIVE_PORTAL: "a sign-in page of this network",
     Alternative.BLOCK_PAGE: "a block page",
     Alternative.WRONG_SERVER: "another server than the one that was meant",
-    Alternative.PIN_ROTATION: "a new key at the server, which the pin file does not have yet",
+    Alternative.PIN_ROTATION: "a new key at the server that the pin file does not have yet",
     Alternative.PUBLIC_CA_MISISSUANCE: "a public CA that issued a certificate to somebody else",
     Alternative.SCTS_OUTSIDE_CERTIFICATE: "proof of logging that was sent apart from the certificate",
     Alternative.INCOMPLETE_CHAIN: "a server that does not send an intermediate certificate",
