@@ -20,6 +20,7 @@ from detector.errors import InputError, RequestError
 from detector.exam import browser_session, gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
+from detector.frozen import detector_command, host
 from detector.locate.locate import Locating
 from detector.model import Detail, encode
 from detector.model.files import reason_of
@@ -174,6 +175,12 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     chosen = Policy.resolve(policy)
     _keys(signing_key)
     _detector(chosen, settings, locate=locate)  # unusable options are reported to the administrator, not to the student
+    command = detector_command()
+    if command is None:
+        raise InputError(
+            f"No browser can start the host through this program, which is {host()}.",
+            advice="Run this command of the program `detector`: a browser then starts that.",
+        )
     made = manifests.files(
         manifests.Place(
             browser=browser,
@@ -183,7 +190,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
             user_data=None if user_data_dir is None else str(Path(user_data_dir).absolute()),
         ),
         extension_id=extension_id,
-        command=[sys.executable, "-P", "-m", "detector", "exam", "native-host", *_passed_on(context)],
+        command=[*command, "exam", "native-host", *_passed_on(context)],
     )
     if install:
         manifests.install(made)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from detector import probe
     from detector.probe import Dialer, Proxy, routes
     from detector.probe.http import client, doh, https, issuers
-    from detector.probe.routes import ResolveMap, Resolver, local_networks, pac, system
+    from detector.probe.routes import ResolveMap, Resolver, pac, system
     from detector.probe.routes.system import SystemProxies
 
     from . import machine_proxy
@@ -56,7 +56,6 @@ else:
     doh = LazyModule("detector.probe.http.doh")
     https = LazyModule("detector.probe.http.https")
     issuers = LazyModule("detector.probe.http.issuers")
-    local_networks = LazyModule("detector.probe.routes.local_networks")
     machine_proxy = LazyModule("detector.session.machine_proxy")
     pac = LazyModule("detector.probe.routes.pac")
     routes = LazyModule("detector.probe.routes")
