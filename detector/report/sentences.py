@@ -15,7 +15,14 @@ from detector.judge.advice import SIGN_IN_FIRST
 from detector.judge.assess import names_a_party
 from detector.judge.checks.captive_portal import ANSWERED_BY_ANOTHER
 from detector.judge.compare import HELLO_NAME
-from detector.judge.wording import has_stale_pins, is_behind_a_portal, other_route, set_route, tone, wire_outcome
+from detector.judge.wording import (
+    has_stale_pins,
+    is_behind_a_portal,
+    other_route,
+    set_route,
+    signs_in_only,
+    wire_outcome,
+)
 from detector.model import (
     Assurance,
     Audience,
@@ -191,23 +198,14 @@ def _accusations(report: Report) -> Iterator[str]:
     if not total:
         yield _NO_HOSTS[report.confidence or Confidence.POSSIBLE]
     for confidence in reversed(Confidence):
-        found = [r for r in accused if r.confidence is confidence and not _is_only(r)]
+        found = [r for r in accused if r.confidence is confidence and not (signs_in_only(r) or has_stale_pins(r))]
         if found:
             words = (_ONE_HOST if total == 1 else _SOME_HOSTS)[confidence]
             host = _bare(found[0].endpoint.name)
             yield words.format(count=len(found), total=total, host=host, parties=_parties(report, found))
-    for is_so, words in ((_only_signs_in, _PORTAL), (has_stale_pins, _STALE_PINS)):
+    for is_so, words in ((signs_in_only, _PORTAL), (has_stale_pins, _STALE_PINS)):
         if count := sum(map(is_so, accused)):
             yield words.format(count=count, total=total)
-
-
-def _is_only(result: Result) -> bool:
-    """Whether what is known explains a result, in words of its own."""
-    return has_stale_pins(result) or _only_signs_in(result)
-
-
-def _only_signs_in(result: Result) -> bool:
-    return wording.is_uncertain(result) and is_behind_a_portal(result)
 
 
 def _parties(report: Report, found: Sequence[Result]) -> str:
@@ -330,9 +328,7 @@ def doubts(report: Report) -> list[Doubt]:
 
 
 def _doubt(result: Result) -> tuple[str, ...]:
-    outcome = wire_outcome(result)
-    why = wording.why(result) if outcome is None else wording.ended(outcome)
-    return tuple(filter(None, (why, _other_explanations([result]))))
+    return tuple(filter(None, (wording.cause(result), _other_explanations([result]))))
 
 
 def rows(report: Report) -> list[Row]:
@@ -341,7 +337,7 @@ def rows(report: Report) -> list[Row]:
     for category, words in CATEGORIES.items():
         groups: dict[str, list[Result]] = {}
         for result in sorted((r for r in report.results if r.endpoint.category is category), key=_gravity):
-            groups.setdefault(_state(result), []).append(result)
+            groups.setdefault(wording.state_of(result), []).append(result)
         for number, (state, results) in enumerate(groups.items()):
             most = NAMED_MOST if results[0].verdict is Verdict.CLEAN else ROW_MOST
             counted = state if len(results) == 1 else f"{len(results)} {state}"
@@ -353,20 +349,6 @@ def _gravity(result: Result) -> tuple[int, int]:
     """Sort key: the most serious first."""
     order = [Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN]
     return order.index(result.verdict), -([None, *Confidence].index(result.confidence))
-
-
-def _state(result: Result) -> str:
-    """The state of one host in a few words."""
-    if result.verdict is Verdict.CLEAN:
-        return "clean"
-    if result.verdict is Verdict.INCONCLUSIVE:
-        return "not assessed" if wire_outcome(result) is None else "no answer"
-    if _is_only(result):
-        return "pins out of date" if has_stale_pins(result) else "sign-in page"
-    return {
-        Confidence.PROVEN: "intercepted",
-        Confidence.PROBABLE: "probably intercepted",
-    }.get(result.confidence or Confidence.POSSIBLE, "uncertain")
 
 
 def basis(report: Report) -> str:
@@ -402,8 +384,3 @@ def _bare(name: str) -> str:
 
 def _listed(words: Sequence[str], conjunction: str = "and") -> str:
     return f" {conjunction} ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def mark(verdict: Verdict, confidence: Confidence | None) -> str:
-    """The symbol for a verdict, which does not depend on color."""
-    return {"clean": "✓", "intercepted": "✗", "uncertain": "?"}[tone(verdict, confidence)]

@@ -89,7 +89,7 @@ class _Categories(NamedTuple):
         narrow = options.max_width < NARROW
         table = _grid(("",) * (2 if narrow else 3), show_header=False)
         for category, state, hosts, first in self.rows:
-            mark = sentences.mark(first.verdict, first.confidence)
+            mark = wording.mark(first.verdict, first.confidence)
             said = rich_text.Text(f"{mark} {state}", style=_style(first.verdict, first.confidence))
             cells = (said, rich_text.Text(hosts))
             table.add_row(category, *((rich_text.Text(": ").join(cells),) if narrow else cells))
