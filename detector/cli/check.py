@@ -14,18 +14,19 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
+from detector.model import Detail
 from detector.model.private_files import OWNER_ONLY
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
 
-from . import common, options
+from . import common, options, progress
 
 if TYPE_CHECKING:
     from detector import bundle as bundles
     from detector.judge.evidence import EndpointEvidence
-    from detector.model import Confidence, Detail, Endpoint, Report
+    from detector.model import Confidence, Endpoint, Report
 
     from . import chains
 else:
@@ -107,7 +108,8 @@ def check(  # noqa: PLR0913 - one parameter per option
         names = [endpoint.name for endpoint in endpoints]
         save = None if save_chain is None else stack.enter_context(chains.saver(save_chain, names))
         show = stack.enter_context(common.later(output))
-        checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
+        left = common.remaining(deadline, started)
+        checking = _check(detector, endpoints if targets else None, left, form, detail)
         report, evidence = asyncio.run(checking)
         common.in_order(
             lambda: show(lambda stream: common.write(report, form, stream, detail, history.timeline(report, form))),
@@ -120,10 +122,18 @@ def check(  # noqa: PLR0913 - one parameter per option
 
 
 async def _check(
-    detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float, form: options.Format
+    detector: Detector,
+    endpoints: tuple[Endpoint, ...] | None,
+    deadline: float,
+    form: options.Format,
+    detail: Detail,
 ) -> tuple[Report, tuple[EndpointEvidence, ...]]:
     """Do what `Detector.check` does, and keep the evidence; meanwhile import what writes the report."""
-    loading = asyncio.create_task(_load_format(form))
+    meanwhile = [asyncio.create_task(_load_format(form))]
+    if detail is not Detail.VERDICT and progress.is_wanted():
+        number = len(detector.pins.endpoints if endpoints is None else endpoints)
+        words = f"Checking {number} host(s), {{}} s of at most {deadline:.0f} s ..."
+        meanwhile.append(asyncio.create_task(progress.show(words.format)))
     try:
         async with detector:
             started = utc_now()
@@ -131,7 +141,7 @@ async def _check(
             named = tuple(endpoint.name for endpoint in endpoints or ())
             return await detector.assess(evidence, started=started, named=named), evidence
     finally:
-        await cancel_and_wait((loading,))
+        await cancel_and_wait(meanwhile)
 
 
 async def _load_format(form: options.Format) -> None:

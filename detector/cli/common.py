@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import io
 import os
+import shutil
 import stat
 import sys
 import time
@@ -68,8 +69,8 @@ HISTORY_SHARE: Final = 4
 """Opening a side history may take this part of the deadline: what remains is for probing."""
 DEADLINE_LEAST: Final = 0.05
 """Seconds that are left for probing, however long the program took to start."""
-PIPED_WIDTH: Final = 160
-"""Columns of a table that is not shown on a terminal: wide enough that most evidence stays on one line."""
+WIDTHS: Final = (40, 1000)
+"""Columns that text is fitted to at least and at most, whatever COLUMNS says: some words need 40."""
 T = TypeVar("T")
 
 
@@ -424,15 +425,16 @@ def as_table(report: Report, stream: TextIO, detail: Detail = Detail.SUMMARY) ->
 
 
 def as_text(renderable: rich_console.RenderableType, stream: TextIO) -> str:
-    """What rich renders, as text, coloured and fitted to the terminal if the stream is one."""
+    """What rich renders, as text, colored if the stream is a terminal, and fitted to it, else to COLUMNS."""
     buffer = io.StringIO()
     outer = rich_console.Console(file=stream)
+    width = outer.width if outer.is_terminal else shutil.get_terminal_size().columns
     console = rich_console.Console(
         file=buffer,
         force_terminal=outer.is_terminal,
         no_color=outer.no_color,
         color_system="auto" if outer.is_terminal else None,
-        width=outer.width if outer.is_terminal else PIPED_WIDTH,
+        width=min(max(width, WIDTHS[0]), WIDTHS[1]),
         highlight=False,
         markup=False,
         emoji=False,

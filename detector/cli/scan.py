@@ -211,7 +211,6 @@ def scan(  # noqa: PLR0913 - one parameter per option
     """
     if resume is not None and (output is None or form is not Format.JSONL):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: it continues from the output.")
-    verdict_alone = detail is Detail.VERDICT and form is Format.TEXT
     with naming("--server-name"):
         sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
     names = _resolver(resolver)
@@ -226,7 +225,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
             stack.callback(record.close)
         kept = _Kept(history, detector, tally, started=utc_now() if record is None else record.started)
         stream = None if record else stack.enter_context(common.growing_stream(output))
-        writer = _Writer(None if verdict_alone else form, evidence, detector.vantage, record, stream)
+        writer = _Writer(form, detail, evidence, detector.vantage, record, stream)
         kept.attempt(kept.begin)
         _count_earlier(writer, tally, kept, full=place is not None)
         pace = StreamSettings(
@@ -445,12 +444,10 @@ class Tally:
 
     def sentence(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
-        verdicts, confidences = Counter[Verdict](), Counter[Confidence | None]()
-        for (verdict, confidence), number in list(self._found.items()):  # a copy: progress is shown by another thread
-            verdicts[verdict] += number
-            confidences[confidence] += number
-        found = ", ".join(f"{verdicts[v]} {v}" for v in Verdict if verdicts[v])
-        sure = ", ".join(f"{confidences[c]} {c}" for c in reversed(Confidence) if confidences[c])
+        numbers = dict(self._found)  # a copy: progress is shown by another thread
+        kinds: list[tuple[Verdict, Confidence | None]] = [(Verdict.MIDDLEWARE, sure) for sure in reversed(Confidence)]
+        kinds += [(Verdict.INCONCLUSIVE, None), (Verdict.CLEAN, None)]
+        found = ", ".join(f"{numbers[kind]} {wording.state(*kind)}" for kind in kinds if numbers.get(kind))
         bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
@@ -458,22 +455,25 @@ class Tally:
         how = "Interrupted after" if interrupted else "Scanned"
         return (
             f"{how} {self.total} targets{before} in {seconds:.1f} s ({(self.total - self._earlier) / seconds:.0f}/s): "
-            f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}{route}"
+            f"{found or 'nothing'}.{bad}{route}"
         )
 
 
 class _Writer:
-    """Writes one line per result at once, to a record or a stream; without a form only the sentence at the end."""
+    """Writes one line per result at once, to a record or a stream; for the verdict alone, a sentence at the end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each comes from an option of its own
         self,
-        form: Format | None,
+        form: Format,
+        detail: Detail,
         evidence: Evidence,
         vantage: str,
         record: ScanRecord | None,
         stream: TextIO | None,
     ) -> None:
         self._form = form
+        self._detail = detail
+        self._verdict_alone = form is Format.TEXT and detail is Detail.VERDICT
         self._evidence = evidence
         self._vantage = vantage
         self._record = record
@@ -508,12 +508,12 @@ class _Writer:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Format.CSV:
             self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
-        elif self._form is not None:
-            self._put(_text(found) + "\n")
+        elif not self._verdict_alone:
+            self._put(_text(found, self._detail) + "\n")
 
     def finish(self, tally: Tally) -> None:
         """Write the sentence about all results: alongside them, or in their place."""
-        if self._form is None:
+        if self._verdict_alone:
             self._put(tally.sentence() + "\n")
         else:
             say(tally.sentence())
@@ -595,15 +595,15 @@ class _Kept:
         self._history.write(lambda history: history.finish(run, head))
 
 
-def _text(found: Scanned) -> str:
-    """One line: the verdict, what it rests on, the endpoint; unless it is clean, by whom and why."""
-    rests = found.confidence or found.assurance or found.reason
+def _text(found: Scanned, detail: Detail) -> str:
+    """One line: the state and the endpoint; unless it is clean, by whom and why; the codes where evidence is wanted."""
     party = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
-    outcome = wording.wire_outcome(found)
-    sentence = "" if found.verdict is Verdict.CLEAN else wording.why(found)
-    note = " (amended)" if found.amends else ""
-    cells = (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, party, sentence)
-    return "  ".join(filter(None, cells)) + note
+    sentence = "" if found.verdict is Verdict.CLEAN else wording.cause(found)
+    codes = (found.reason, found.confidence or found.assurance or wording.wire_outcome(found))
+    shown = f"[{', '.join(filter(None, codes))}]" if detail is Detail.EVIDENCE else ""
+    note = "(changes an earlier line)" if found.amends else ""
+    cells = (f"{wording.state_of(found):<20}", found.endpoint.name, party, sentence, shown, note)
+    return "  ".join(filter(None, cells))
 
 
 @contextlib.contextmanager

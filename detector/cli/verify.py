@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from detector import report as reports
     from detector.bundle import Verification
+    from detector.bundle.form import Claim
 else:
     rich_console = LazyModule("rich.console")
     rich_text = LazyModule("rich.text")
@@ -147,23 +148,29 @@ def _render(verification: Verification, detail: Detail) -> rich_console.Renderab
         f"Signed by: {signers} ({verification.signature}).",
         f"Assessed again: {reports.headline(verification.report)}",
     )
-    rows = []
+    titles, rows = ["part", "endpoint", "claimed", "assessed again"], []
     for check in verification.endpoints:
-        claims = (
-            f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" ({claim.reason})"
-            for claim in (check.claimed, check.judged)
-        )
-        rows.append(map(printable, (check.part, check.endpoint.name, *claims, check.key, check.witness or "-")))
+        cells = [check.part, check.endpoint.name, *(_claim(one, detail) for one in (check.claimed, check.judged))]
+        rows.append(cells + [check.key, check.witness or "-"] * (detail is Detail.EVIDENCE))
+    titles += ["key", "witness"] * (detail is Detail.EVIDENCE)
     return rich_console.Group(
         rich_text.Text(headline, style=style),
         *(rich_text.Text(printable(line)) for line in (*explanation, "")),
-        reports.plain_table(("part", "endpoint", "claimed", "assessed again", "key", "witness"), rows),
-        *(rich_text.Text(printable(line)) for line in ("", *_footer(verification))),
+        reports.plain_table(titles, [map(printable, cells) for cells in rows]),
+        *(rich_text.Text(printable(line)) for line in ("", *_footer(verification, detail))),
     )
 
 
-def _footer(verification: Verification) -> Iterator[str]:
-    yield from dict.fromkeys(f"{result.reason}: {wording.why(result)}" for result in verification.report.results)
+def _claim(claim: Claim, detail: Detail) -> str:
+    """What is said of one endpoint: a state, and what it rests on where evidence is wanted."""
+    if detail is not Detail.EVIDENCE:
+        return wording.state(claim.verdict, claim.confidence)
+    return f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" [{claim.reason}]"
+
+
+def _footer(verification: Verification, detail: Detail) -> Iterator[str]:
+    if detail is Detail.EVIDENCE:
+        yield from dict.fromkeys(f"{wording.why(one)} [{one.reason}]" for one in verification.report.results)
     for part in verification.parts:
         if part.state != "intact":
             yield f"Part {part.name}: {part.state}."

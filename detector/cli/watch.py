@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from detector.judge.wording import tone
+from detector.judge.wording import mark, state, tone
 from detector.model import Detail, Verdict
 from detector.model.validate import naming
 from detector.session.session import Detector
 from detector.watch import metrics as watch_metrics
-from detector.watch.events import WatchKind
 from detector.watch.schedule import INTERVAL_DEFAULT
 from detector.watch.state import WatchSummary
 
@@ -41,7 +40,6 @@ DEADLINE_LONGEST: Final = 60.0
 METRICS_CONNECTIONS_MAX: Final = 1000
 """Leaves most of the 1024 files that a process may usually open."""
 _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
-_KIND_WIDTH: Final = max(map(len, WatchKind))
 
 
 @click.command(cls=options.Command)
@@ -108,13 +106,13 @@ def watch(  # noqa: PLR0913 - one parameter per option
         def report(event: WatchEvent) -> None:
             seen.note(event)
             if not verdict_alone:
-                write(event.to_json().decode() if form is Format.JSONL else _line(event))
+                write(event.to_json().decode() if form is Format.JSONL else _line(event, detail))
 
         schedule = {"interval": interval, "deadline": deadline, "duration": duration}
         served = None if metrics is None else (metrics, metrics_connections)
         asyncio.run(_watch(detector, endpoints, report, served, targets=endpoints if targets else None, **schedule))
         if verdict_alone:
-            write(" ".join(filter(None, (seen.verdict.value.upper(), seen.confidence and f"({seen.confidence})"))))
+            write(f"The network was {state(seen.verdict, seen.confidence)}.")
     if seen.verdict is Verdict.CLEAN:
         return common.CLEAN
     return common.MIDDLEWARE if seen.confidence and seen.confidence.reaches(fail_on) else common.INCONCLUSIVE
@@ -158,8 +156,10 @@ def _lines(output: str | None) -> Iterator[Callable[[str], None]]:
         yield lambda line: print(click.unstyle(line), file=stream, flush=True)
 
 
-def _line(event: WatchEvent) -> str:
-    """One event for a person."""
+def _line(event: WatchEvent, detail: Detail) -> str:
+    """One event for a person; its kind, as programs read it, where evidence is wanted."""
     shown = event.after or event.network
     style = _COLOUR[tone(shown.verdict, shown.confidence)]
-    return f"{event.at:%H:%M:%S} {click.style(f'{event.kind:<{_KIND_WIDTH}}', fg=style, bold=True)} {event.summary}"
+    sign = click.style(mark(shown.verdict, shown.confidence), fg=style, bold=True)
+    code = f" [{event.kind}]" if detail is Detail.EVIDENCE else ""
+    return f"{event.at:%H:%M:%S} {sign} {event.summary}{code}"

@@ -149,7 +149,14 @@ def has_to_be_exempt(result: Result) -> bool:
 
 def is_attack(result: Result) -> bool:
     """Whether it looks like an attack, from `probable` on: nobody but an attacker needs what was seen."""
-    return result.attribution is not None and bool(table.attack(Facts(result.findings)))
+    return bool(_attack(result))
+
+
+def _attack(result: Result) -> Advice:
+    """The advice on an attack: of the rule that decided, else of one that fits as well."""
+    if result.attribution is None:
+        return {}
+    return table.RULE_OF[result.reason].attack or table.attack(Facts(result.findings))
 
 
 def _unfilled(result: Result) -> Advice:
@@ -182,7 +189,7 @@ def _by_rule(result: Result, rule: Rule, facts: Facts) -> Advice:
         if rule.advice_stale_pins and facts.has(chain.Outcome.ACCEPTED):
             return rule.advice_stale_pins
         return rule.advice or {_STUDENT: table.ELSEWHERE}
-    attack = table.attack(facts)
+    attack = _attack(result)
     if rule.advice and not rule.asks_party and not attack and party.product is None:
         return rule.advice
     advice, remediation = dict(_BY_MANAGER[party.managed_by]), _remediation(result)

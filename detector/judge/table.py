@@ -158,16 +158,16 @@ ELSEWHERE: Final = "Try again from another network. If only this network has the
 NOT_THIS_NETWORK: Final = "Do not use this network for the exam: something on it signs in the name of a public CA."
 _NOT_THE_SERVER: Final = "Do not use this network for the exam: what answers on it is not the server. Use another one."
 _NOT_TAKEN: Final = (
-    "Do not use this network for the exam: it shows certificates that no browser accepts. If another network shows them "
-    "too, tell the exam office."
+    "Do not use this network for the exam: it shows certificates that no browser accepts. If another network shows "
+    "them too, tell the exam office."
 )
 _NOT_LOGGED: Final = (
     "Do not use this network for the exam: it shows certificates that are in no public log. If another network shows "
     "them too, tell the exam office."
 )
 _ANOTHER_SESSION: Final = (
-    "Do not use this network for the exam: something between this device and the server ends the encryption. If another "
-    "network does so too, tell the exam office."
+    "Do not use this network for the exam: something between this device and the server ends the encryption. If "
+    "another network does so too, tell the exam office."
 )
 _AGAIN: Final = "Try again. If it keeps happening, use another network and tell the exam office."
 _UPDATE: Final = "Update the detector and try again: its lists of roots and logs are older than this certificate."
@@ -245,7 +245,7 @@ ACCUSING: Final = (
         is_final=True,
         attack={
             _STUDENT: _ANOTHER_SESSION,
-            _DEVELOPER: "If your own CDN or load balancer ends TLS in front of the witness, do not pin a witness there.",
+            _DEVELOPER: "If your own CDN or load balancer ends TLS in front of the witness, pin no witness there.",
         },
     ),
     _accuses(
@@ -440,8 +440,8 @@ ACCUSING: Final = (
         advice_stale_pins={
             _STUDENT: "Tell the people who made {file} that it is probably out of date; the network's IT cannot change "
             "that.",
-            _DEVELOPER: "The pins of {hosts} in {file} are probably out of date: ask the operator of the server for the "
-            "new ones, then update the file.",
+            _DEVELOPER: "The pins of {hosts} in {file} are probably out of date: ask the operator of the server for "
+            "the new ones, then update the file.",
         },
         asks_party=True,
     ),

@@ -132,7 +132,7 @@ def _template(name: str) -> Template:
     )
     environment.globals.update(
         tone=wording.tone,
-        mark=sentences.mark,
+        mark=wording.mark,
         hello_name=HELLO_NAME,
         other_route=wording.other_route,
         why=wording.why,

@@ -147,7 +147,7 @@ def parsed(text: str) -> _Elements:
 def test_says_what_the_table_says(intercepted: Report) -> None:
     """The verdict sentence, the hosts to exempt, the coverage and every endpoint are on the page."""
     text = parsed(page([intercepted])).text
-    assert "MIDDLEWARE (proven): TLS to 2 of 3 endpoints is intercepted" in text
+    assert "INTERCEPTED (proven: no innocent reason fits): TLS is intercepted on 2 of 3 hosts" in text
     assert "exam.example.edu\nlms.example.org" in text
     assert "By category: exams and courses intercepted; banking left alone." in text
     assert "Riverside Web Filter CA" in text
