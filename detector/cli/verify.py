@@ -15,6 +15,7 @@ from detector.aio.lazy import LazyModule
 from detector.bundle.form import BUNDLE_BYTES_MAX
 from detector.errors import BundleError
 from detector.judge import wording
+from detector.knowledge import roots as trusted
 from detector.knowledge.age import describe
 from detector.model import Detail
 from detector.pins.encoding import parse_witness_key
@@ -73,6 +74,11 @@ reviewing: Final = options.together(
 @click.command(cls=options.Command)
 @click.argument("bundle", metavar="BUNDLE")
 @reviewing
+@options.trusting(
+    "--tsa-root authorities",
+    "Believe timestamps of authorities below these roots (RFC 3161; extra timestamp).",
+    metavar="PEM",
+)
 @options.trusting("--pins", "Pins to use instead of the recorded ones.", multiple=True, metavar="FILE|DIR")
 @options.record_form
 @options.output
@@ -82,6 +88,7 @@ def verify(  # noqa: PLR0913 - one parameter per option
     bundle: str,
     keys: tuple[bytes, ...],
     key_files: tuple[str, ...],
+    authorities: str | None,
     pins: tuple[str, ...],
     form: options.Format,
     detail: Detail,
@@ -97,9 +104,10 @@ def verify(  # noqa: PLR0913 - one parameter per option
     given = (*keys, *map(load_public_key, key_files))
     public, logs = expected.public_roots, expected.log_list
     own_pins = expected.pin_set.endpoints if pins else ()
+    believed = None if authorities is None else trusted.load(authorities)
     data = read_file(bundle)
     with naming(bundle):
-        verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins)
+        verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins, authorities=believed)
     with common.result_stream(output) as stream:
         common.write_record(verification, form, stream, lambda: _render(verification, detail))
     return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)
@@ -174,6 +182,11 @@ def _footer(verification: Verification, detail: Detail) -> Iterator[str]:
     for part in verification.parts:
         if part.state != "intact":
             yield f"Part {part.name}: {part.state}."
+    for number, stamp in enumerate(verification.timestamps, 1):
+        if stamp.state == "not-checked":
+            yield f"Timestamp {number}: not checked; name the root of its authority (--tsa-root)."
+        if stamp.state == "refused":
+            yield f"Timestamp {number} shows nothing: {stamp.problem}."
     for word in verification.words:
         names = f" ({', '.join(word.endpoints)})" if word.endpoints else ""
         yield f"Not verifiable: {word.summary}{names}"
