@@ -347,11 +347,10 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
 
 @contextlib.contextmanager
 def _open(name: str) -> Iterator[IO[bytes]]:
-    if name == common.STDIN:
-        yield sys.stdin.buffer
-        return
     try:
-        stream = Path(name).open("rb")  # noqa: SIM115 - closed below
+        # Standard input through a reader of its own: Python would not end while a thread waits in `sys.stdin`.
+        place = sys.stdin.fileno() if name == common.STDIN else name
+        stream = open(place, "rb", closefd=name != common.STDIN)  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
         raise InputError(
             f"--targets {name}: cannot be read ({reason_of(error)}).", advice="Name a readable file."
