@@ -207,8 +207,8 @@ def manifest(  # noqa: PLR0913 - one parameter per option
 def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
     context = click.get_current_context()
-    defaults = {p.setting for p in context.command.params if isinstance(p, options.Option) and not p.was_given(context)}
-    given = {name: value for name, value in settings.items() if name not in defaults}
+    chosen = {p.setting for p in context.command.params if isinstance(p, options.Option) and p.was_given(context)}
+    given = {name: value for name, value in settings.items() if name in chosen}
     locating = Locating() if locate else None
     detector = gatekeeper.make_detector(policy, locating=locating, **given, seen_before=seen_before)
     gatekeeper.plan(detector, policy)

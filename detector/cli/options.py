@@ -241,7 +241,7 @@ def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy
 
 
 class _Rule(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """Where to connect instead of resolving a name, in one form; validated, and passed on as it is written."""
+    """Where to connect instead of resolving a name, in one form; validated, and passed on unchanged."""
 
     name = "rule"
 
