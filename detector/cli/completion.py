@@ -17,11 +17,14 @@ VARIABLE: Final = "_DETECTOR_COMPLETE"
 """Set by the shell's script when it asks for completions; see click's documentation of shell completion."""
 
 
-@click.command(cls=options.Command)
+@click.command(cls=options.Command, examples=("detector completion bash", 'eval "$(detector completion bash)"'))
 @click.argument("shell", type=options.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, *, shell: str) -> int:
-    """Print the completion script of a shell: put `eval "$(detector completion bash)"` into ~/.bashrc."""
+    """Print the completion script of a shell.
+
+    Put `eval "$(detector completion bash)"` into ~/.bashrc.
+    """
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"{shell} has no completion in this version of click.")

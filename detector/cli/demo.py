@@ -38,10 +38,13 @@ DEADLINE: Final = 5.0
 KIT: Final = "tls-middleware-detector-testing"
 
 
-@click.command(cls=options.Command)
+@click.command(cls=options.Command, examples=("detector demo", "detector demo -q"))
 @options.detail
 def demo(*, detail: Detail) -> int:
-    """Show a clean network, then one where a school filter intercepts all but the bank. All on this machine."""
+    """Show a clean and an intercepted network, on loopback.
+
+    In the second one a school filter intercepts all but the bank. Nothing leaves this machine.
+    """
     if importlib.util.find_spec("detector_testing") is None:
         raise click.ClickException(f"The demo needs the test kit: pip install {KIT}")
     clean, intercepted = asyncio.run(_demonstrate())

@@ -46,13 +46,20 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
         return moment.astimezone(dt.UTC)
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector examine chain.pem --host exam.example.edu",
+        "detector examine chain.pem --host https://exam.example.edu/ --at 2026-11-23T09:00:00Z --json",
+        "detector examine chain.pem --host exam.example.edu:8443 --pins pins.toml -v",
+    ),
+)
 @click.argument("chain", metavar="CHAIN.pem")
-@options.option("--host", "The host that presented the chain.", required=True, metavar="HOST[:PORT]")
-@options.option("--at", "Assess as of this time instead of now.", type=_Moment())
-@options.option("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
-@options.settings()
+@options.target("--host", "The host that presented the chain.", required=True, metavar="HOST[:PORT]")
+@options.target("--at", "Assess as of this time instead of now.", type=_Moment())
+@options.target("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
+@options.fail_on()
+@options.settings(only={"pins", "roots", "add-roots", "ct-logs", "vantage"})
 @options.report_form
 @options.output
 def examine(  # noqa: PLR0913 - one parameter per option
@@ -67,7 +74,10 @@ def examine(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Assess a certificate chain in a PEM file, leaf first, exactly as it was presented. Makes no connection."""
+    """Assess a certificate chain that was captured elsewhere.
+
+    The chain is in a PEM file, leaf first, exactly as it was presented. Makes no connection.
+    """
     certificates = read_chain(chain)
     name, port = parse_target(host)
     started = utc_now()

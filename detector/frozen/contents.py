@@ -71,7 +71,9 @@ def mentions() -> list[Mention]:
 
 
 def _called(function: ast.expr) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    return (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
 
 
 def _module_name(argument: ast.expr, package: str) -> str | None:
