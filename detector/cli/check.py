@@ -34,10 +34,18 @@ else:
     chains = LazyModule("detector.cli.chains")
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector check exam.example.edu",
+        "detector check https://exam.example.edu/login lms.example.org:8443 --json",
+        "detector check --pins pins.toml --format html -o report.html",
+        "detector check exam.example.edu --route all --quic -v",
+    ),
+)
 @options.targets
-@options.deadline("Answer within this time, counted from the start of the command.")
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
+@options.deadline()
+@options.fail_on()
 @options.probing(
     "--portal-url",
     "Control request for captive portals (http), made only when an endpoint is suspicious.",
@@ -85,7 +93,9 @@ def check(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
+    """Check whether TLS is intercepted on this network.
+
+    Probes the endpoints named, as hosts or URLs, or every endpoint of the pin files (the shipped ones without --pins).
 
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive.
     """

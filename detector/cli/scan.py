@@ -120,7 +120,15 @@ timeout_option: Final = options.probing(
 strict_option: Final = options.target("--strict", "Stop at the first line that is not a target.", is_flag=True)
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector scan --targets hosts.txt",
+        "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
+        "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
+        "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
+    ),
+)
 @options.targets
 @target_files
 @options.target("--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True)
@@ -164,8 +172,8 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
     type=options.Choice(Lookup),
     default="auto",
 )
-@options.option("--progress/--no-progress", "Report progress on stderr.", default=True)
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
+@options.result("--progress/--no-progress", "Report progress on stderr.", default=True)
+@options.fail_on()
 @options.history
 @options.settings()
 @options.form(Format.TEXT, Format.JSONL, Format.CSV)
@@ -197,11 +205,11 @@ def scan(  # noqa: PLR0913 - one parameter per option
     output: str | None,
     place: str | None,
 ) -> int:
-    """Scan any number of targets: a line of result for each as it comes, in constant memory.
+    """Scan any number of targets, one line of result for each.
 
-    Targets are the arguments, files with one target per line (# begins a comment), CSV with a header (host, port,
-    address, category, operator, sni), networks, or, if none is given, the endpoints of the pin files. Lines that are
-    not targets are reported by number and skipped.
+    Lines come as results do, in constant memory. Targets are the arguments (hosts or URLs), files with one target per
+    line (# begins a comment), CSV with a header (host, port, address, category, operator, sni), networks, or, if none
+    is given, the endpoints of the pin files. Lines that are not targets are reported by number and skipped.
 
     With --resume and --output a scan that was ended, however abruptly, continues where it was when the same command is
     given again.

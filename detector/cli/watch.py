@@ -42,7 +42,14 @@ METRICS_CONNECTIONS_MAX: Final = 1000
 _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector watch exam.example.edu --interval 30",
+        "detector watch --duration 3600 --format jsonl -o events.jsonl",
+        "detector watch exam.example.edu --metrics 9469",
+    ),
+)
 @options.targets
 @options.probing(
     "--interval",
@@ -60,7 +67,7 @@ _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
     metavar="SECONDS",
 )
 @options.deadline("Time limit of one probe.", longest=DEADLINE_LONGEST)
-@options.fail_on("Lowest confidence of middleware, at any time, that makes the exit code 1; below it, it is 3.")
+@options.fail_on()
 @options.result(
     "--metrics", "Serve Prometheus metrics there, on loopback without a host (extra metrics).", metavar="PORT|HOST:PORT"
 )
@@ -90,7 +97,9 @@ def watch(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Watch the endpoints named, or every endpoint of the pin files, and report when something changes.
+    """Watch endpoints and report when something changes.
+
+    Probes the endpoints named, as hosts or URLs, or every endpoint of the pin files, again and again.
 
     Ends after --duration, or on Ctrl-C, SIGTERM or SIGHUP. Exit code: 0 clean from beginning to end without a gap, 1
     middleware at --fail-on or above at any time, 2 bad usage or input, 3 anything else.
