@@ -194,7 +194,7 @@ class TestGate:
             (("--signing-key", "absent.pem"), b"absent.pem"),
             (("--request", "absent.json"), b"absent.json"),
             (("--bundle", "absent/b.json"), b"absent/b.json"),
-            (("--format", "json"), b"--format"),
+            (("--format", "csv"), b"--format"),
         ],
     )
     async def test_bad_input_is_exit_2(self, files: Files, words: tuple[str, ...], told: bytes) -> None:
