@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from detector.aio.lazy import LazyModule
 from detector.errors import InputError, RequestError
 from detector.exam import browser_session, gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
-from detector.frozen import detector_command, host
 from detector.locate.locate import Locating
 from detector.model import Detail, encode
 from detector.model.files import reason_of
@@ -39,9 +39,12 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from detector import frozen
     from detector.exam.decision import Decision
     from detector.session.session import Detector
     from detector.session.settings import SeenBefore
+else:
+    frozen = LazyModule("detector.frozen")  # for a manifest
 
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
 """0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""
@@ -198,10 +201,10 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     chosen = Policy.resolve(policy)
     _keys(signing_key)
     _detector(chosen, settings, locate=locate)  # unusable options are reported to the administrator, not to the student
-    command = detector_command()
+    command = frozen.detector_command()
     if command is None:
         raise InputError(
-            f"No browser can start the host through this program, which is {host()}.",
+            f"No browser can start the host through this program, which is {frozen.host()}.",
             advice="Run this command of the program `detector`: a browser then starts that.",
         )
     made = manifests.files(
