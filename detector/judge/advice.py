@@ -9,44 +9,58 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from detector.language import ENGLISH, N_, Messages, Plural, Sentence, Text
 from detector.model import Audience, ManagedBy, Outcome, Verdict
 
 from .checks import second_try
-from .table import ELSEWHERE, NOT_THIS_NETWORK
+from .facts import Facts
+from .table import AGAIN, ELSEWHERE, NOT_THIS_NETWORK, OPEN_AGAIN, REPLAYED, RULE_OF
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from detector.model import Attribution, Observation
+    from detector.model import Attribution, Observation, Result
 
-    from .facts import Facts
-    from .table import Advice, Decision
+    from .table import Advice, Decision, Rule
 
 _STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
 
-SIGN_IN_FIRST: Final = "Open a browser and sign in to this network, then try again."
+SIGN_IN_FIRST: Final = N_("Open a browser and sign in to this network, then try again.")
 """Precedes all other advice where a sign-in page answers."""
+
+_ABUSED: Final = N_("The root of this CA is known to be abused: have it removed from the device before any exam.")
+_OUTSIDE: Final = N_("Traffic is decrypted outside the institution: use another network for the exam.")
+
+WITHOUT_EXAM: Final[Mapping[Text | Plural, Text]] = {
+    AGAIN: N_("Try again. If it keeps happening, use another network and tell your institution."),
+    NOT_THIS_NETWORK: N_("Do not use this network: something on it signs in the name of a public CA."),
+    REPLAYED: N_("Do not send data here: the server shown is not the one answering. Use another network."),
+    OPEN_AGAIN: N_("Open the page again, or use Firefox, which reports the whole chain."),
+    _ABUSED: N_("The root of this CA is known to be abused: have it removed from the device."),
+    _OUTSIDE: N_("Traffic is decrypted outside the institution: use another network."),
+}
+"""What advice to the student says where nothing is known of an exam."""
 
 _BY_MANAGER: Final[dict[ManagedBy, Advice]] = {
     ManagedBy.INSTITUTION: {
-        _STUDENT: "Only the network's operator can change this: ask its IT to exempt {hosts}.",
+        _STUDENT: N_("Only the network's operator can change this: ask its IT to exempt {hosts}."),
         _IT: "Exempt from TLS decryption: {hosts}",
     },
     ManagedBy.ENDPOINT_OWNER: {
-        _STUDENT: "Software on this device decrypts traffic: turn off its HTTPS scanning for {hosts}.",
+        _STUDENT: N_("Software on this device decrypts traffic: turn off its HTTPS scanning for {hosts}."),
         _IT: "Exempt from HTTPS scanning: {hosts}",
     },
     ManagedBy.DEVELOPER: {
-        _STUDENT: "A debugging proxy decrypts traffic: stop it or remove it from the proxy settings.",
+        _STUDENT: N_("A debugging proxy decrypts traffic: stop it or remove it from the proxy settings."),
         _IT: "A debugging proxy decrypts {hosts}: find where it runs and stop it.",
         _DEVELOPER: "Stop the debugging proxy, or exempt from decryption: {hosts}",
     },
     ManagedBy.ATTACKER: {
-        _STUDENT: "The root of this CA is known to be abused: have it removed from the device before any exam.",
+        _STUDENT: _ABUSED,
         _IT: "Remove the CA from the device's trusted roots and find the software that installed it.",
     },
     ManagedBy.STATE: {
-        _STUDENT: "Traffic is decrypted outside the institution: use another network for the exam.",
+        _STUDENT: _OUTSIDE,
         _IT: "Decryption of {hosts} happens outside this network; a tunnel the state does not decrypt would avoid it.",
     },
     ManagedBy.UNKNOWN: {
@@ -54,43 +68,62 @@ _BY_MANAGER: Final[dict[ManagedBy, Advice]] = {
         _IT: "Something on this network decrypts {hosts} in the name of a public CA: find it and stop it.",
     },
 }
-_BY_OUTCOME: Final[dict[str, str]] = {
-    "dns-failure": "The name could not be resolved: check the host name and the network connection.",
-    "connect-refused": "The host refused the connection: check the host and port, and whether the service is up.",
-    "connect-timeout": "Nothing answered: a firewall may drop this traffic; ask the network's IT to allow it.",
-    "unreachable": "The network has no route to the host: check the connection.",
-    "no-address": "The host has no address of this family (IPv4 or IPv6); it may have one of the other family.",
-    "proxy-unreachable": "The proxy did not answer: check its address, its type (http, https or socks5) "
-    "and whether it is running.",
-    "proxy-auth-required": "The proxy requires a user name and password: add them to the proxy URL.",
-    "proxy-auth-rejected": "The proxy did not accept the user name and password: correct them in the proxy URL.",
-    "proxy-auth-unsupported": "The proxy requires an authentication scheme that is not supported here ({schemes}): ask "
-    "its administrator to allow Basic, or to exempt this host from authentication; for NTLM and Negotiate, run "
-    "px-proxy or cntlm on this device, which sign in, and set it as the proxy.",
-    "proxy-refused": "The proxy refused to connect there: ask its administrator to allow this host.",
-    "proxy-redirected": "The proxy answered with a page of its own instead of a connection: open a browser, sign in if "
-    "asked, and check again; if it is a block page, ask the proxy's administrator to allow this host.",
-    "proxy-gateway": "The proxy could not reach the host: try again; if it keeps failing, ask its administrator "
-    "whether it can resolve and reach this host.",
-    "proxy-protocol": "The proxy's answer violates its protocol: check that the proxy URL names a proxy.",
-    "proxy-other-kind": "The proxy speaks a different protocol from the one in its URL: check whether it is http, "
-    "https or socks5.",
-    "proxy-closed": "The proxy closed the connection before it answered: check that its type matches its URL and that "
-    "it allows this device.",
-    "proxy-tls": "No TLS connection to the proxy was possible: check whether its URL should begin with http://.",
-    "proxy-untrusted": "The proxy could not prove its identity, so the user name and password were not sent to it: ask "
-    "its administrator which certificate it should have.",
-    "proxy-unknown": "Which proxy to use could not be determined from {file}: set the proxy yourself "
-    "(--proxy), or install the extra 'pac' to run a PAC file.",
-    "no-route": "Only the route through a proxy was requested, and no proxy is set for this host: set one.",
-    "not-tls": "The server that answered does not speak TLS: check the port, or sign in to the network first.",
-    "resources": "This device ran out of sockets or file descriptors: check fewer endpoints at once.",
+_BY_OUTCOME: Final[dict[str, Text]] = {
+    "dns-failure": N_("The name could not be resolved: check the host name and the network connection."),
+    "connect-refused": N_("The host refused the connection: check the host and port, and whether the service is up."),
+    "connect-timeout": N_("Nothing answered: a firewall may drop this traffic; ask the network's IT to allow it."),
+    "unreachable": N_("The network has no route to the host: check the connection."),
+    "no-address": N_("The host has no address of this family (IPv4 or IPv6); it may have one of the other family."),
+    "proxy-unreachable": N_(
+        "The proxy did not answer: check its address, its type (http, https or socks5) and whether it is running."
+    ),
+    "proxy-auth-required": N_("The proxy requires a user name and password: add them to the proxy URL."),
+    "proxy-auth-rejected": N_("The proxy did not accept the user name and password: correct them in the proxy URL."),
+    "proxy-auth-unsupported": N_(
+        "The proxy requires an authentication scheme that is not supported here ({schemes}): ask "
+        "its administrator to allow Basic, or to exempt this host from authentication; for NTLM and Negotiate, run "
+        "px-proxy or cntlm on this device, which sign in, and set it as the proxy."
+    ),
+    "proxy-refused": N_("The proxy refused to connect there: ask its administrator to allow this host."),
+    "proxy-redirected": N_(
+        "The proxy answered with a page of its own instead of a connection: open a browser, sign in if "
+        "asked, and check again; if it is a block page, ask the proxy's administrator to allow this host."
+    ),
+    "proxy-gateway": N_(
+        "The proxy could not reach the host: try again; if it keeps failing, ask its administrator "
+        "whether it can resolve and reach this host."
+    ),
+    "proxy-protocol": N_("The proxy's answer violates its protocol: check that the proxy URL names a proxy."),
+    "proxy-other-kind": N_(
+        "The proxy speaks a different protocol from the one in its URL: check whether it is http, https or socks5."
+    ),
+    "proxy-closed": N_(
+        "The proxy closed the connection before it answered: check that its type matches its URL and that "
+        "it allows this device."
+    ),
+    "proxy-tls": N_("No TLS connection to the proxy was possible: check whether its URL should begin with http://."),
+    "proxy-untrusted": N_(
+        "The proxy could not prove its identity, so the user name and password were not sent to it: ask "
+        "its administrator which certificate it should have."
+    ),
+    "proxy-unknown": N_(
+        "Which proxy to use could not be determined from the settings of this machine: set the proxy "
+        "yourself (--proxy), or install the extra 'pac' to run a PAC file."
+    ),
+    "no-route": N_("Only the route through a proxy was requested, and no proxy is set for this host: set one."),
+    "not-tls": N_("The server that answered does not speak TLS: check the port, or sign in to the network first."),
+    "resources": N_("This device ran out of sockets or file descriptors: check fewer endpoints at once."),
 }
-_NOT_TLS_BEHIND_PROXY: Final = (
+_NOT_TLS_BEHIND_PROXY: Final = N_(
     "The proxy opened the tunnel and then sent something other than TLS, perhaps a page of its own: open a browser, "
     "sign in if asked, and check again."
 )
-
+_PROXY_FILE_UNKNOWN: Final = N_(
+    "Which proxy to use could not be determined from the file {file}: set the proxy yourself (--proxy), or install the "
+    "extra 'pac' to run a PAC file."
+)
+_FAILED: Final = N_("The connection failed before anything could be seen: try again.")
+_ENGLISH: Final = Messages.of(ENGLISH)
 
 _FAULTS: Final = {
     second_try.Outcome.SIZE: "Something in front of {hosts} cannot take a ClientHello of two TCP segments, which "
@@ -119,24 +152,38 @@ def advise(  # noqa: PLR0913 - what advice depends on
     other advice.
     """
     advice: dict[Audience, str] = {}
-    if decision.rule.is_outcome:
-        advice = {_STUDENT: _of_outcome(observation)}
-    elif decision.verdict is not Verdict.CLEAN:
-        advice = {**_by_rule(decision, attribution, remediation)}
-        if facts.portal:
-            advice[_STUDENT] = SIGN_IN_FIRST
+    named = ", ".join(hosts)
+    if decision.verdict is not Verdict.CLEAN and not decision.rule.is_outcome:
+        advice = {**_by_rule(decision.rule, attribution, remediation)}
+    if (student := _for_student(decision.rule, decision.verdict, facts, observation, attribution)) is not None:
+        advice[_STUDENT] = _ENGLISH.say(student.with_fields(hosts=named))
     faults = [_FAULTS[outcome] for outcome in _FAULTS if facts.has(outcome)]
     if faults:
         advice[_IT] = " ".join((*filter(None, [advice.get(_IT)]), *faults))
     others = (one.address for one in observation.earlier if one.address not in {None, observation.address})
-    given = {"{hosts}": ", ".join(hosts), "{address}": next(others, None) or "An address"}
+    given = {"{hosts}": named, "{address}": next(others, None) or "An address"}
     for placeholder, value in given.items():
         advice = {audience: words.replace(placeholder, value) for audience, words in advice.items()}
     return advice
 
 
-def _by_rule(decision: Decision, attribution: Attribution | None, remediation: str | None) -> Advice:
-    rule = decision.rule
+def for_student(result: Result) -> Sentence | None:
+    """Return the advice to the student on a result, whose field `hosts` is open; None where there is nothing to do."""
+    rule, facts = RULE_OF[result.reason], Facts(result.findings)
+    return _for_student(rule, result.verdict, facts, result.observation, result.attribution)
+
+
+def _for_student(
+    rule: Rule, verdict: Verdict, facts: Facts, observation: Observation, attribution: Attribution | None
+) -> Sentence | None:
+    if rule.is_outcome:
+        return _of_outcome(observation)
+    if verdict is Verdict.CLEAN:
+        return None
+    return Sentence(SIGN_IN_FIRST if facts.portal else Text(_by_rule(rule, attribution, None)[_STUDENT]))
+
+
+def _by_rule(rule: Rule, attribution: Attribution | None, remediation: str | None) -> Advice:
     if attribution is None:
         return rule.advice or {_STUDENT: ELSEWHERE}
     if rule.advice and not rule.asks_party and attribution.product is None:
@@ -147,11 +194,11 @@ def _by_rule(decision: Decision, attribution: Attribution | None, remediation: s
     return advice
 
 
-def _of_outcome(observation: Observation) -> str:
+def _of_outcome(observation: Observation) -> Sentence:
     """What to do where no certificate was seen."""
     if observation.outcome is Outcome.NOT_TLS and observation.proxy is not None:
-        return _NOT_TLS_BEHIND_PROXY
-    advice = _BY_OUTCOME.get(observation.outcome, "The connection failed before anything could be seen: try again.")
+        return Sentence(_NOT_TLS_BEHIND_PROXY)
+    if observation.outcome is Outcome.PROXY_UNKNOWN and observation.proxy_file is not None:
+        return Sentence(_PROXY_FILE_UNKNOWN, {"file": observation.proxy_file})
     schemes = ", ".join(observation.proxy.auth_schemes) if observation.proxy is not None else ""
-    file = "the settings of this machine" if observation.proxy_file is None else f"the file {observation.proxy_file}"
-    return advice.replace("{schemes}", schemes or "GSSAPI").replace("{file}", file)
+    return Sentence(_BY_OUTCOME.get(observation.outcome, _FAILED), {"schemes": schemes or "GSSAPI"})

@@ -21,6 +21,7 @@ from .table import RULE_OF
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from detector.language import Text
     from detector.model import Confidence, Finding, Outcome, Result
 
 _UNNAMED: Final[Mapping[tuple[str, str], str]] = {
@@ -88,7 +89,7 @@ def is_behind_a_portal(result: Result) -> bool:
     return Facts(result.findings).portal
 
 
-def why(result: Result) -> str:
+def why(result: Result) -> Text:
     """The sentence of the rule that decided: why a result is what it is."""
     rule = RULE_OF[result.reason]
     return rule.why_stale_pins if has_stale_pins(result) else rule.why

@@ -70,7 +70,7 @@ def _style(verdict: Verdict, confidence: Confidence | None) -> str:
 
 def _evidence(result: Result) -> str:
     """Why the verdict was reached, the findings that support it, and what else could explain them."""
-    said = [wording.why(result)]
+    said: list[str] = [wording.why(result)]
     if outcome := wording.wire_outcome(result):
         return f"{outcome}. {said[0]}"
     wanted = Meaning.GENUINE if result.verdict is Verdict.CLEAN else Meaning.INTERCEPTED

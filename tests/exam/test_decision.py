@@ -32,6 +32,7 @@ from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope
 from detector.judge import table
 from detector.judge.advice import advise
 from detector.judge.facts import Facts
+from detector.judge.table import ELSEWHERE
 from detector.judge.table import Decision as TableDecision
 from detector.model import (
     Assurance,
@@ -494,7 +495,7 @@ class TestMessages:
         message = decide(Policy(), made((EXAM, Category.EXAM, POSSIBLE))).message
         assert message == (
             f"The exam server could not be confirmed: {EXAM}. The chain does not lead to a known root. "
-            f"Please do not start the exam on this connection yet. Ask its IT to exempt {EXAM}. "
+            f"Please do not start the exam on this connection yet. {ELSEWHERE} "
             "If that does not help, tell the exam office what you see here. "
             "This is about how the connection is set up; it is not held against you."
         )
@@ -553,7 +554,7 @@ class TestMessages:
         assert warned.reasons[0].confidence is Confidence.PROBABLE
         assert f"very probably decrypts connections to {SEARCH} (it looks like {PRODUCT})" in warned.message
         assert "The exam does not depend on these connections." in warned.message
-        assert f"Ask its IT to exempt {SEARCH}." in blocked.message
+        assert f"ask its IT to exempt {SEARCH}." in blocked.message
         assert "does not allow an exam to start on such a network" in blocked.message
 
     def test_hosts_product_and_advice_once(self) -> None:
@@ -561,7 +562,7 @@ class TestMessages:
         message = decide(Policy(), made(*((f"h{n}.example", Category.EXAM, PROVEN) for n in range(5)))).message
         assert message.count(PRODUCT) == 1
         assert "confirmed: h0.example, h1.example, h2.example and 2 more." in message
-        assert "Ask its IT to exempt h0.example, h1.example, h2.example and 2 more." in message
+        assert "ask its IT to exempt h0.example, h1.example, h2.example and 2 more." in message
 
     @pytest.mark.parametrize("outcome", list(Outcome))
     def test_what_the_network_said_is_not_repeated(self, outcome: Outcome) -> None:
