@@ -78,11 +78,12 @@ def source(code: str) -> str:
 
 def entries(catalog: Catalog) -> list[Entry]:
     """Return the sentences of a catalogue that are translated, sorted."""
-    every = ((_each(message.id), _each(message.string)) for message in catalog if message.id)
+    every = ((parts(message.id), parts(message.string)) for message in catalog if message.id)
     return sorted((sentence, translation) for sentence, translation in every if all(translation))
 
 
-def _each(text: str | Iterable[str] | None) -> tuple[str, ...]:
+def parts(text: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return the forms of a sentence or of a translation; one empty form where there is none."""
     return (text,) if isinstance(text, str) else tuple(text or ("",))
 
 

@@ -93,12 +93,11 @@ class Reason(Record, frozen=True, kw_only=True):
 
 
 class Decided(NamedTuple):
-    """The action, its reasons, and the message to the student in `language`."""
+    """The action, its reasons, and the message to the student."""
 
     action: Action
     reasons: tuple[Reason, ...]
     message: str
-    language: str
 
 
 class Decision(Record, frozen=True, kw_only=True):
@@ -178,7 +177,7 @@ def decide(
         return messages.say(sentence if is_exam else student.without_exam(sentence))
 
     reasons = tuple(_with_cure(group, say) for group in groups)
-    return Decided(first.action, reasons, " ".join(map(say, sentences)), messages.language)
+    return Decided(first.action, reasons, " ".join(map(say, sentences)))
 
 
 def _with_cure(group: _Group, say: Callable[[Sentence], str]) -> Reason:

@@ -143,7 +143,7 @@ async def _decide(  # noqa: PLR0913 - everything that a decision rests on
         action=decided.action,
         reasons=decided.reasons,
         message=decided.message,
-        language=decided.language,
+        language=policy.language,
         policy=policy.name,
         report=report,
         evidence=evidence,
