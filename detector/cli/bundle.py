@@ -13,6 +13,7 @@ import msgspec
 from detector import bundle as bundles
 from detector.bundle import form
 from detector.errors import BundleError
+from detector.model.private_files import OWNER_ONLY
 from detector.trust.envelope import key_identifier
 from detector.trust.key_files import load_signing_key
 
@@ -62,7 +63,7 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
     data = read_file(file)
     with naming(file):
         data = bundles.redact(data, parts)
-    with common.result_stream(output, mode=common.OWNER_ONLY) as stream:
+    with common.result_stream(output, mode=OWNER_ONLY) as stream:
         stream.write(data.decode())
     return common.CLEAN
 
@@ -78,6 +79,6 @@ def sign(file: str, keys: tuple[str, ...], output: str | None) -> int:
     data = read_file(file)
     with naming(file):
         data = bundles.sign(data, loaded)
-    with common.result_stream(output, mode=common.OWNER_ONLY) as stream:
+    with common.result_stream(output, mode=OWNER_ONLY) as stream:
         stream.write(data.decode())
     return common.CLEAN

@@ -16,6 +16,7 @@ from detector.bundle.form import BUNDLE_BYTES_MAX
 from detector.errors import BundleError
 from detector.judge import wording
 from detector.knowledge.age import describe
+from detector.model import Detail
 from detector.pins.encoding import parse_witness_key
 from detector.session.settings import Expectations
 from detector.trust.key_files import load_public_key
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from detector import report as reports
     from detector.bundle import Verification
+    from detector.bundle.form import Claim
 else:
     rich_console = LazyModule("rich.console")
     rich_text = LazyModule("rich.text")
@@ -82,6 +84,7 @@ def verify(  # noqa: PLR0913 - one parameter per option
     key_files: tuple[str, ...],
     pins: tuple[str, ...],
     form: options.Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
     """Assess an evidence bundle again, offline, from the raw bytes in it.
@@ -98,7 +101,7 @@ def verify(  # noqa: PLR0913 - one parameter per option
     with naming(bundle):
         verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins)
     with common.result_stream(output) as stream:
-        common.write_record(verification, form, stream, lambda: _render(verification))
+        common.write_record(verification, form, stream, lambda: _render(verification, detail))
     return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)
 
 
@@ -134,32 +137,40 @@ _HEADLINE: Final = {
 }
 
 
-def _render(verification: Verification) -> rich_console.RenderableType:
+def _render(verification: Verification, detail: Detail) -> rich_console.RenderableType:
     """The conclusion, why, what the evidence shows per endpoint, and which claims cannot be verified."""
     headline, style = _HEADLINE[verification.conclusion]
+    if detail is Detail.VERDICT:
+        return rich_text.Text(headline, style=style)
     signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
     explanation = (
         *verification.reasons,
         f"Signed by: {signers} ({verification.signature}).",
         f"Assessed again: {reports.headline(verification.report)}",
     )
-    rows = []
+    titles, rows = ["part", "endpoint", "claimed", "assessed again"], []
     for check in verification.endpoints:
-        claims = (
-            f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" ({claim.reason})"
-            for claim in (check.claimed, check.judged)
-        )
-        rows.append(map(printable, (check.part, check.endpoint.name, *claims, check.key, check.witness or "-")))
+        cells = [check.part, check.endpoint.name, *(_claim(one, detail) for one in (check.claimed, check.judged))]
+        rows.append(cells + [check.key, check.witness or "-"] * (detail is Detail.EVIDENCE))
+    titles += ["key", "witness"] * (detail is Detail.EVIDENCE)
     return rich_console.Group(
         rich_text.Text(headline, style=style),
         *(rich_text.Text(printable(line)) for line in (*explanation, "")),
-        reports.plain_table(("part", "endpoint", "claimed", "assessed again", "key", "witness"), rows),
-        *(rich_text.Text(printable(line)) for line in ("", *_footer(verification))),
+        reports.plain_table(titles, [map(printable, cells) for cells in rows]),
+        *(rich_text.Text(printable(line)) for line in ("", *_footer(verification, detail))),
     )
 
 
-def _footer(verification: Verification) -> Iterator[str]:
-    yield from dict.fromkeys(f"{result.reason}: {wording.why(result)}" for result in verification.report.results)
+def _claim(claim: Claim, detail: Detail) -> str:
+    """What is said of one endpoint: a state, and what it rests on where evidence is wanted."""
+    if detail is not Detail.EVIDENCE:
+        return wording.state(claim.verdict, claim.confidence)
+    return f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" [{claim.reason}]"
+
+
+def _footer(verification: Verification, detail: Detail) -> Iterator[str]:
+    if detail is Detail.EVIDENCE:
+        yield from dict.fromkeys(f"{wording.why(one)} [{one.reason}]" for one in verification.report.results)
     for part in verification.parts:
         if part.state != "intact":
             yield f"Part {part.name}: {part.state}."

@@ -27,7 +27,7 @@ import msgspec
 
 from detector import model  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.aio.lazy import LazyModule
-from detector.language import Messages, Sentence, Text
+from detector.language import ENGLISH, Messages, Sentence, Text
 from detector.model import (
     PROXIED,
     Audience,
@@ -257,7 +257,7 @@ class _Grouping:
         first, code = results[0], self._code(results[0])
         action, because = self._action(code, first), why(self._policy, first)
         by_rule = code not in {*_NEEDS_NOTHING, ReasonCode.UNREPEATED, ReasonCode.PROXY_NOT_FOLLOWED}
-        sentence, others = _SENTENCES[code].format(why=because), _advice(results) if by_rule else {}
+        sentence, others = _SENTENCES[code].format(why=because), self._for_others(results) if by_rule else {}
         if code is ReasonCode.PROXY_NOT_FOLLOWED and (seen := _unfollowed(first)) and seen.unfollowed_proxy:
             sentence, others = _of_unfollowed(seen, seen.unfollowed_proxy)
         elif code is ReasonCode.UNREPEATED:
@@ -278,18 +278,29 @@ class _Grouping:
         sign_in = by_rule and _sign_in_first(first, self._report)
         return _Group(reason, Sentence(because), cure, tuple(results), sign_in)
 
+    def _remedies(self, results: Sequence[Result]) -> dict[Audience, list[advice.Remedy]]:
+        """Return the advice on results that share a reason; those that must be confirmed count as named."""
+        return advice.remedies(msgspec.structs.replace(one, named=self._must_be_confirmed(one)) for one in results)
+
     def _cure(self, results: Sequence[Result]) -> Sentence:
         """Return the advice to the student on results that share a reason: the first, with all hosts that it is for."""
-        cures = [(self._cure_of(result), result.endpoint.host) for result in results]
-        first, _ = cures[0]
-        return first.with_fields(**student.naming(host for cure, host in cures if cure == first))
-
-    def _cure_of(self, result: Result) -> Sentence:
-        if _sign_in_first(result, self._report) and not table.RULE_OF[result.reason].may_be_portal:
+        first, found = results[0], self._remedies(results).get(Audience.STUDENT)
+        if _sign_in_first(first, self._report) and not table.RULE_OF[first.reason].may_be_portal:
             return Sentence(advice.SIGN_IN_FIRST)
-        if result.observation.outcome in _QUOTING_THE_NETWORK:
+        if found is None or first.observation.outcome in _QUOTING_THE_NETWORK:
             return Sentence(student.TRY_AGAIN)
-        return advice.for_student(result) or Sentence(student.TRY_AGAIN)
+        sentence, hosts = found[0]
+        if sentence.text == advice.CHECK_BY_NAME:
+            return Sentence(student.OTHER_NETWORK)
+        return sentence.with_fields(**student.naming(hosts))
+
+    def _for_others(self, results: Sequence[Result]) -> dict[Audience, str]:
+        """Return the advice to others than the student on results that share a reason."""
+        return {
+            audience: Messages.of(ENGLISH).say(found[0].sentence.with_fields(**student.naming(found[0].hosts)))
+            for audience, found in self._remedies(results).items()
+            if audience is not Audience.STUDENT
+        }
 
     def _not_probed(self) -> Iterator[_Group]:
         """Yield the reason for endpoints that must be confirmed and are not in the report, if there are any."""
@@ -328,16 +339,6 @@ _UNREPEATED_ADVICE: Final = {
 }
 
 
-def _advice(results: Sequence[Result]) -> dict[Audience, str]:
-    """Return the advice to others than the student on results that share a reason."""
-    by_audience: dict[Audience, list[tuple[str, str]]] = {}
-    for result in results:
-        for audience, text in result.advice_for.items():
-            if audience is not Audience.STUDENT:
-                by_audience.setdefault(audience, []).append((text, result.endpoint.host))
-    return {audience: _shared(texts) for audience, texts in by_audience.items()}
-
-
 def _unfollowed(result: Result) -> Observation | None:
     """Return the first observation of an endpoint that did not take the route of the machine's proxy setting."""
     seen = (result.observation, *result.other_observations)
@@ -362,23 +363,11 @@ def _sign_in_first(result: Result, report: Report) -> bool:
     rule = table.RULE_OF[result.reason]
     if rule.is_outcome:
         return report.portal is not None and report.portal.outcome in captive_portal.ANSWERED_BY_ANOTHER
-    return rule.may_be_portal or wording.is_behind_a_portal(result)
+    return (rule.may_be_portal or wording.is_behind_a_portal(result)) and not advice.is_attack(result)
 
 
 def _product(result: Result) -> str | None:
     return None if result.attribution is None else result.attribution.product
-
-
-def _shared(texts: Sequence[tuple[str, str]]) -> str:
-    """Return the first text, with its host replaced by all hosts whose text is otherwise the same."""
-    general = [(text.replace(host, _HOST), host) for text, host in texts]
-    first = general[0][0]
-    hosts = dict.fromkeys(host for text, host in general if text == first)
-    return first.replace(_HOST, ", ".join(hosts))
-
-
-_HOST: Final = "\0"
-"""Placeholder for hosts while texts are compared; no host name and no advice contains it."""
 
 
 _INSTEAD: Final[dict[tuple[ReasonCode, Action], Text]] = {

@@ -29,6 +29,7 @@ PLEASE_WAIT: Final = N_("Please do not start the exam on this connection yet.")
 IF_NOT: Final = N_("If that does not help, tell the exam office what you see here.")
 NOT_YOU: Final = N_("This is about how the connection is set up; it is not held against you.")
 TRY_AGAIN: Final = N_("Check that you are online and try again, or use another network.")
+OTHER_NETWORK: Final = N_("Use another network for the exam.")
 SAY_WHAT_YOU_SEE: Final = N_("Tell the exam office what you see here.")
 TELL_THE_OFFICE: Final = N_("Tell the exam office: only they can update their list.")
 UPDATE: Final = N_("Please update this program before the next exam.")
@@ -78,6 +79,7 @@ WITHOUT_EXAM: Final[Mapping[Text | Plural, Text | Plural]] = {
     GO_AHEAD_ANYWAY: N_("You can go ahead, but it is better to resolve this first."),
     PLEASE_WAIT: N_("Please do not start on this connection yet."),
     IF_NOT: N_("If that does not help, tell your institution what you see here."),
+    OTHER_NETWORK: N_("Use another network."),
     SAY_WHAT_YOU_SEE: N_("Tell your institution what you see here."),
     TELL_THE_OFFICE: N_("Tell your institution: only they can update their list."),
     UPDATE: N_("Please update this program."),

@@ -80,7 +80,7 @@ class TestCatalogue:
                 assert "  " not in other
                 assert other.isprintable()
                 assert other.endswith(".") is english.endswith("."), english
-                assert (other[0] == "{") is (english[0] == "{") or other[0].isupper(), english
+                assert not english[0].isupper() or other[0].isupper(), english
 
 
 def fields_of(template: str) -> set[str]:
@@ -128,13 +128,13 @@ class TestEverySentenceIsMarked:
     def test_rules(self) -> None:
         """Why a rule decided, and what it advises students."""
         for rule in table.TABLE:
-            texts = {rule.why, rule.why_stale_pins, rule.advice.get(Audience.STUDENT, "")} - {""}
-            assert texts <= SENTENCES, rule.reason
+            to_student = (one.get(Audience.STUDENT, "") for one in (rule.advice, rule.advice_stale_pins, rule.attack))
+            assert {rule.why, rule.why_stale_pins, *to_student} - {""} <= SENTENCES, rule.reason
 
     def test_advice(self) -> None:
         """By manager and by outcome of the connection."""
-        by_manager = {texts[Audience.STUDENT] for texts in advice._BY_MANAGER.values()}
-        assert by_manager | {*advice._BY_OUTCOME.values()} <= SENTENCES
+        managers = (*advice._BY_MANAGER.values(), *advice._OF_OTHER_HOSTS.values())
+        assert {texts[Audience.STUDENT] for texts in managers} | {*advice._BY_OUTCOME.values()} <= SENTENCES
 
     def test_the_exam_is_left_out_where_there_is_none(self) -> None:
         """Each sentence that speaks of an exam has one that does not, with the same fields."""
