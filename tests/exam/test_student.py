@@ -38,11 +38,12 @@ HOST: Final = r"[a-z0-9.-]+(?::[0-9]+)?"
 def sentences(code: str) -> re.Pattern[str]:
     """What any number of sentences of a catalogue match, and nothing else does."""
     entries = build_language.entries(build_language.catalogue(code))
-    more = [form for (one, *_), forms in entries for form in forms if one == "{hosts} and {number} more"]
-    hosts = "|".join([f"{HOST}(?:, {HOST})*", *(_filled(form, {"hosts": f"{HOST}(?:, {HOST})*"}) for form in more)])
-    fields = {"hosts": hosts, "product": re.escape(PRODUCT)}
-    forms = [_filled(form, fields) for _, forms in entries for form in forms if form not in more]
-    return re.compile(rf"(?:(?:{'|'.join(sorted(forms, key=len, reverse=True))})(?: |\Z))+")
+    every = {sentence[0]: forms for sentence, forms in entries}
+    few = f"{HOST}(?:, {HOST})*"
+    more = [_filled(form, {"hosts": few}) for form in every["{hosts} and {number} more"]]
+    fields = {"hosts": "|".join([*more, few]), "product": re.escape(PRODUCT), "file": re.escape(*every["the pin file"])}
+    whole = [_filled(form, fields) for sentence, forms in every.items() if sentence.endswith(".") for form in forms]
+    return re.compile(rf"(?:(?:{'|'.join(sorted(whole, key=len, reverse=True))})(?: |\Z))+")
 
 
 def _filled(form: str, fields: dict[str, str]) -> str:
