@@ -391,6 +391,9 @@ trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
 days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))
 targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
 output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
+language: Final = result(
+    "--language", "Language of what is said to the student, such as en or de.", metavar="TAG", field="language"
+)
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
 save_chain: Final = result(
     "--save-chain",
