@@ -63,7 +63,16 @@ class Format(enum.StrEnum):
     HTML = "html"
     CSV = "csv"
     PROMETHEUS = "prometheus"
+    ECS = "ecs"
+    OCSF = "ocsf"
+    CEF = "cef"
+    SYSLOG = "syslog"
+    SARIF = "sarif"
     TEXT = "text"
+
+
+SIEM_LINES: Final = (Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG)
+"""Formats with a line for each result (docs/siem.md)."""
 
 
 class Option(click.Option):

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from detector.history import store
     from detector.probe.routes import resolving
-    from detector.report import spreadsheet
+    from detector.report import siem, spreadsheet
     from detector.scan import processes, work
     from detector.session.stream import Probe
 else:
@@ -60,6 +60,7 @@ else:
     resolving = LazyModule("detector.probe.routes.resolving")
     rich_console = LazyModule("rich.console")
     rich_progress = LazyModule("rich.progress")
+    siem = LazyModule("detector.report.siem")
     spreadsheet = LazyModule("detector.report.spreadsheet")
     store = LazyModule("detector.history.store")  # the extra `history`
     work = LazyModule("detector.scan.work")
@@ -176,7 +177,7 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
 @options.fail_on()
 @options.history
 @options.settings()
-@options.form(Format.TEXT, Format.JSONL, Format.CSV)
+@options.form(Format.TEXT, Format.JSONL, Format.CSV, *options.SIEM_LINES)
 @options.detail
 @options.output
 def scan(  # noqa: PLR0913 - one parameter per option
@@ -515,6 +516,8 @@ class _Writer:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Format.CSV:
             self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
+        elif self._form in options.SIEM_LINES:
+            self._put(siem.LINES[self._form](siem.Event(found, utc_now(), self._vantage)))
         elif not self._verdict_alone:
             self._put(_text(found, self._detail) + "\n")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from detector.aio.lazy import LazyModule
 from detector.judge.wording import mark, state, tone
 from detector.model import Detail, Verdict
 from detector.model.validate import naming
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from detector.model import Confidence, Endpoint
+    from detector.report import siem
     from detector.watch.events import WatchEvent
+else:
+    siem = LazyModule("detector.report.siem")
 
 INTERVAL_LEAST: Final = 1.0
 """Seconds; more often is a load on other people's servers and not a watch."""
@@ -79,7 +83,7 @@ _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
 )
 @options.known_history
 @options.settings()
-@options.form(Format.TABLE, Format.JSONL)
+@options.form(Format.TABLE, Format.JSONL, *options.SIEM_LINES)
 @options.detail
 @options.output
 def watch(  # noqa: PLR0913 - one parameter per option
@@ -114,7 +118,10 @@ def watch(  # noqa: PLR0913 - one parameter per option
 
         def report(event: WatchEvent) -> None:
             seen.note(event)
-            if not verdict_alone:
+            if form in options.SIEM_LINES:
+                if event.result is not None:
+                    write(siem.LINES[form](siem.Event(event.result, event.at, event.vantage)).rstrip("\n"))
+            elif not verdict_alone:
                 write(event.to_json().decode() if form is Format.JSONL else _line(event, detail))
 
         schedule = {"interval": interval, "deadline": deadline, "duration": duration}
