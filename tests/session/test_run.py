@@ -327,7 +327,15 @@ async def test_command_line(pki: PrivatePKI, tmp_path: Path) -> None:
     """`--quic` and `--hello` reach the probe, and the JSON has every look."""
     written = pki.write(tmp_path)
     async with host_over_tcp(pki, forged=True) as (port, genuine), serve_quic(genuine, port=port):
-        arguments = ["check", f"{EXAM}:443", "--resolve", f"{EXAM}:443:127.0.0.1:{port}", "--quic", "--hello", "both"]
+        arguments = [
+            "check",
+            f"{EXAM}:443",
+            "--connect-to",
+            f"{EXAM}:443:127.0.0.1:{port}",
+            "--quic",
+            "--hello",
+            "both",
+        ]
         arguments += ["--roots", str(written.roots), "--ct-logs", str(written.ct_logs)]
         arguments += ["--offline", "--proxy", "none", "--format", "json"]
         command = await asyncio.create_subprocess_exec(
