@@ -149,9 +149,9 @@ def _run(arguments: Sequence[str] | None, started: float | None) -> int:  # noqa
 
 def _open_what_is_closed() -> None:
     """Open the null device for a stream that was closed, where Python has None and `print` writes nothing."""
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
 
 
 def _fault(error: Exception) -> int:

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from detector import language as languages
+from detector.aio.lazy import LazyModule
 from detector.errors import InputError, RequestError
 from detector.exam import browser_session, gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
-from detector.frozen import detector_command, host
 from detector.locate.locate import Locating
 from detector.model import Detail, encode
 from detector.model.files import reason_of
+from detector.model.private_files import OWNER_ONLY
 from detector.session.plan import FILE_PREFIX
 from detector.trust.key_files import load_signing_key
 
@@ -38,9 +40,12 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from detector import frozen
     from detector.exam.decision import Decision
     from detector.session.session import Detector
     from detector.session.settings import SeenBefore
+else:
+    frozen = LazyModule("detector.frozen")  # for a manifest
 
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
 """0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""
@@ -52,6 +57,7 @@ _probing: Final = options.together(
     (
         options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE"),
         options.signing_key,
+        options.language,
         options.settings(),
         options.variants,
     )
@@ -92,6 +98,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     settings: dict[str, Any],
     policy: str | None,
     signing_key: str | None,
+    language: str | None,
     locate: bool,
     request: str | None,
     bundle: str | None,
@@ -108,7 +115,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     usage, policy, pins or request, 70 internal error, 74 no room for the result or the bundle, 130 interrupted.
     """
     common.refuse_same_file(output, bundle)
-    chosen = Policy.resolve(policy)
+    chosen = _policy(policy, language)
     asked = protocol.read_request(_request_bytes(request, chosen.deadline)) if request else protocol.Request()
     if asked.task is not protocol.Task.GATE:
         raise RequestError(
@@ -120,7 +127,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
         deadline = asked.deadline or chosen.deadline
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
         detector = _detector(chosen, settings, locate=locate, seen_before=history.genuine)
-        seal = stack.enter_context(common.later(bundle, "--bundle", mode=common.OWNER_ONLY))
+        seal = stack.enter_context(common.later(bundle, "--bundle", mode=OWNER_ONLY))
         respond = stack.enter_context(common.later(output))
         left = common.remaining(deadline, started)
         asked = msgspec.structs.replace(asked, deadline=max(left, DEADLINE_LEAST))
@@ -144,7 +151,9 @@ def _write_decision(decision: Decision, asked: protocol.Request, form: Format, d
 
 @exam.command("native-host", examples=("detector exam native-host --policy policy.toml",))
 @_probing
-def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: str | None, locate: bool) -> int:
+def native_host(
+    *, settings: dict[str, Any], policy: str | None, signing_key: str | None, language: str | None, locate: bool
+) -> int:
     """Answer a browser extension (native messaging).
 
     Reads and writes messages on standard input and output. A browser starts this; `detector exam manifest` writes the
@@ -152,7 +161,7 @@ def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: st
     """
     talking = _take_over_output()
     try:
-        chosen = Policy.resolve(policy)
+        chosen = _policy(policy, language)
         keys = _keys(signing_key)
         detector = _detector(chosen, settings, locate=locate)
     except InputError as error:
@@ -183,6 +192,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     settings: dict[str, Any],
     policy: str | None,
     signing_key: str | None,
+    language: str | None,
     locate: bool,
     browser: manifests.Browser,
     extension_id: str,
@@ -194,13 +204,13 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     The native-messaging host is started with the options given here. Shows them; with --install writes them. On Windows
     also shows the command that adds them to the registry.
     """
-    chosen = Policy.resolve(policy)
+    chosen = _policy(policy, language)
     _keys(signing_key)
     _detector(chosen, settings, locate=locate)  # unusable options are reported to the administrator, not to the student
-    command = detector_command()
+    command = frozen.detector_command()
     if command is None:
         raise InputError(
-            f"No browser can start the host through this program, which is {host()}.",
+            f"No browser can start the host through this program, which is {frozen.host()}.",
             advice="Run this command of the program `detector`: a browser then starts that.",
         )
     made = manifests.files(
@@ -224,6 +234,12 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     if made.registry is not None:
         put(f"Now register it with the browser:\n\n{made.registry}")
     return common.CLEAN
+
+
+def _policy(source: str | None, language: str | None) -> Policy:
+    """The policy of a file, with the language that was asked for instead of its own."""
+    policy = Policy.resolve(source)
+    return policy if language is None else msgspec.structs.replace(policy, language=languages.check(language))
 
 
 def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_before: SeenBefore = ()) -> Detector:

@@ -13,6 +13,7 @@ import msgspec
 
 from detector.errors import HistoryError, InputError
 from detector.history.difference import ChangeKind, Difference, compare
+from detector.judge.wording import state
 from detector.model import Detail, Report
 from detector.session.seams import utc_now
 
@@ -164,8 +165,13 @@ def _lines(found: Difference, detail: Detail) -> Iterator[str]:
         worse = sum(change.kind in WORSE for change in found.changes)
         yield f"Changes from {found.before} to {found.after}: {len(found.changes)}, for the worse: {worse}."
         return
+    hosts_by_words: dict[str, list[str]] = {}
     for change in found.changes:
-        yield f"{change.kind:<20} {change.summary}"
+        code = f" [{change.kind}]" if detail is Detail.EVIDENCE else ""
+        words = change.summary.removeprefix(f"{change.endpoint}: ")
+        hosts_by_words.setdefault(words + code, []).append(change.endpoint)
+    for words, hosts in hosts_by_words.items():
+        yield f"{', '.join(hosts)}: {words}"
     if not found.changes:
         yield f"Nothing changed from {found.before} to {found.after}."
     for note in found.notes:
@@ -204,7 +210,7 @@ def _open(place: str | None) -> History:
 
 
 def _line(run: Run) -> str:
-    verdict = " ".join(filter(None, (run.verdict, run.confidence))) or "not finished"
+    verdict = "not finished" if run.verdict is None else state(run.verdict, run.confidence)
     return (
         f"{run.id:>6}  {run.started:%Y-%m-%d %H:%M:%S}  {run.kind:<6} {run.endpoints:>8}  {verdict:<22} {run.vantage}"
     )

@@ -14,7 +14,7 @@ from detector.aio.lazy import LazyModule
 from detector.judge.hops import FINAL, Where
 from detector.locate.locate import Located, Locating
 from detector.locate.locate import locate as locate_host
-from detector.model import Detail, encode
+from detector.model import Detail, HopAnswer, ProbeKind, encode
 from detector.pins import parse_rule, parse_target
 from detector.session.seams import utc_now
 from detector.version import VERSION
@@ -127,7 +127,7 @@ def as_list(located: Located, detail: Detail = Detail.SUMMARY) -> rich_console.R
             )
         )
     if located.hops is not None:
-        titles = ("hop", *(f"port {trace.port}, {trace.asked}" for trace in located.hops.traces))
+        titles = ("hop", *(f"port {trace.port}, {_ASKED[trace.asked]}" for trace in located.hops.traces))
         hops = reports.plain_table(titles, _rows(located.hops))
         hops.columns[0].justify = "right"
         parts += [rich_text.Text(""), hops]
@@ -138,6 +138,18 @@ def as_list(located: Located, detail: Detail = Detail.SUMMARY) -> rich_console.R
     return rich_console.Group(*parts)
 
 
+_ASKED: Final[dict[ProbeKind, str]] = {ProbeKind.CONNECT: "TCP", ProbeKind.CLIENT_HELLO: "TLS"}
+_ANSWER: Final[dict[HopAnswer, str]] = {
+    HopAnswer.TIME_EXCEEDED: "router",
+    HopAnswer.CONNECTED: "connected",
+    HopAnswer.ANSWERED: "answered",
+    HopAnswer.REFUSED: "refused",
+    HopAnswer.CLOSED: "closed",
+    HopAnswer.UNREACHABLE: "unreachable, says router",
+    HopAnswer.SILENCE: "no answer",
+}
+
+
 def _rows(observed: HopsObservation) -> Iterator[list[str]]:
     """One row per hop number up to the last that matters: the distinct answers, in their order."""
     last = max((_end(trace) for trace in observed.traces), default=0)
@@ -145,7 +157,7 @@ def _rows(observed: HopsObservation) -> Iterator[list[str]]:
         cells = []
         for trace in observed.traces:
             here = [hop for hop in trace.hops if hop.number == number]
-            answers = dict.fromkeys(" ".join(filter(None, (hop.answer, hop.router))) for hop in here)
+            answers = dict.fromkeys(" ".join(filter(None, (_ANSWER[hop.answer], hop.router))) for hop in here)
             times = [hop.round_trip_ms for hop in here if hop.round_trip_ms is not None]
             cells.append(", ".join(answers) + (f" {min(times):.1f} ms" if times else ""))
         yield [str(number), *cells]

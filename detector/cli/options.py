@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from detector.aio.lazy import LazyModule
-from detector.errors import InputError, TargetError
+from detector.errors import DetectorError, TargetError
 from detector.model import Confidence, Detail
 from detector.pins.target import CONNECT_TO, RESOLVE, parse_rule
 from detector.session.plan import HELLO_CHOICES, MACHINE
@@ -24,7 +24,7 @@ from detector.session.session import DEADLINE_DEFAULT
 from detector.session.settings import PROBES_MAX
 from detector.version import VERSION
 
-from . import streams
+from . import streams, values
 from .stderr import LOG, configure_logging
 
 if TYPE_CHECKING:
@@ -63,7 +63,16 @@ class Format(enum.StrEnum):
     HTML = "html"
     CSV = "csv"
     PROMETHEUS = "prometheus"
+    ECS = "ecs"
+    OCSF = "ocsf"
+    CEF = "cef"
+    SYSLOG = "syslog"
+    SARIF = "sarif"
     TEXT = "text"
+
+
+SIEM_LINES: Final = (Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG)
+"""Formats with a line for each result (docs/siem.md)."""
 
 
 class Option(click.Option):
@@ -120,6 +129,9 @@ class Command(click.Command):
         words = "Show the evidence; twice: also log to standard error; three times: in detail, with tracebacks."
         verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
         self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))
+        for parameter in self.params:
+            if parameter.type is click.STRING:
+                parameter.type = values.VALUE
 
     def get_help(self, ctx: click.Context) -> str:
         """The help, in characters that standard output takes: click would write UTF-8 where the locale is ASCII."""
@@ -133,11 +145,8 @@ class Command(click.Command):
         LOG.info("%s, version %s", ctx.command_path, VERSION)
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            field, colon, rest = error.message.partition(": ")
-            flags = {param.field: param.opts[0] for param in self.params if isinstance(param, Option)}
-            if colon and field and field in flags:
-                error.message = f"{flags[field]}: {rest}"
+        except DetectorError as error:
+            error.message = _naming_the_option(error.message, ctx)
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -155,6 +164,22 @@ class Command(click.Command):
             with formatter.section("Examples"):
                 for example in self.examples:
                     formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+def _naming_the_option(message: str, context: click.Context) -> str:
+    """The message of an error, with the option in place of the field, or before the value, that it begins with."""
+    given = {**context.params, **context.params.get("settings", {})}
+    field, colon, rest = message.partition(": ")
+    for parameter in context.command.params:
+        if isinstance(parameter, Option):
+            flag = max(parameter.opts, key=len)
+            if colon and field and field == parameter.field:
+                return f"{flag}: {rest}"
+            values = given.get(parameter.setting or str(parameter.name))
+            for value in values if isinstance(values, tuple) else (values,):
+                if isinstance(value, str) and value and message.startswith((f"{value}:", f"{value}/")):
+                    return f"{flag} {message}"
+    return message
 
 
 class Group(Command, click.Group):
@@ -375,7 +400,16 @@ trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
 days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))
 targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
 output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
+language: Final = result(
+    "--language", "Language of what is said to the student, such as en or de.", metavar="TAG", field="language"
+)
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
+save_chain: Final = result(
+    "--save-chain",
+    "Also write the presented certificates as PEM, for `detector examine`; of several endpoints, each to a file in "
+    "this directory.",
+    metavar="FILE|DIR",
+)
 bundle: Final = result("--bundle", "Also write the evidence to this file, for `detector verify`.", metavar="FILE")
 
 

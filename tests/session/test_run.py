@@ -314,7 +314,7 @@ class TestExtras:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "aioquic" else find(name))
         with pytest.raises(MissingExtraError, match="aioquic") as caught:
             Detector(**settings_of(quic=True))
-        assert "pip install" in caught.value.advice
+        assert "Install the extra 'quic'" in caught.value.advice
 
     @pytest.mark.parametrize("hello", ["chrome", "widest", "readable", "default"])
     def test_an_unknown_hello(self, hello: str, settings_of: Settings) -> None:

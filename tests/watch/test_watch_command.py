@@ -240,5 +240,5 @@ def test_missing_extra_is_exit_2(town: Town, tmp_path: Path) -> None:
         for more in (("--metrics", "9469"), ())
     ]  # fmt: skip
     assert [done.returncode for done in results] == [2, 0]
-    assert "pip install 'tls-middleware-detector[metrics]'" in results[0].stderr
+    assert "Install the extra 'metrics'" in results[0].stderr
     assert len(results[0].stderr.splitlines()) == 1
