@@ -187,7 +187,7 @@ SELECTS = "the name of a place selects what to read or to use"
 DIFFERENT = {
     "--bundle": {},
     "--concurrency": {"fleet scan": "of one job, of which a worker has several"},
-    "--deadline": {"watch": "of one probe", "locate": "a trace takes longer"},
+    "--deadline": {"watch": "of one probe", "locate": "a trace takes longer", "bundle sign": "of each authority"},
     "--expires-in": {"fleet certificates": "certificates, which nobody renews automatically"},
     "--fail-on": {"nagios": "the states of a monitoring system"},
     "--format": dict.fromkeys(
