@@ -88,7 +88,17 @@ def test_changelog_names_this_version() -> None:
 
 def test_links_between_documents_lead_somewhere() -> None:
     """Every relative link in the documents names a file that is there."""
-    top = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "packages/testing/README.md")]
+    top = [
+        ROOT / name
+        for name in (
+            "README.md",
+            "CHANGELOG.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "THIRD_PARTY_NOTICES.md",
+            "packages/testing/README.md",
+        )
+    ]
     for document in (*top, *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
@@ -127,7 +137,7 @@ def test_every_page_is_in_the_navigation() -> None:
     elsewhere = re.findall(
         r'^    "[\w/.]+": "([\w.]+)",$', (ROOT / "scripts" / "site_pages.py").read_text("utf-8"), re.MULTILINE
     )
-    assert len(elsewhere) == 3
+    assert len(elsewhere) == 5
     index = (ROOT / "docs" / "findings" / "index.md").read_text("utf-8")
     by_index = {f"findings/{page}" for page in re.findall(r"^\| \[`[\w-]+`\]\(([\w-]+\.md)\)", index, re.MULTILINE)}
     assert len(by_index) == len(MODULES)

@@ -104,7 +104,7 @@ def detector(context: click.Context, *, config: str | None) -> None:
 
     Every option can also be set in a configuration file ([check] deadline = 5) or in the environment
     (DETECTOR_CHECK_DEADLINE=5); the command line takes precedence over the environment, the environment over the file.
-    DETECTOR_LOG=debug, or DETECTOR_LOG=probe=debug for one part of the program, logs to standard error.
+    DETECTOR_LOG=debug logs to standard error as -vvv does, DETECTOR_LOG=probe=debug for one part of the program.
     """
     context.default_map = settings.defaults(config, detector)
 
@@ -173,6 +173,6 @@ def _fault(error: Exception) -> int:
         return RESULT_LOST
     say(
         f"Internal error ({type(error).__name__}). This is a bug in the detector, not a problem of the network. "
-        "Run again with DETECTOR_LOG=debug set and report what it prints."
+        "Run again with -vvv, or with DETECTOR_LOG=debug set, and report what it prints."
     )
     return INTERNAL_ERROR

@@ -5,7 +5,9 @@ Room: cli.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
 
 import click
 import msgspec
@@ -13,6 +15,8 @@ import msgspec
 from detector import bundle as bundles
 from detector.bundle import form
 from detector.errors import BundleError
+from detector.model.private_files import OWNER_ONLY
+from detector.session.session import Detector
 from detector.trust.envelope import key_identifier
 from detector.trust.key_files import load_signing_key
 
@@ -39,6 +43,8 @@ def show(file: str, part: str | None) -> int:
         put(f"detector {printable(manifest.detector_version)}, {manifest.started:%Y-%m-%d %H:%M:%S %Z}")
         for signer in read.signers:
             put(f"signature by {key_identifier(signer.key)}: {'right' if signer.verifies else 'WRONG'}")
+        if stamps := read.file.timestamps:
+            put(f"{len(stamps)} timestamp(s), not checked; `detector verify --tsa-root` checks them")
         for entry, state, content in read.parts:
             endpoint = f"  {content.expected.name}" if isinstance(content, form.RecordedEndpoint) else ""
             put(f"{entry.name:<20}{state}{endpoint}")
@@ -62,22 +68,49 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
     data = read_file(file)
     with naming(file):
         data = bundles.redact(data, parts)
-    with common.result_stream(output, mode=common.OWNER_ONLY) as stream:
+    with common.result_stream(output, mode=OWNER_ONLY) as stream:
         stream.write(data.decode())
     return common.CLEAN
 
 
 @bundle.command()
 @click.argument("file", metavar="BUNDLE")
-@options.option("--signing-key keys", "Ed25519 key; repeatable.", multiple=True, required=True, metavar="PEM")
+@options.result("--signing-key keys", "Ed25519 key; repeatable.", multiple=True, metavar="PEM")
+@options.probing(
+    "--tsa",
+    "Have this time-stamping authority (RFC 3161) confirm that the bundle exists; repeatable (extra timestamp).",
+    multiple=True,
+    metavar="URL",
+)
+@options.deadline("Wait this long for each authority.")
+@options.settings(only=("proxy", "resolve"))
 @options.output
-def sign(file: str, keys: tuple[str, ...], output: str | None) -> int:
-    """Add signatures to a bundle. A signer asserts the recorder's claims that cannot be verified from the bundle."""
+def sign(  # noqa: PLR0913 - one parameter per option
+    *,
+    settings: dict[str, Any],
+    file: str,
+    keys: tuple[str, ...],
+    tsa: tuple[str, ...],
+    deadline: float,
+    output: str | None,
+) -> int:
+    """Add signatures, timestamps, or both to a bundle.
+
+    A signer asserts the recorder's claims that cannot be verified from the bundle. A time-stamping authority is sent a
+    hash of the manifest, and asserts that it existed by then.
+    """
+    if not keys and not tsa:
+        raise click.UsageError("Say who signs (--signing-key), which authority confirms the time (--tsa), or both.")
     streams.for_programs()
     loaded = [load_signing_key(key) for key in keys]
     data = read_file(file)
     with naming(file):
-        data = bundles.sign(data, loaded)
-    with common.result_stream(output, mode=common.OWNER_ONLY) as stream:
+        data = bundles.sign(data, loaded) if loaded else data
+        payload = form.read_unchanged(data).payload
+    for url in tsa:
+        response = asyncio.run(Detector(**settings).timestamp(payload, url, timeout=deadline))
+        with naming(file):
+            data = bundles.add_timestamp(data, response)
+    with common.result_stream(output, mode=OWNER_ONLY) as stream:
         stream.write(data.decode())
     return common.CLEAN

@@ -14,19 +14,24 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
+from detector.model import Detail
+from detector.model.private_files import OWNER_ONLY
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
 
-from . import common, options
+from . import common, options, progress
 
 if TYPE_CHECKING:
     from detector import bundle as bundles
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Confidence, Endpoint, Report
+
+    from . import chains
 else:
     bundles = LazyModule("detector.bundle")
+    chains = LazyModule("detector.cli.chains")
 
 
 @click.command(cls=options.Command)
@@ -38,6 +43,7 @@ else:
     "Control request for captive portals (http), made only when an endpoint is suspicious.",
     default=DEFAULT_CONTROL.url,
     metavar="URL",
+    field="control.url",
 )
 @options.probing(
     "--portal-status",
@@ -48,9 +54,12 @@ else:
 @options.probing(
     "--doh", "Also resolve with this resolver over HTTPS, and compare (extra doh).", setting=True, metavar="URL"
 )
-@options.probing("--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL")
+@options.probing(
+    "--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL", field="control.api_url"
+)
 @options.bundle
 @options.signing_key
+@options.save_chain
 @options.history
 @options.settings()
 @options.variants
@@ -70,8 +79,10 @@ def check(  # noqa: PLR0913 - one parameter per option
     locate: bool,
     bundle: str | None,
     signing_key: str | None,
+    save_chain: str | None,
     place: str | None,
     form: options.Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
@@ -82,6 +93,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may set it for all
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
     common.refuse_same_file(output, bundle)
+    common.refuse_same_file(output, save_chain, "--save-chain")
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     with contextlib.ExitStack() as stack:
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
@@ -92,24 +104,36 @@ def check(  # noqa: PLR0913 - one parameter per option
             locating=Locating() if locate else None,
         )
         endpoints = detector.endpoints(targets or None)
-        seal = stack.enter_context(common.later(bundle, "--bundle", mode=common.OWNER_ONLY))
+        seal = stack.enter_context(common.later(bundle, "--bundle", mode=OWNER_ONLY))
+        names = [endpoint.name for endpoint in endpoints]
+        save = None if save_chain is None else stack.enter_context(chains.saver(save_chain, names))
         show = stack.enter_context(common.later(output))
-        checking = _check(detector, endpoints if targets else None, common.remaining(deadline, started), form)
+        left = common.remaining(deadline, started)
+        checking = _check(detector, endpoints if targets else None, left, form, detail)
         report, evidence = asyncio.run(checking)
         common.in_order(
-            lambda: show(lambda stream: common.write(report, form, stream, history.timeline(report, form))),
+            lambda: show(lambda stream: common.write(report, form, stream, detail, history.timeline(report, form))),
             lambda: history.write(lambda kept: kept.record(report)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
+            lambda: save and save(report.results),
         )
         common.warn_of_age(report.knowledge, report.finished)
     return common.exit_code(report, fail_on)
 
 
 async def _check(
-    detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float, form: options.Format
+    detector: Detector,
+    endpoints: tuple[Endpoint, ...] | None,
+    deadline: float,
+    form: options.Format,
+    detail: Detail,
 ) -> tuple[Report, tuple[EndpointEvidence, ...]]:
     """Do what `Detector.check` does, and keep the evidence; meanwhile import what writes the report."""
-    loading = asyncio.create_task(_load_format(form))
+    meanwhile = [asyncio.create_task(_load_format(form))]
+    if detail is not Detail.VERDICT and progress.is_wanted():
+        number = len(detector.pins.endpoints if endpoints is None else endpoints)
+        words = f"Checking {number} host(s), {{}} s of at most {deadline:.0f} s ..."
+        meanwhile.append(asyncio.create_task(progress.show(words.format)))
     try:
         async with detector:
             started = utc_now()
@@ -117,7 +141,7 @@ async def _check(
             named = tuple(endpoint.name for endpoint in endpoints or ())
             return await detector.assess(evidence, started=started, named=named), evidence
     finally:
-        await cancel_and_wait((loading,))
+        await cancel_and_wait(meanwhile)
 
 
 async def _load_format(form: options.Format) -> None:

@@ -20,21 +20,26 @@ from detector.errors import InputError, RequestError
 from detector.exam import browser_session, gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
+from detector.frozen import detector_command, host
 from detector.locate.locate import Locating
-from detector.model import encode
+from detector.model import Detail, encode
 from detector.model.files import reason_of
+from detector.model.private_files import OWNER_ONLY
 from detector.session.plan import FILE_PREFIX
 from detector.trust.key_files import load_signing_key
 
-from . import common, options, streams
+from . import common, options
+from .options import Format
 from .stderr import say
 from .streams import put
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from detector.exam.decision import Decision
     from detector.session.session import Detector
     from detector.session.settings import SeenBefore
 
@@ -65,6 +70,8 @@ def exam() -> None:
 @options.bundle
 @options.known_history
 @_probing
+@options.form(Format.JSON, Format.TEXT)
+@options.detail
 @options.output
 @click.pass_obj
 def gate(  # noqa: PLR0913 - one parameter per option
@@ -77,14 +84,15 @@ def gate(  # noqa: PLR0913 - one parameter per option
     request: str | None,
     bundle: str | None,
     place: str | None,
+    form: Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
-    """Probe this network once and answer with one line of JSON.
+    """Probe this network once and answer with one line of JSON, or with a text for people.
 
     Exit code: 0 the exam may begin (allow, or warn), 3 it may not (block: the exam server was not confirmed), 2 bad
     usage, policy, pins or request, 70 internal error, 74 no room for the result or the bundle, 130 interrupted.
     """
-    streams.for_programs()
     common.refuse_same_file(output, bundle)
     chosen = Policy.resolve(policy)
     asked = protocol.read_request(_request_bytes(request, chosen.deadline)) if request else protocol.Request()
@@ -98,18 +106,26 @@ def gate(  # noqa: PLR0913 - one parameter per option
         deadline = asked.deadline or chosen.deadline
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
         detector = _detector(chosen, settings, locate=locate, seen_before=history.genuine)
-        seal = stack.enter_context(common.later(bundle, "--bundle", mode=common.OWNER_ONLY))
+        seal = stack.enter_context(common.later(bundle, "--bundle", mode=OWNER_ONLY))
         respond = stack.enter_context(common.later(output))
         left = common.remaining(deadline, started)
         asked = msgspec.structs.replace(asked, deadline=max(left, DEADLINE_LEAST))
         decision = asyncio.run(gatekeeper.serve_request(asked, policy=chosen, detector=detector, keys=keys))
-        answer = encode(protocol.response(decision, asked)).decode("utf-8") + "\n"
         common.in_order(
-            lambda: respond(lambda stream: stream.write(answer)),
+            lambda: respond(lambda stream: _write_decision(decision, asked, form, detail, stream)),
             lambda: bundle and seal(lambda stream: stream.write(decision.evidence.decode("utf-8"))),
         )
     common.warn_of_age(decision.report.knowledge, decision.report.finished)
     return _EXIT[decision.action]
+
+
+def _write_decision(decision: Decision, asked: protocol.Request, form: Format, detail: Detail, stream: TextIO) -> None:
+    if form is Format.JSON:
+        stream.write(encode(protocol.response(decision, asked)).decode("utf-8") + "\n")
+        return
+    stream.write(f"{decision.action.value.upper()}: {decision.message}\n")
+    if detail is not Detail.VERDICT:
+        stream.write(common.as_table(decision.report, stream, detail))
 
 
 @exam.command("native-host")
@@ -160,6 +176,12 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     chosen = Policy.resolve(policy)
     _keys(signing_key)
     _detector(chosen, settings, locate=locate)  # unusable options are reported to the administrator, not to the student
+    command = detector_command()
+    if command is None:
+        raise InputError(
+            f"No browser can start the host through this program, which is {host()}.",
+            advice="Run this command of the program `detector`: a browser then starts that.",
+        )
     made = manifests.files(
         manifests.Place(
             browser=browser,
@@ -169,7 +191,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
             user_data=None if user_data_dir is None else str(Path(user_data_dir).absolute()),
         ),
         extension_id=extension_id,
-        command=[sys.executable, "-P", "-m", "detector", "exam", "native-host", *_passed_on(context)],
+        command=[*command, "exam", "native-host", *_passed_on(context)],
     )
     if install:
         manifests.install(made)
@@ -270,8 +292,9 @@ def _passed_on(context: click.Context) -> Sequence[str]:
     for param in context.command.params:
         if not isinstance(param, options.Option) or param.name not in hosts or not param.was_given(context):
             continue
-        given = context.params["settings"] if param.setting else context.params
-        value = given.get(param.setting or str(param.name))
+        value = (
+            context.meta.get(options.GIVEN, {}).get(param.opts[0]) if param.setting else context.params.get(param.name)
+        )
         if value is True:
             words.append(param.opts[0])
         elif value is not None and value is not False:

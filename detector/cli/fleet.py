@@ -136,7 +136,7 @@ def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int) -> in
 @options.probing(
     "--mode",
     "Probe every target from every vantage, or spread the targets over all vantages.",
-    type=click.Choice(["every", "spread"]),
+    type=options.Choice(["every", "spread"]),
     default="every",
 )
 @options.probing("--vantage vantages", "Only these vantages; repeatable.", multiple=True, metavar="NAME")
@@ -150,7 +150,7 @@ def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int) -> in
     default=30.0,
     metavar="SECONDS",
 )
-@options.settings(without={"resolve", "vantage"}, proxy="env")
+@options.settings(without={"resolve", "connect-to", "vantage"}, proxy="env")
 @scan.strict_option
 @options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
 @options.form(Format.JSONL, Format.HTML)

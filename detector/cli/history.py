@@ -14,7 +14,8 @@ import msgspec
 
 from detector.errors import HistoryError, InputError
 from detector.history.difference import ChangeKind, Difference, compare
-from detector.model import Report
+from detector.judge.wording import state
+from detector.model import Detail, Report
 from detector.session.seams import utc_now
 
 from . import common, options
@@ -40,7 +41,7 @@ WORSE: Final = frozenset({ChangeKind.INTERCEPTED, ChangeKind.OTHER_INTERCEPTOR, 
 @options.option("--vantage", "Only runs from this place.", metavar="NAME")
 @options.days
 @options.option("--limit", "Maximum number of runs.", type=click.IntRange(1, 100000), default=50)
-@options.report_form
+@options.form(Format.TABLE, Format.JSONL)
 @click.pass_context
 def history(  # noqa: PLR0913 - one parameter per option
     context: click.Context, *, place: str | None, vantage: str | None, days: int | None, limit: int, form: Format
@@ -68,13 +69,13 @@ def history(  # noqa: PLR0913 - one parameter per option
 @options.report_form
 @options.output
 @click.pass_obj
-def show(place: str | None, *, run: int, form: Format, output: str | None) -> int:
+def show(place: str | None, *, run: int, form: Format, detail: Detail, output: str | None) -> int:
     """Show the report of one run; as HTML with the earlier runs of its vantage."""
     with _open(place) as kept:
         report = kept.load(run)
         timeline = common.timeline(kept, report, form)
     with common.result_stream(output) as stream:
-        common.write(report, form, stream, timeline)
+        common.write(report, form, stream, detail, timeline)
     return common.CLEAN
 
 
@@ -83,7 +84,7 @@ def show(place: str | None, *, run: int, form: Format, output: str | None) -> in
 @click.argument("after", metavar="B")
 @options.known_history
 @options.record_form
-def diff(*, before: str, after: str, place: str | None, form: Format) -> int:
+def diff(*, before: str, after: str, place: str | None, form: Format, detail: Detail) -> int:
     """Report what changed from A to B: what is intercepted or uncertain now, what no longer is, which pins are stale.
 
     A and B are numbers of runs in the history, or files with JSON reports.
@@ -94,13 +95,22 @@ def diff(*, before: str, after: str, place: str | None, form: Format) -> int:
     if form is Format.JSON:
         sys.stdout.write(common.as_json(found))
     else:
-        _print(found)
+        _print(found, detail)
     return common.MIDDLEWARE if any(change.kind in WORSE for change in found.changes) else common.CLEAN
 
 
-def _print(found: Difference) -> None:
+def _print(found: Difference, detail: Detail) -> None:
+    if detail is Detail.VERDICT:
+        worse = sum(change.kind in WORSE for change in found.changes)
+        put(f"Changes from {found.before} to {found.after}: {len(found.changes)}, for the worse: {worse}.")
+        return
+    hosts_by_words: dict[str, list[str]] = {}
     for change in found.changes:
-        put(f"{change.kind:<20} {change.summary}")
+        code = f" [{change.kind}]" if detail is Detail.EVIDENCE else ""
+        words = change.summary.removeprefix(f"{change.endpoint}: ")
+        hosts_by_words.setdefault(words + code, []).append(change.endpoint)
+    for words, hosts in hosts_by_words.items():
+        put(f"{', '.join(hosts)}: {words}")
     if not found.changes:
         put(f"Nothing changed from {found.before} to {found.after}.")
     for note in found.notes:
@@ -139,7 +149,7 @@ def _open(place: str | None) -> History:
 
 
 def _line(run: Run) -> str:
-    verdict = " ".join(filter(None, (run.verdict, run.confidence))) or "not finished"
+    verdict = "not finished" if run.verdict is None else state(run.verdict, run.confidence)
     return (
         f"{run.id:>6}  {run.started:%Y-%m-%d %H:%M:%S}  {run.kind:<6} {run.endpoints:>8}  {verdict:<22} {run.vantage}"
     )

@@ -20,6 +20,7 @@ from . import common, options
 
 if TYPE_CHECKING:
     from detector.audit import table
+    from detector.model import Detail
 else:
     table = LazyModule("detector.audit.table")
 
@@ -47,7 +48,14 @@ def roots() -> None:
 @options.settings(only={"roots", "add-roots"})
 @options.record_form
 @options.output
-def audit(*, settings: dict[str, Any], bundles: tuple[str, ...], form: options.Format, output: str | None) -> int:
+def audit(
+    *,
+    settings: dict[str, Any],
+    bundles: tuple[str, ...],
+    form: options.Format,
+    detail: Detail,
+    output: str | None,
+) -> int:
     """List every root this machine trusts beyond the public set, and what is known about each.
 
     Reads the stores of the operating system and, for the current user, those of Firefox and Chromium. A root that
@@ -63,5 +71,5 @@ def audit(*, settings: dict[str, Any], bundles: tuple[str, ...], form: options.F
         report = auditing.audit(
             scanned, public=public, known=known_roots(), catalogue=shipped(), at=utc_now().replace(microsecond=0)
         )
-        common.write_record(report, form, stream, lambda: table.render(report))
+        common.write_record(report, form, stream, lambda: table.render(report, detail))
     return _EXIT[report.verdict]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import functools
 import hashlib
 import io
 import sys
@@ -25,11 +26,11 @@ from detector import scan as scans
 from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
-from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError
+from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError, install_extra
 from detector.judge import network, wording
-from detector.model import Confidence, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
+from detector.model import Confidence, Detail, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
-from detector.model.validate import PORT_MAX
+from detector.model.validate import PORT_MAX, naming
 from detector.pins.target import parse_host
 from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target
 from detector.session.seams import Seams, utc_now
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from rich import console as rich_console
     from rich import progress as rich_progress
 
+    from detector.history import store
     from detector.probe.routes import resolving
     from detector.report import spreadsheet
     from detector.scan import processes, work
@@ -59,9 +61,9 @@ else:
     rich_console = LazyModule("rich.console")
     rich_progress = LazyModule("rich.progress")
     spreadsheet = LazyModule("detector.report.spreadsheet")
+    store = LazyModule("detector.history.store")  # the extra `history`
     work = LazyModule("detector.scan.work")
 
-STDIN: Final = "-"
 CSV_SUFFIX: Final = ".csv"
 PLAIN_PROGRESS_SECONDS: Final = 10.0
 """Between two lines of progress where no terminal shows a bar."""
@@ -69,6 +71,8 @@ BAD_LINES_MAX: Final = 1000
 """Bad lines reported one by one; of a file that is not a list of targets the rest is only counted."""
 HISTORY_BATCH: Final = 500
 """Results written to the history at once; see `detector.history.store.BATCH`."""
+INTERRUPTED_SECONDS: Final = 2.0
+"""How long an interrupted scan waits for its history: a service manager kills what has not ended after some seconds."""
 PROCESSES_MAX: Final = 256
 """More than any machine has processors for."""
 FINGERPRINT_BYTES: Final = 64 * 1024
@@ -165,6 +169,7 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
 @options.history
 @options.settings()
 @options.form(Format.TEXT, Format.JSONL, Format.CSV)
+@options.detail
 @options.output
 def scan(  # noqa: PLR0913 - one parameter per option
     *,
@@ -188,6 +193,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
     progress: bool,
     fail_on: Confidence,
     form: Format,
+    detail: Detail,
     output: str | None,
     place: str | None,
 ) -> int:
@@ -205,11 +211,13 @@ def scan(  # noqa: PLR0913 - one parameter per option
     """
     if resume is not None and (output is None or form is not Format.JSONL):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: it continues from the output.")
-    sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
+    with naming("--server-name"):
+        sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
     names = _resolver(resolver)
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
-        history = stack.enter_context(common.SideHistory(place))
+        ending = threading.Event()
+        history = stack.enter_context(common.SideHistory(place, functools.partial(_patience, ending)))
         detector = Detector(**settings, seen_before=history.genuine, seams=Seams(resolver=names))
         record = None
         if resume is not None and output is not None:
@@ -217,7 +225,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
             stack.callback(record.close)
         kept = _Kept(history, detector, tally, started=utc_now() if record is None else record.started)
         stream = None if record else stack.enter_context(common.growing_stream(output))
-        writer = _Writer(form, evidence, detector.vantage, record, stream)
+        writer = _Writer(form, detail, evidence, detector.vantage, record, stream)
         kept.attempt(kept.begin)
         _count_earlier(writer, tally, kept, full=place is not None)
         pace = StreamSettings(
@@ -228,20 +236,26 @@ def scan(  # noqa: PLR0913 - one parameter per option
             timeout=timeout,
         )
         try:
-            with _progress(tally) if progress else contextlib.nullcontext():
+            with _progress(tally) if progress and detail is not Detail.VERDICT else contextlib.nullcontext():
                 probing = _probing(processes, detector, names)
                 asyncio.run(_scan(detector, sources, pace, tally, (writer, kept), probing))
         except KeyboardInterrupt:
+            ending.set()
             say(tally.sentence(interrupted=True))
             raise
         finally:
             kept.attempt(kept.flush)
         kept.attempt(kept.finish)
-    say(tally.sentence())
+        writer.finish(tally)
     common.warn_of_age(detector.knowledge, utc_now())
     if isinstance(kept.failure, NoRoomError):
         raise kept.failure
     return common.exit_code(tally.decision(), fail_on)
+
+
+def _patience(ending: threading.Event) -> float:
+    """Seconds to wait for the history."""
+    return INTERRUPTED_SECONDS if ending.is_set() else store.LOCK_SECONDS
 
 
 def _affordable(concurrency: int, workers: int) -> int:
@@ -305,7 +319,7 @@ def _resolver(wanted: Lookup) -> resolving.CachingResolver:
     except MissingExtraError:
         if wanted is Lookup.C_ARES:
             raise
-        say("Names are resolved by the system, one thread each; faster: pip install 'tls-middleware-detector[scan]'")
+        say(f"Names are resolved by the system, one thread each. For more speed: {install_extra('scan')}")
         return resolving.CachingResolver()
 
 
@@ -317,13 +331,14 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
     lines = io.BytesIO(b"".join(f"{target}\n".encode() for target in sources.targets))
     yield from scans.read_targets(lines, name="argument", ports=sources.ports, server_names=sources.server_names)
     for cidr in sources.networks:
-        for endpoint in scans.expand(cidr, sources.ports, sources.server_names):
-            yield Target(endpoint, cidr, named=False)
+        with naming("--network"):
+            endpoints = scans.expand(cidr, sources.ports, sources.server_names)
+        yield from (Target(endpoint, cidr, named=False) for endpoint in endpoints)
     for name in sources.files:
         with _open(name) as stream:
             yield from scans.read_targets(
                 stream,
-                name="stdin" if name == STDIN else name,
+                name="stdin" if name == common.STDIN else name,
                 table=sources.table or name.lower().endswith(CSV_SUFFIX),
                 ports=sources.ports,
                 server_names=sources.server_names,
@@ -332,7 +347,7 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
 
 @contextlib.contextmanager
 def _open(name: str) -> Iterator[IO[bytes]]:
-    if name == STDIN:
+    if name == common.STDIN:
         yield sys.stdin.buffer
         return
     try:
@@ -350,7 +365,7 @@ def _fingerprint(sources: Sources, settings: dict[str, Any]) -> str:
     decisive = [settings.get(name) for name in ("pins", "roots", "add_roots", "logs")]
     found = hashlib.sha256(repr((sources, *decisive)).encode())
     for name in chain(sources.files, settings.get("pins", ())):
-        if name != STDIN and Path(name).is_file():
+        if name != common.STDIN and Path(name).is_file():
             with _open(name) as stream:
                 found.update(str(Path(name).stat().st_size).encode() + stream.read(FINGERPRINT_BYTES))
     return found.hexdigest()
@@ -429,12 +444,10 @@ class Tally:
 
     def sentence(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
-        verdicts, confidences = Counter[Verdict](), Counter[Confidence | None]()
-        for (verdict, confidence), number in list(self._found.items()):  # a copy: progress is shown by another thread
-            verdicts[verdict] += number
-            confidences[confidence] += number
-        found = ", ".join(f"{verdicts[v]} {v}" for v in Verdict if verdicts[v])
-        sure = ", ".join(f"{confidences[c]} {c}" for c in reversed(Confidence) if confidences[c])
+        numbers = dict(self._found)  # a copy: progress is shown by another thread
+        kinds: list[tuple[Verdict, Confidence | None]] = [(Verdict.MIDDLEWARE, sure) for sure in reversed(Confidence)]
+        kinds += [(Verdict.INCONCLUSIVE, None), (Verdict.CLEAN, None)]
+        found = ", ".join(f"{numbers[kind]} {wording.state(*kind)}" for kind in kinds if numbers.get(kind))
         bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
@@ -442,17 +455,25 @@ class Tally:
         how = "Interrupted after" if interrupted else "Scanned"
         return (
             f"{how} {self.total} targets{before} in {seconds:.1f} s ({(self.total - self._earlier) / seconds:.0f}/s): "
-            f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}{route}"
+            f"{found or 'nothing'}.{bad}{route}"
         )
 
 
 class _Writer:
-    """Writes one line per result, flushed at once: to a record, or else to a stream."""
+    """Writes one line per result at once, to a record or a stream; for the verdict alone, a sentence at the end."""
 
-    def __init__(
-        self, form: Format, evidence: Evidence, vantage: str, record: ScanRecord | None, stream: TextIO | None
+    def __init__(  # noqa: PLR0913, PLR0917 - each comes from an option of its own
+        self,
+        form: Format,
+        detail: Detail,
+        evidence: Evidence,
+        vantage: str,
+        record: ScanRecord | None,
+        stream: TextIO | None,
     ) -> None:
         self._form = form
+        self._detail = detail
+        self._verdict_alone = form is Format.TEXT and detail is Detail.VERDICT
         self._evidence = evidence
         self._vantage = vantage
         self._record = record
@@ -487,8 +508,15 @@ class _Writer:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Format.CSV:
             self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
+        elif not self._verdict_alone:
+            self._put(_text(found, self._detail) + "\n")
+
+    def finish(self, tally: Tally) -> None:
+        """Write the sentence about all results: alongside them, or in their place."""
+        if self._verdict_alone:
+            self._put(tally.sentence() + "\n")
         else:
-            self._put(_text(found) + "\n")
+            say(tally.sentence())
 
     def _put(self, text: str) -> None:
         if self._stream is not None:
@@ -521,16 +549,19 @@ class _Kept:
         )
         self._run: int | None = None
         self._waiting: dict[int, Scanned] = {}
+        self._one_at_a_time = threading.Lock()
 
     def attempt(self, step: Callable[[], None]) -> None:
-        """Do this unless something has failed already. The first failure is reported; the scan goes on without."""
-        if self.failure is None:
+        """Do this unless something has failed already. The first failure is reported; the scan does without."""
+        with self._one_at_a_time:  # a step may still be under way in a thread
+            if self.failure is not None:
+                return
             try:
                 step()
             except HistoryError as error:
                 self.failure = error
                 self._waiting.clear()
-                say(f"Warning: {error} The scan goes on; its run in the history is not complete.")
+                say(f"Warning: {error} The run in the history is not complete.")
 
     def begin(self) -> None:
         """Begin the run, or continue the one that this scan began before it was interrupted."""
@@ -564,15 +595,15 @@ class _Kept:
         self._history.write(lambda history: history.finish(run, head))
 
 
-def _text(found: Scanned) -> str:
-    """One line: the verdict, what it rests on, the endpoint; unless it is clean, by whom and why."""
-    rests = found.confidence or found.assurance or found.reason
+def _text(found: Scanned, detail: Detail) -> str:
+    """One line: the state and the endpoint; unless it is clean, by whom and why; the codes where evidence is wanted."""
     party = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
-    outcome = wording.wire_outcome(found)
-    sentence = "" if found.verdict is Verdict.CLEAN else wording.why(found)
-    note = " (amended)" if found.amends else ""
-    cells = (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, party, sentence)
-    return "  ".join(filter(None, cells)) + note
+    sentence = "" if found.verdict is Verdict.CLEAN else wording.cause(found)
+    codes = (found.reason, found.confidence or found.assurance or wording.wire_outcome(found))
+    shown = f"[{', '.join(filter(None, codes))}]" if detail is Detail.EVIDENCE else ""
+    note = "(changes an earlier line)" if found.amends else ""
+    cells = (f"{wording.state_of(found):<20}", found.endpoint.name, party, sentence, shown, note)
+    return "  ".join(filter(None, cells))
 
 
 @contextlib.contextmanager

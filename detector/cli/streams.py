@@ -27,6 +27,8 @@ PLAIN: Final = str.maketrans(
         "\N{RIGHT SINGLE QUOTATION MARK}": "'",
         "\N{RIGHTWARDS ARROW}": "->",
         "\N{MIDDLE DOT}": "-",
+        "\N{CHECK MARK}": "+",
+        "\N{BALLOT X}": "x",
     }
 )
 """Typographic characters of our own texts, in ASCII. All others are escaped, so that no name can be mistaken."""

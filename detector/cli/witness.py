@@ -6,8 +6,6 @@ Room: cli. The protocol, key rollover and deployment are in docs/witness.md.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -18,7 +16,7 @@ from detector.trust import witness_statement
 from detector.trust.envelope import key_identifier, public_key_of
 from detector.trust.key_files import create_signing_key, load_signing_key
 
-from . import common, options
+from . import common, options, signals
 from .stderr import say
 from .streams import put
 
@@ -80,8 +78,9 @@ def serve(  # noqa: PLR0913 - one parameter per option
 ) -> int:
     """Answer clients until interrupted; TLS must be terminated here, not in front of it.
 
-    Prints where it listens and the line for the pin file. On SIGTERM or SIGINT, requests in progress are answered and
-    the exit code is 0; standard error says how many connections had to wait, were replaced or refused, if any.
+    Prints where it listens and the line for the pin file. On SIGTERM, SIGHUP or Ctrl-C, requests in progress are
+    answered and the exit code is 0; standard error says how many connections had to wait, were replaced or refused, if
+    any.
     """
     chosen = server.read_limits(limits)
     if len(signing_keys) > server.SIGNING_KEYS_MAX:
@@ -98,18 +97,15 @@ def serve(  # noqa: PLR0913 - one parameter per option
 async def _serve(  # noqa: PLR0913, PLR0917 - what a server is made of
     witness: server.Witness, tls: SSL.Context, host: str, port: int, pins: list[str], limits: server.Limits
 ) -> None:
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: an interrupt raises instead, and ends it as well
-            loop.add_signal_handler(number, stop.set)
     async with server.serve(witness, tls=tls, host=host, port=port, limits=limits) as running:
         address, listening_port = running.address
         place = f"[{address}]" if ":" in address else address
-        put(f"https://{place}:{listening_port}{witness_statement.PATH}")
         quoted = ", ".join(f'"{pin}"' for pin in pins)
-        put(f"witness = [{quoted}]")
-        await stop.wait()
+        with signals.setting(stop):
+            put(f"https://{place}:{listening_port}{witness_statement.PATH}")
+            put(f"witness = [{quoted}]")
+            await stop.wait()
     counts = running.counts
     if counts.held or counts.displaced or counts.refused:
         say(f"Connections: {counts.held} had to wait, {counts.displaced} were replaced, {counts.refused} refused.")

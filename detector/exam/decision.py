@@ -47,9 +47,10 @@ from .policy import Action, Policy
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from detector.judge import table, wording
+    from detector.judge import advice, table, wording
     from detector.judge.checks import captive_portal
 else:  # imported while waiting for the network
+    advice = LazyModule("detector.judge.advice")
     table = LazyModule("detector.judge.table")
     wording = LazyModule("detector.judge.wording")
     captive_portal = LazyModule("detector.judge.checks.captive_portal")
@@ -248,16 +249,16 @@ class _Grouping:
 
     def _advice(self, results: Sequence[Result]) -> dict[Audience, str]:
         """Return the advice for each audience on results that share a reason."""
-        by_audience: dict[Audience, list[tuple[str, str]]] = {}
-        for result in results:
-            advice = {Audience.STUDENT: _AGAIN, **result.advice_for}
-            if _sign_in_first(result, self._report) and not table.RULE_OF[result.reason].may_be_portal:
-                advice[Audience.STUDENT] = _SIGN_IN
-            elif result.observation.outcome in _QUOTING_THE_NETWORK:
-                advice[Audience.STUDENT] = _AGAIN
-            for audience, text in advice.items():
-                by_audience.setdefault(audience, []).append((text, result.endpoint.host))
-        return {audience: _shared(texts) for audience, texts in by_audience.items()}
+        required = [msgspec.structs.replace(one, named=self._must_be_confirmed(one)) for one in results]
+        found = {Audience.STUDENT: [_AGAIN], **advice.advise(required, listed=_hosts)}
+        first = results[0]
+        if _sign_in_first(first, self._report) and not table.RULE_OF[first.reason].may_be_portal:
+            found[Audience.STUDENT] = [_SIGN_IN]
+        elif first.observation.outcome in _QUOTING_THE_NETWORK:
+            found[Audience.STUDENT] = [_AGAIN]
+        elif found[Audience.STUDENT][0] == advice.CHECK_BY_NAME:
+            found[Audience.STUDENT] = [_ANOTHER_NETWORK]
+        return {audience: texts[0] for audience, texts in found.items()}
 
     def _not_probed(self) -> Iterator[_Group]:
         """Yield the reason for endpoints that must be confirmed and are not in the report, if there are any."""
@@ -318,22 +319,11 @@ def _sign_in_first(result: Result, report: Report) -> bool:
     rule = table.RULE_OF[result.reason]
     if rule.is_outcome:
         return report.portal is not None and report.portal.outcome in captive_portal.ANSWERED_BY_ANOTHER
-    return rule.may_be_portal or wording.is_behind_a_portal(result)
+    return (rule.may_be_portal or wording.is_behind_a_portal(result)) and not advice.is_attack(result)
 
 
 def _product(result: Result) -> str | None:
     return None if result.attribution is None else result.attribution.product
-
-
-def _shared(texts: Sequence[tuple[str, str]]) -> str:
-    """Return the first text, with its host replaced by all hosts whose text is otherwise the same."""
-    general = [(text.replace(host, _HOST), host) for text, host in texts]
-    first = general[0][0]
-    return first.replace(_HOST, _hosts(host for text, host in general if text == first))
-
-
-_HOST: Final = "\0"
-"""Placeholder for hosts while texts are compared; no host name and no advice contains it."""
 
 
 # Messages to the student. They contain nothing that came over the network: hosts are named by the institution or the
@@ -347,6 +337,7 @@ _PLEASE_WAIT: Final = "Please do not start the exam on this connection yet."
 _STILL: Final = "If that does not help, tell the exam office what you see here."
 _NOT_YOU: Final = "This is about how the connection is set up; it is not held against you."
 _AGAIN: Final = "Check that you are online and try again, or use another network."
+_ANOTHER_NETWORK: Final = "Use another network for the exam."
 _UNREPEATED_ADVICE: Final = {
     Audience.STUDENT: _AGAIN,
     Audience.IT: "Something drops some of the connections to these servers. If the network is only slow, a longer "

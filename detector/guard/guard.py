@@ -283,7 +283,7 @@ class _Memory:
         for other, result in others:
             if result.verdict is Verdict.MIDDLEWARE:
                 assess.assess_endpoint(other, known)  # adds the conclusions that the others are compared with
-        result = assess.assess_endpoint(evidence, known)
+        result = assess.assess_endpoint(evidence, known, named=True)
         if evidence.leaf is not None:
             with self._lock:
                 self._seen[name] = evidence, result

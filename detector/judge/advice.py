@@ -1,61 +1,85 @@
-"""What the reader of a result can do about it, by audience: student, IT, developer of the client or server.
+"""What the reader of results can do about them, by audience: student, IT, developer of the client or server.
 
-Room: judge. Pure: text only. Advice on a rule is part of its row in the table; this module has the advice that depends
-on how a connection ended and on who manages the interceptor. The student is never accused and never asked to weaken
-anything; what only an administrator can change is addressed to the administrator, in the product's terms where known.
+Room: judge. Pure: text only, in whole sentences whose fields are named, so that they can be translated. Advice on a
+rule is part of its row in the table; this module has the advice that depends on how a connection ended and on who
+manages the interceptor. The student is never accused and never asked to weaken anything; what only an administrator can
+change is addressed to the administrator, in the product's terms where known.
+
+Only exams, courses and hosts that the caller named are listed for exemption: whether an operator decrypts other sites
+is the operator's decision, and a filter that has to exempt everything exempts nothing.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Audience, ManagedBy, Outcome, Verdict
+from detector.model import Audience, Category, ManagedBy, Outcome, Verdict
 
-from .checks import second_try
-from .table import ELSEWHERE, NOT_THIS_NETWORK
+from . import table
+from .checks import chain, known_interceptor, pin, second_try
+from .facts import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable
 
-    from detector.model import Attribution, Observation
+    from detector.model import Observation, Result
 
-    from .facts import Facts
-    from .table import Advice, Decision
+    from .table import Advice, Rule
 
 _STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
 
 SIGN_IN_FIRST: Final = "Open a browser and sign in to this network, then try again."
 """Precedes all other advice where a sign-in page answers."""
+CHECK_BY_NAME: Final = (
+    "Whether other sites are decrypted is for the network's operator to decide; for an exam, check the exam's own host "
+    "by its name."
+)
+OPERATORS_DECISION: Final = (
+    "Decrypting other sites is your decision; only the hosts of exams and courses have to be exempt from it."
+)
+OF_EXAMS: Final = frozenset({Category.EXAM, Category.LMS})
+"""Categories whose hosts an operator is always asked to exempt."""
 
 _BY_MANAGER: Final[dict[ManagedBy, Advice]] = {
     ManagedBy.INSTITUTION: {
-        _STUDENT: "Only the network's operator can change this: ask its IT to exempt {hosts}.",
-        _IT: "Exempt from TLS decryption: {hosts}",
+        _STUDENT: "Only the network's operator can change this: ask its IT to exempt {hosts} from TLS decryption.",
+        _IT: "Exempt from TLS decryption: {hosts}.",
     },
     ManagedBy.ENDPOINT_OWNER: {
         _STUDENT: "Software on this device decrypts traffic: turn off its HTTPS scanning for {hosts}.",
-        _IT: "Exempt from HTTPS scanning: {hosts}",
+        _IT: "Exempt from HTTPS scanning on the device: {hosts}.",
     },
     ManagedBy.DEVELOPER: {
         _STUDENT: "A debugging proxy decrypts traffic: stop it or remove it from the proxy settings.",
-        _IT: "A debugging proxy decrypts {hosts}: find where it runs and stop it.",
-        _DEVELOPER: "Stop the debugging proxy, or exempt from decryption: {hosts}",
+        _IT: "A debugging proxy decrypts traffic: find where it runs and stop it.",
+        _DEVELOPER: "Stop the debugging proxy, or exempt the hosts of exams from decryption.",
     },
     ManagedBy.ATTACKER: {
-        _STUDENT: "The root of this CA is known to be abused: have it removed from the device before any exam.",
+        _STUDENT: "Do not use this network or this device for the exam: the CA that signs here is known to be abused. "
+        "Have its root removed from the device first.",
         _IT: "Remove the CA from the device's trusted roots and find the software that installed it.",
     },
     ManagedBy.STATE: {
         _STUDENT: "Traffic is decrypted outside the institution: use another network for the exam.",
-        _IT: "Decryption of {hosts} happens outside this network; a tunnel the state does not decrypt would avoid it.",
+        _IT: "Traffic is decrypted outside this network; a tunnel the state does not decrypt would avoid it.",
     },
     ManagedBy.UNKNOWN: {
-        _STUDENT: NOT_THIS_NETWORK,
-        _IT: "Something on this network decrypts {hosts} in the name of a public CA: find it and stop it.",
+        _STUDENT: table.NOT_THIS_NETWORK,
+        _IT: "Something on this network decrypts traffic in the name of a public CA: find it and stop it.",
     },
 }
+"""Who manages the interceptor of hosts that have to be exempt."""
+_OF_OTHER_HOSTS: Final[dict[ManagedBy, Advice]] = {
+    ManagedBy.INSTITUTION: {_STUDENT: CHECK_BY_NAME, _IT: OPERATORS_DECISION},
+    ManagedBy.ENDPOINT_OWNER: {
+        _STUDENT: "Software on this device decrypts traffic: before an exam, turn off its HTTPS scanning for the "
+        "exam's host.",
+        _IT: "Exempt the hosts of exams and courses from HTTPS scanning on the device.",
+    },
+}
+"""The same, of all other hosts, where it differs."""
 _BY_OUTCOME: Final[dict[str, str]] = {
-    "dns-failure": "The name could not be resolved: check the host name and the network connection.",
+    "dns-failure": "Check the spelling of {hosts}, and that this device is online.",
     "connect-refused": "The host refused the connection: check the host and port, and whether the service is up.",
     "connect-timeout": "Nothing answered: a firewall may drop this traffic; ask the network's IT to allow it.",
     "unreachable": "The network has no route to the host: check the connection.",
@@ -90,8 +114,6 @@ _NOT_TLS_BEHIND_PROXY: Final = (
     "The proxy opened the tunnel and then sent something other than TLS, perhaps a page of its own: open a browser, "
     "sign in if asked, and check again."
 )
-
-
 _FAULTS: Final = {
     second_try.Outcome.SIZE: "Something in front of {hosts} cannot take a ClientHello of two TCP segments, which "
     "browsers send (ML-KEM): update it or take it out of the path.",
@@ -103,48 +125,95 @@ _FAULTS: Final = {
 """What IT can repair where a second connection got what the first did not, whatever the verdict."""
 
 
-def advise(  # noqa: PLR0913 - what advice depends on
-    decision: Decision,
-    facts: Facts,
-    hosts: Sequence[str],
-    *,
-    observation: Observation,
-    attribution: Attribution | None,
-    remediation: str | None = None,
-) -> dict[Audience, str]:
-    """Advice by audience on endpoints that share one decision; empty when there is nothing to do.
+def advise(
+    results: Iterable[Result], *, listed: Callable[[Iterable[str]], str] = ", ".join
+) -> dict[Audience, list[str]]:
+    """Advice by audience, in the order of these results; hosts with the same advice share a sentence.
 
-    Where all is clean, it is for IT alone: a fault that a second connection got around. `remediation` is the product's
-    own way to exempt a host, where the catalogue knows it. Where a portal answers, signing in takes precedence over all
-    other advice.
+    `listed` makes one text of these hosts.
     """
-    advice: dict[Audience, str] = {}
-    if decision.rule.is_outcome:
-        advice = {_STUDENT: _of_outcome(observation)}
-    elif decision.verdict is not Verdict.CLEAN:
-        advice = {**_by_rule(decision, attribution, remediation)}
-        if facts.portal:
-            advice[_STUDENT] = SIGN_IN_FIRST
+    hosts_by_words: dict[Audience, dict[str, list[str]]] = {}
+    for result in results:
+        for audience, words in _unfilled(result).items():
+            hosts_by_words.setdefault(audience, {}).setdefault(words, []).append(result.endpoint.host)
+    return {
+        audience: [words.replace("{hosts}", listed(dict.fromkeys(hosts))) for words, hosts in found.items()]
+        for audience, found in hosts_by_words.items()
+    }
+
+
+def has_to_be_exempt(result: Result) -> bool:
+    """Whether its host is one that an operator is asked to exempt from decryption."""
+    return result.named or result.endpoint.category in OF_EXAMS
+
+
+def is_attack(result: Result) -> bool:
+    """Whether it looks like an attack, from `probable` on: nobody but an attacker needs what was seen."""
+    return bool(_attack(result))
+
+
+def _attack(result: Result) -> Advice:
+    """The advice on an attack: of the rule that decided, else of one that fits as well."""
+    if result.attribution is None:
+        return {}
+    return table.RULE_OF[result.reason].attack or table.attack(Facts(result.findings))
+
+
+def _unfilled(result: Result) -> Advice:
+    """Advice by audience on one result; `{hosts}` stands for its host. Empty when there is nothing to do.
+
+    Where all is clean, it is for IT alone: a fault that a second connection got around. Where a portal answers, signing
+    in takes precedence over all other advice but that on an attack.
+    """
+    rule, facts, advice = table.RULE_OF[result.reason], Facts(result.findings), dict[Audience, str]()
+    if rule.is_outcome:
+        advice = {_STUDENT: _of_outcome(result.observation)}
+    elif result.verdict is not Verdict.CLEAN:
+        advice = dict(_by_rule(result, rule, facts))
+        if facts.portal and not is_attack(result):
+            advice = {**(advice if result.attribution else {}), _STUDENT: SIGN_IN_FIRST}
     faults = [_FAULTS[outcome] for outcome in _FAULTS if facts.has(outcome)]
     if faults:
         advice[_IT] = " ".join((*filter(None, [advice.get(_IT)]), *faults))
+    observation = result.observation
     others = (one.address for one in observation.earlier if one.address not in {None, observation.address})
-    given = {"{hosts}": ", ".join(hosts), "{address}": next(others, None) or "An address"}
+    given = {"{address}": next(others, None) or "An address", "{file}": _pin_file(result)}
     for placeholder, value in given.items():
         advice = {audience: words.replace(placeholder, value) for audience, words in advice.items()}
     return advice
 
 
-def _by_rule(decision: Decision, attribution: Attribution | None, remediation: str | None) -> Advice:
-    rule = decision.rule
-    if attribution is None:
-        return rule.advice or {_STUDENT: ELSEWHERE}
-    if rule.advice and not rule.asks_party and attribution.product is None:
+def _by_rule(result: Result, rule: Rule, facts: Facts) -> Advice:
+    party = result.attribution
+    if party is None:
+        if rule.advice_stale_pins and facts.has(chain.Outcome.ACCEPTED):
+            return rule.advice_stale_pins
+        return rule.advice or {_STUDENT: table.ELSEWHERE}
+    attack = _attack(result)
+    if rule.advice and not rule.asks_party and not attack and party.product is None:
         return rule.advice
-    advice = {**_BY_MANAGER[attribution.managed_by], **rule.more_advice}
-    if remediation is not None and attribution.product is not None:
-        advice[_IT] = f"{remediation} Hosts: {{hosts}}"
-    return advice
+    advice, remediation = dict(_BY_MANAGER[party.managed_by]), _remediation(result)
+    if party.managed_by is ManagedBy.ATTACKER:
+        advice[_IT] = remediation or advice[_IT]
+    elif not has_to_be_exempt(result):
+        advice |= _OF_OTHER_HOSTS.get(party.managed_by, {})
+    elif remediation is not None:
+        advice[_IT] = f"{remediation} Hosts: {{hosts}}."
+    return {**advice, **attack}
+
+
+def _remediation(result: Result) -> str | None:
+    """The product's own way to exempt a host, where the catalogue knows it."""
+    if result.attribution is None or result.attribution.product is None:
+        return None
+    marks = (finding.data for finding in result.findings if finding.check == known_interceptor.ID)
+    return next((data.get("remediation") for data in marks), None)
+
+
+def _pin_file(result: Result) -> str:
+    """What to call the pins of an endpoint: the name of their file, where it is recorded."""
+    sources = (finding.data.get("source") for finding in result.findings if finding.check == pin.ID)
+    return next((f"the pin file {source}" for source in sources if source), "the pin file")
 
 
 def _of_outcome(observation: Observation) -> str:

@@ -51,7 +51,7 @@ R = route_difference.Outcome
 S = shared_signer.Outcome
 
 Advice = Mapping[Audience, str]
-"""What each audience can do; `{hosts}` stands for the endpoints."""
+"""What each audience can do, in whole sentences; `{hosts}` stands for the endpoints, `{file}` for their pin file."""
 
 
 class Stage(enum.Enum):
@@ -91,8 +91,9 @@ class Rule(NamedTuple):
     `is_company`: a canary it accuses is company for others; `is_final`: once proven, no other endpoint changes it.
 
     What it means for readers: `why` is one sentence, `why_stale_pins` the one where the chain is accepted all the same
-    and only the pins do not match. `advice` says what to do; from `probable` on, the manager of a known product is
-    addressed instead, and where `asks_party` the manager of any interceptor; `more_advice` is added to that.
+    and only the pins do not match, with `advice_stale_pins`. `advice` says what to do; from `probable` on, the manager
+    of a known product is addressed instead, and where `asks_party` the manager of any interceptor. `attack` takes
+    precedence over both from `probable` on: no marks of a product make an attack an institution's business.
     `says_nothing`: the observation counts neither for its endpoint nor against it, where there is another.
     `is_outcome`: how the connection ended is the actual reason; `may_be_portal`: a sign-in page may have answered;
     `is_repeatable`: the same evidence gives it on any machine.
@@ -115,8 +116,9 @@ class Rule(NamedTuple):
     says_nothing: bool = False
     why_stale_pins: str = ""
     advice: Advice = {}  # noqa: RUF012 - read only
+    advice_stale_pins: Advice = {}  # noqa: RUF012 - read only
     asks_party: bool = False
-    more_advice: Advice = {}  # noqa: RUF012 - read only
+    attack: Advice = {}  # noqa: RUF012 - read only
     is_outcome: bool = False
     may_be_portal: bool = False
     is_repeatable: bool = True
@@ -154,9 +156,25 @@ _STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
 
 ELSEWHERE: Final = "Try again from another network. If only this network has the problem, tell its IT."
 NOT_THIS_NETWORK: Final = "Do not use this network for the exam: something on it signs in the name of a public CA."
+_NOT_THE_SERVER: Final = "Do not use this network for the exam: what answers on it is not the server. Use another one."
+_NOT_TAKEN: Final = (
+    "Do not use this network for the exam: it shows certificates that no browser accepts. If another network shows "
+    "them too, tell the exam office."
+)
+_NOT_LOGGED: Final = (
+    "Do not use this network for the exam: it shows certificates that are in no public log. If another network shows "
+    "them too, tell the exam office."
+)
+_ANOTHER_SESSION: Final = (
+    "Do not use this network for the exam: something between this device and the server ends the encryption. If "
+    "another network does so too, tell the exam office."
+)
 _AGAIN: Final = "Try again. If it keeps happening, use another network and tell the exam office."
 _UPDATE: Final = "Update the detector and try again: its lists of roots and logs are older than this certificate."
 _UNVERIFIABLE: Final = "The certificate of {hosts} is signed in a way that this version cannot verify."
+_FIND_DEVICE: Final = (
+    "A CA below a public root signed for {hosts} in a way no client accepts: find the device that holds its key."
+)
 _ADD_INTERMEDIATE: Final = "The server of {hosts} probably lacks an intermediate certificate: add it to its chain."
 _DECLARE_ROOT: Final = "If {hosts} belongs to a private PKI, declare its root in the pin file (private_roots)."
 
@@ -225,8 +243,9 @@ ACCUSING: Final = (
         any_name=True,
         capped=False,
         is_final=True,
-        more_advice={
-            _DEVELOPER: "If your own CDN or load balancer ends TLS in front of the witness, do not pin a witness there."
+        attack={
+            _STUDENT: _ANOTHER_SESSION,
+            _DEVELOPER: "If your own CDN or load balancer ends TLS in front of the witness, pin no witness there.",
         },
     ),
     _accuses(
@@ -294,8 +313,8 @@ ACCUSING: Final = (
         lambda f: f.has(key_possession.Outcome.WRONG),
         "The server showed a certificate whose key it does not have.",
         grades=(Grade(_PROBABLE),),
-        advice={
-            _STUDENT: "Do not send exam data here: the server shown is not the one answering. Use another network.",
+        attack={
+            _STUDENT: _NOT_THE_SERVER,
             _IT: "Something answers for {hosts} with a certificate whose key it does not have: find out what it is.",
         },
     ),
@@ -314,7 +333,7 @@ ACCUSING: Final = (
         "A certificate on the path claims to be, or to be signed by, a public CA, but that CA's key does not match.",
         grades=(Grade(_PROBABLE),),
         alternatives=lambda f: (_A.DEFECTIVE_SERVER,) if f.has(forged_issuer.Outcome.NOT_SIGNED_BY) else (),
-        advice={
+        attack={
             _STUDENT: NOT_THIS_NETWORK,
             _IT: "Something on this network signs for {hosts} in the name of a public CA: find it and stop it.",
         },
@@ -331,10 +350,10 @@ ACCUSING: Final = (
         alternatives=_always(_A.DEFECTIVE_SERVER),
         advice={
             _STUDENT: ELSEWHERE,
-            _IT: "A CA below a public root signed for {hosts} in a way no client accepts: find the device that "
-            "holds its key.",
+            _IT: _FIND_DEVICE,
             _DEVELOPER: "No client accepts the chain of {hosts}: correct it.",
         },
+        attack={_STUDENT: _NOT_TAKEN, _IT: _FIND_DEVICE},
     ),
     _accuses(
         Reason.PUBLIC_UNLOGGED,
@@ -353,6 +372,10 @@ ACCUSING: Final = (
         advice={
             _STUDENT: ELSEWHERE,
             _DEVELOPER: "The certificate of {hosts} is in no public log: ask its CA for CT timestamps.",
+        },
+        attack={
+            _STUDENT: _NOT_LOGGED,
+            _IT: "A public CA signed for {hosts} without a public log: find the device on this network that shows it.",
         },
     ),
     _accuses(
@@ -412,7 +435,13 @@ ACCUSING: Final = (
         "pinned one.",
         advice={
             _STUDENT: ELSEWHERE,
-            _DEVELOPER: "The pins are probably out of date: update the pin file, then check again.",
+            _DEVELOPER: "If {hosts} has a new key or belongs to a private PKI, correct the pin file.",
+        },
+        advice_stale_pins={
+            _STUDENT: "Tell the people who made {file} that it is probably out of date; the network's IT cannot change "
+            "that.",
+            _DEVELOPER: "The pins of {hosts} in {file} are probably out of date: ask the operator of the server for "
+            "the new ones, then update the file.",
         },
         asks_party=True,
     ),
@@ -696,6 +725,12 @@ TABLE: Final = (*SETTLING, *ACCUSING, *CLEARING, *ELSE)
 
 RULE_OF: Final = {rule.reason: rule for rule in TABLE}
 """The rule of each reason: there is exactly one."""
+
+
+def attack(facts: Facts) -> Advice:
+    """Return the advice on an attack: that of the first rule that fits as one from `probable` on, else nothing."""
+    fits = (rule for rule in ACCUSING if rule.attack and _fits(rule, facts))
+    return next((rule.attack for rule in fits if _graded(rule, facts).reaches(_PROBABLE)), {})
 
 
 DECISIONS_REMEMBERED_MAX: Final = 1024

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.errors import MissingExtraError
-from detector.judge import wording
+from detector.judge import advice, wording
 from detector.judge.assess import names_a_party
 from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
-from detector.model import Audience, Confidence, Coverage, Locality, Meaning, Verdict
-from detector.model.validate import HTTPS_PORT
+from detector.model import Audience, Confidence, Coverage, Locality, ManagedBy, Meaning, Verdict
 
 from . import learn_more, picture, sentences
 from .timeline import plot
@@ -63,6 +62,14 @@ _COVERAGE: Final[dict[Coverage, tuple[str, str, str]]] = {
     Coverage.UNKNOWN: ("uncertain", "?", "no answer"),
 }
 """Tone, symbol and label of each state."""
+_RUN_BY: Final[dict[ManagedBy, str]] = {
+    ManagedBy.INSTITUTION: "the institution",
+    ManagedBy.ENDPOINT_OWNER: "the owner of this device",
+    ManagedBy.DEVELOPER: "a developer",
+    ManagedBy.ATTACKER: "an attacker",
+    ManagedBy.STATE: "a state",
+    ManagedBy.UNKNOWN: "not known",
+}
 _SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.UNCERTAIN, Coverage.CLEAR, Coverage.UNKNOWN)
 """Most important first: what was seen takes precedence over what was not."""
 _WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
@@ -133,10 +140,17 @@ def _template(name: str) -> Template:
     )
     environment.globals.update(
         tone=wording.tone,
-        mark=sentences.mark,
+        mark=wording.mark,
         hello_name=HELLO_NAME,
         other_route=wording.other_route,
-        why=wording.why,
+        cause=wording.cause,
+        alternatives=wording.alternatives,
+        state=wording.state,
+        state_of=wording.state_of,
+        category_name=sentences.CATEGORIES,
+        run_by=_RUN_BY,
+        place=picture.PLACE,
+        party_name=sentences.party_name,
         summary=wording.summary,
         data_of=wording.data,
         is_uncertain=wording.is_uncertain,
@@ -195,10 +209,12 @@ def _headline_of_many(reports: Sequence[Report]) -> str:
     order = sorted(enumerate(reports, 1), key=lambda one: _gravity(one[1]))
     names: dict[str, list[str]] = {}
     for at, report in order:
-        found = report.verdict.value + (f" ({report.confidence})" if report.confidence else "")
+        found = wording.state(report.verdict, report.confidence)
+        found += f" ({report.confidence})" if report.confidence else ""
         names.setdefault(found, []).append(_vantage(report, at))
     listed = "; ".join(f"{found} from {', '.join(places)}" for found, places in names.items())
-    return f"{order[0][1].verdict.value.upper()}: {len(reports)} vantages; {listed}."
+    worst = order[0][1]
+    return f"{wording.state(worst.verdict, worst.confidence).upper()}: {len(reports)} vantages; {listed}."
 
 
 def _coverage(reports: Sequence[Report]) -> list[tuple[Category, str, str, str]]:
@@ -256,13 +272,13 @@ def _party(
     hosts: dict[Category, dict[str, None]] = {}
     reasons: dict[str, dict[str, None]] = {}
     for _, result in seen:
-        hosts.setdefault(result.endpoint.category, {})[_host(result)] = None
-        reasons.setdefault(wording.why(result), {})[_host(result)] = None
+        hosts.setdefault(result.endpoint.category, {})[sentences.hosts([result])] = None
+        reasons.setdefault(wording.cause(result), {})[sentences.hosts([result])] = None
     names = list(itertools.chain.from_iterable(hosts.values()))
     drawn = picture.route(
         tone,
         names[0] if len(names) == 1 else f"{len(names)} servers",
-        party=(found.product or found.issuer or "an unknown party") if found else "",
+        party=sentences.party_name(found) if found else "",
         locality=found.locality if found else Locality.UNKNOWN,
     )
     sureness = [result.confidence for _, result in seen if result.confidence is not None]
@@ -281,11 +297,6 @@ def _named(reports: Sequence[Report]) -> Iterator[tuple[str, Report]]:
     return ((_vantage(report, at), report) for at, report in enumerate(reports, 1))
 
 
-def _host(result: Result) -> str:
-    """The endpoint as people write it: without the port that is meant anyway."""
-    return result.endpoint.host if result.endpoint.port == HTTPS_PORT else result.endpoint.name
-
-
 class _Certificate(NamedTuple):
     """One certificate, with everything that presented it, and whether its names may be shown unasked."""
 
@@ -300,7 +311,7 @@ def _certificates(reports: Sequence[Report]) -> list[_Certificate]:
     for result in itertools.chain.from_iterable(report.results for report in reports):
         for certificate in result.observation.chain:
             known = seen.get(certificate.sha256) or _Certificate(certificate, {}, is_named=False)
-            known.hosts[_host(result)] = None
+            known.hosts[sentences.hosts([result])] = None
             is_named = known.is_named or not wording.is_uncertain(result)
             seen[certificate.sha256] = known._replace(is_named=is_named)
     return list(seen.values())
@@ -313,8 +324,9 @@ def _advice(report: Report) -> list[tuple[str, list[str]]]:
 
 
 def _exempt(reports: Sequence[Report]) -> list[str]:
-    hosts = [r.endpoint.host for report in reports for r in report.results if names_a_party(r.confidence)]
-    return list(dict.fromkeys(hosts))
+    results = itertools.chain.from_iterable(report.results for report in reports)
+    concerned = (r for r in results if names_a_party(r.confidence) and advice.has_to_be_exempt(r))
+    return list(dict.fromkeys(result.endpoint.host for result in concerned))
 
 
 def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | None]]]:

@@ -97,7 +97,7 @@ def chains(result: Result, reference: Result | None = None, reference_vantage: s
     return drawn
 
 
-_PLACE: Final[dict[Locality, str]] = {
+PLACE: Final[dict[Locality, str]] = {
     Locality.THIS_DEVICE: "on this device",
     Locality.CONFIGURED_PROXY: "at the proxy that is set on this device",
     Locality.NETWORK: "on the network",
@@ -120,7 +120,7 @@ def route(tone: str, servers: str, *, party: str = "", locality: Locality = Loca
         certain = tone == "intercepted"
         title, kind = ("TLS ends here", "bad") if certain else ("TLS may end here", "doubtful")
         who = party if certain else "or there is an innocent explanation"
-        place = _PLACE[locality if certain else Locality.UNKNOWN]
+        place = PLACE[locality if certain else Locality.UNKNOWN]
         between = _Entry(
             kind, title, (_cut(who), place), f"{who}, {place}", "another connection, not seen here", _BROKEN[kind]
         )

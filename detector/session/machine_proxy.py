@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from detector.frozen import system_environment
 from detector.probe.routes import system
 
 if TYPE_CHECKING:
@@ -48,7 +49,12 @@ def output_of(command: Sequence[str]) -> str:
     """The output of a program; empty when it fails."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed programs with fixed arguments
-            list(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_MAX, check=True
+            list(command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SECONDS_MAX,
+            check=True,
+            env=system_environment(),
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -48,6 +48,7 @@ from detector.model import (
     Category,
     Confidence,
     Coverage,
+    Detail,
     EndpointName,
     Finding,
     Meaning,
@@ -228,7 +229,7 @@ def _scan(network: Report) -> str:
         Scanned(**{field: getattr(r, field) for field in Result.__struct_fields__}, number=at)
         for at, r in enumerate(network.results)
     ]
-    return "".join(map(scan._text, lines))
+    return "".join(scan._text(line, Detail.SUMMARY) for line in lines)
 
 
 def _watch(network: Report) -> str:

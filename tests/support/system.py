@@ -24,10 +24,12 @@ PACKAGES: Final = {
     "danted": "dante-server",
     "dconf": "dconf-cli",
     "firefox-esr": "firefox-esr",
+    "fish": "fish",
     "gnutls-serv": "gnutls-bin",
     "go": "golang-go",
     "gsettings": "libglib2.0-bin gsettings-desktop-schemas dconf-gsettings-backend",
     "initdb": "postgresql",
+    "mandoc": "mandoc",
     "microsocks": "microsocks",
     "nginx": "nginx-light",
     "node": "nodejs",
@@ -39,6 +41,7 @@ PACKAGES: Final = {
     "squid": "squid-openssl",
     "sslsplit": "sslsplit",
     "trust": "p11-kit p11-kit-modules",
+    "zsh": "zsh",
 }
 """The Debian package of each program that tests run."""
 
