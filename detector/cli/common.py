@@ -23,6 +23,7 @@ from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryUnavailableError, NoRoomError, OutputError
 from detector.model import Detail, Record, Verdict, encode
 from detector.model.files import reason_of, unwritable
+from detector.model.private_files import OWNER_ONLY, create_private
 
 from .options import Format
 from .stderr import say
@@ -30,7 +31,6 @@ from .streams import ESCAPED
 
 if TYPE_CHECKING:
     import datetime as dt
-    import tempfile
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TextIO
 
@@ -43,13 +43,14 @@ if TYPE_CHECKING:
     from detector.judge.network import NetworkDecision
     from detector.knowledge import age
     from detector.model import Confidence, Knowledge, Report
+    from detector.report import siem
 else:
     age = LazyModule("detector.knowledge.age")
     platformdirs = LazyModule("platformdirs")
     reports = LazyModule("detector.report")
+    siem = LazyModule("detector.report.siem")
     rich_console = LazyModule("rich.console")
     store = LazyModule("detector.history.store")  # the extra `history`
-    tempfile = LazyModule("tempfile")
 
 CLEAN: Final = 0
 MIDDLEWARE: Final = 1
@@ -58,8 +59,9 @@ INCONCLUSIVE: Final = 3
 APPLICATION: Final = "tls-middleware-detector"
 """What this program's folders are called."""
 DEFAULT_HISTORY: Final = "default"
-OWNER_ONLY: Final = 0o600
-"""Permissions of evidence: it says where somebody was, and when."""
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+STDIN: Final = "-"
+"""The name of standard input where a file is named."""
 TIMELINE_RUNS: Final = 200
 """Earlier runs drawn on an HTML report: half a year of daily ones."""
 WITHOUT_HISTORY: Final = "The command goes on without this history."
@@ -75,9 +77,9 @@ T = TypeVar("T")
 
 
 def read_file(path: str, limit: int, error: type[InputError], advice: str) -> bytes:
-    """The content of an input file of at most `limit` bytes. Raises `error`, which names the file."""
+    """The content of an input file of at most `limit` bytes, - for standard input. Raises `error`, which names it."""
     try:
-        with Path(path).open("rb") as file:
+        with contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb") as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
         raise error(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
@@ -256,7 +258,8 @@ def result_stream(output: str | None, option: str = "--output", *, mode: int = 0
             raise IsADirectoryError(21, "it is a directory")
         in_place = _is_stream(Path(output))
         if not in_place:
-            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+            temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.part")
+            descriptor = create_private(temporary) if mode == OWNER_ONLY else os.open(temporary, _NEW_FILE, OWNER_ONLY)
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
         raise unwritable(what, error) from error
     if in_place:
@@ -270,10 +273,10 @@ def result_stream(output: str | None, option: str = "--output", *, mode: int = 0
             with _naming(what):
                 _write_all(file, text.getvalue())
         with _naming(what):
-            Path(temporary).chmod(mode & ~_umask())
-            Path(temporary).replace(target)
+            temporary.chmod(mode & ~_umask())
+            temporary.replace(target)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -328,10 +331,10 @@ def _attempt(side_output: Callable[[], object]) -> None:
         say(f"Warning: {error}")
 
 
-def refuse_same_file(output: str | None, bundle: str | None) -> None:
-    """Refuse one file for report and bundle: only one of them would be left. Raises click.UsageError."""
-    if output is not None and bundle is not None and Path(output).absolute() == Path(bundle).absolute():
-        raise click.UsageError(f"--output and --bundle are both {bundle}: name a file for each.")
+def refuse_same_file(output: str | None, other: str | None, option: str = "--bundle") -> None:
+    """Refuse one file for the report and another output: only one of them would be left. Raises click.UsageError."""
+    if output is not None and other is not None and Path(output).absolute() == Path(other).absolute():
+        raise click.UsageError(f"--output and {option} are both {other}: name a file for each.")
 
 
 def _is_stream(place: Path) -> bool:
@@ -401,8 +404,10 @@ def write(
             text = reports.html([report], timeline=timeline)
         case Format.TABLE:
             text = as_table(report, stream, detail)
+        case Format.ECS | Format.OCSF | Format.CEF | Format.SYSLOG | Format.SARIF:
+            text = getattr(siem, form)(report)
         case _:
-            text = getattr(reports, form)(report)  # these functions are called after their format
+            text = getattr(reports, form)(report)  # these functions, too, are called after their format
     stream.write(text)
 
 

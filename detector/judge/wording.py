@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
+from detector.errors import install_extra
 from detector.model import Alternative, Confidence, Outcome, UnfollowedProxy, Verdict
 
 from .assess import names_a_party
@@ -130,7 +131,7 @@ def why(result: Result) -> str:
 _UNFOLLOWED: Final[dict[UnfollowedProxy, tuple[str, str]]] = {
     UnfollowedProxy.EXTRA_MISSING: (
         "it is a proxy auto-configuration file, and the extra 'pac' is not installed",
-        "Install the extra: pip install 'tls-middleware-detector[pac]'. Or name the proxy that browsers use (--proxy).",
+        f"{install_extra('pac')} Or name the proxy that browsers use (--proxy).",
     ),
     UnfollowedProxy.FILE_FAULTY: (
         "the proxy auto-configuration file could not be fetched or evaluated",

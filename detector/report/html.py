@@ -1,20 +1,20 @@
-"""The report as one HTML file, for decision makers and for those who check the evidence.
+"""The report as one HTML file, for decision makers and for those who check the evidence; and the dossier.
 
 Room: report. Pure: reports in, text out; the templates in this package are package data.
 
 The page loads nothing, runs no script and allows neither: its Content-Security-Policy permits one style sheet, by hash.
 Everything in a certificate is its issuer's text, so every value passes Jinja's escaping (no `|safe` anywhere) and,
 before that, `_shown`, which makes invisible and direction-changing characters visible. Evidence is folded and complete,
-so that no other file is needed to check a claim. Of an uncertain result no name is shown except in the folded
-certificates, which are as presented.
+so that no other file is needed to check a claim; paper gets what identifies it. Every certificate is on the page once.
+Of an uncertain result no name is shown except in the folded certificates, which are as presented.
 """
 
 from __future__ import annotations
 
 import base64
-import datetime as dt  # noqa: TC003 - records of this module
 import functools
 import hashlib
+import itertools
 import textwrap
 import unicodedata
 from pathlib import Path
@@ -25,24 +25,29 @@ from detector.judge import wording
 from detector.judge.assess import names_a_party
 from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
-from detector.model import Audience, Confidence, Coverage, Meaning, Verdict
+from detector.model import Audience, Confidence, Coverage, Locality, Meaning, Verdict
+from detector.model.validate import HTTPS_PORT
 
-from . import picture, sentences
+from . import learn_more, picture, sentences
+from .timeline import plot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import datetime as dt
+    from collections.abc import Iterator, Sequence
 
     from jinja2 import Template
 
     from detector.model import Category, Interceptor, PresentedCertificate, Record, Report, Result
+
+    from .timeline import TimelineEntry
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 PEM_WIDTH: Final = 64
 """Characters to a line of base64 (RFC 7468 section 2)."""
 VALUE_CHARACTERS_MAX: Final = 4000
 """Characters of one value of a finding that are shown; a certificate may name thousands of hosts."""
-TIMELINE_WIDTH: Final = 760
-"""Width of the timeline, in units of its picture."""
+COLUMNS_MAX: Final = 4
+"""Vantages with a column of their own, which fit paper; more are listed one below the other."""
 
 _SAYS: Final[dict[Meaning, tuple[str, str]]] = {
     Meaning.GENUINE: ("✓", "consistent with genuine"),
@@ -63,16 +68,6 @@ _SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.UNCERTAIN, Coverage.CLEAR,
 _WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
 
 
-class TimelineEntry(NamedTuple):
-    """One earlier run: when, from where, and its verdict. `detail` is a sentence for closer inspection."""
-
-    at: dt.datetime
-    vantage: str
-    verdict: Verdict
-    confidence: Confidence | None = None
-    detail: str = ""
-
-
 def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (), title: str = "") -> str:
     """One page for one report, or for several of the same endpoints from different vantages.
 
@@ -82,29 +77,35 @@ def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (),
     if not reports:
         raise ValueError("an HTML report needs at least one report; check something first")
     worst = min(reports, key=_gravity)
+    vantages, in_columns = [vantage for vantage, _ in _named(reports)], len(reports) <= COLUMNS_MAX
+    certificates = _certificates(reports)
     return _template("report.html.jinja").render(
         title=title or "TLS interception report",
-        style_hash=_style_hash(),
         worst=worst,
         headline=sentences.headline(worst) if len(reports) == 1 else _headline_of_many(reports),
         what_to_do=sentences.what_to_do(worst),
         reports=reports,
-        vantages=[_vantage(report, at) for at, report in enumerate(reports, 1)],
+        vantages=vantages,
+        columns=["Verdict"] if len(reports) == 1 else vantages if in_columns else ["From each vantage"],
+        in_columns=in_columns,
         coverage=_coverage(reports),
         coverage_words=sentences.coverage(worst),
-        interceptors=_interceptors(reports),
+        parties=_parties(reports),
         advice=_advice(worst),
         exempt=_exempt(reports),
         matrix=_matrix(reports),
         endpoints=_endpoints(reports),
-        timeline=_timeline(timeline),
+        certificates=certificates,
+        number_of={one.certificate.sha256: number for number, one in enumerate(certificates, 1)},
+        explained=learn_more.explain(f for report in reports for result in report.results for f in result.findings),
+        timeline=plot(timeline),
         portals=[r.portal for r in reports if r.portal is not None],
     )
 
 
 def render_dossier(dossier: Record) -> str:
     """One page for a dossier (`detector.history.dossier.Dossier`). Raises `MissingExtraError` as `render` does."""
-    return _template("dossier.html.jinja").render(dossier=dossier, style_hash=_style_hash())
+    return _template("dossier.html.jinja").render(dossier=dossier)
 
 
 @functools.cache
@@ -139,6 +140,8 @@ def _template(name: str) -> Template:
         summary=wording.summary,
         data_of=wording.data,
         is_uncertain=wording.is_uncertain,
+        learn_more=learn_more.anchor,
+        style_hash=_style_hash(),
     )
     return environment.get_template(name)
 
@@ -152,7 +155,7 @@ def _finalize(value: Any) -> Any:  # noqa: ANN401 - a template prints values of 
 
 def _shown(text: str) -> str:
     """Text with control, format and direction characters as escapes: they could change what a page appears to say."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # none of the categories below: the usual case, at a tenth of the cost
         return text
     hidden = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in hidden else f"\\u{ord(c):04x}" for c in text)
@@ -212,8 +215,95 @@ def _coverage(reports: Sequence[Report]) -> list[tuple[Category, str, str, str]]
     return [(category, *_COVERAGE[state]) for category, state in merged.items()]
 
 
-def _interceptors(reports: Sequence[Report]) -> list[tuple[str, Interceptor]]:
-    return [(_vantage(r, at), found) for at, r in enumerate(reports, 1) for found in r.interceptors]
+class _Party(NamedTuple):
+    """Who appears to intercept, once for all vantages; or, without `found`, what may be intercepted."""
+
+    found: Interceptor | None
+    confidence: Confidence | None
+    vantages: tuple[str, ...]
+    picture: picture.Picture
+    hosts: dict[Category, dict[str, None]]
+    reasons: dict[str, dict[str, None]]
+
+
+def _parties(reports: Sequence[Report]) -> list[_Party]:
+    """Every interceptor; then what is uncertain. Where there is neither, the clean endpoints, if there are any."""
+    found: dict[tuple[str | None, str | None], list[tuple[str, Interceptor, Report]]] = {}
+    for vantage, report in _named(reports):
+        for one in report.interceptors:
+            found.setdefault((one.product, None if one.product else one.issuer), []).append((vantage, one, report))
+    parties = []
+    for seen in found.values():
+        names = [(vantage, report, set(one.endpoints)) for vantage, one, report in seen]
+        accused = [
+            (vantage, result)
+            for vantage, report, endpoints in names
+            for result in report.results
+            if result.endpoint.name in endpoints and names_a_party(result.confidence)
+        ]
+        parties.append(_party(accused, "intercepted", seen[0][1], [vantage for vantage, _, _ in seen]))
+    everything = [(vantage, result) for vantage, report in _named(reports) for result in report.results]
+    uncertain = [(vantage, result) for vantage, result in everything if wording.is_uncertain(result)]
+    if uncertain:
+        parties.append(_party(uncertain, "uncertain"))
+    clean = [(vantage, result) for vantage, result in everything if result.verdict is Verdict.CLEAN]
+    return parties or ([_party(clean, "clean")] if clean else [])
+
+
+def _party(
+    seen: Sequence[tuple[str, Result]], tone: str, found: Interceptor | None = None, vantages: Sequence[str] = ()
+) -> _Party:
+    hosts: dict[Category, dict[str, None]] = {}
+    reasons: dict[str, dict[str, None]] = {}
+    for _, result in seen:
+        hosts.setdefault(result.endpoint.category, {})[_host(result)] = None
+        reasons.setdefault(wording.why(result), {})[_host(result)] = None
+    names = list(itertools.chain.from_iterable(hosts.values()))
+    drawn = picture.route(
+        tone,
+        names[0] if len(names) == 1 else f"{len(names)} servers",
+        party=(found.product or found.issuer or "an unknown party") if found else "",
+        locality=found.locality if found else Locality.UNKNOWN,
+    )
+    sureness = [result.confidence for _, result in seen if result.confidence is not None]
+    return _Party(
+        found=found,
+        confidence=max(sureness, key=list(Confidence).index, default=None),
+        vantages=tuple(dict.fromkeys(vantages or [vantage for vantage, _ in seen])),
+        picture=drawn,
+        hosts=hosts,
+        reasons=reasons,
+    )
+
+
+def _named(reports: Sequence[Report]) -> Iterator[tuple[str, Report]]:
+    """Every report with its vantage's name."""
+    return ((_vantage(report, at), report) for at, report in enumerate(reports, 1))
+
+
+def _host(result: Result) -> str:
+    """The endpoint as people write it: without the port that is meant anyway."""
+    return result.endpoint.host if result.endpoint.port == HTTPS_PORT else result.endpoint.name
+
+
+class _Certificate(NamedTuple):
+    """One certificate, with everything that presented it, and whether its names may be shown unasked."""
+
+    certificate: PresentedCertificate
+    hosts: dict[str, None]
+    is_named: bool
+
+
+def _certificates(reports: Sequence[Report]) -> list[_Certificate]:
+    """Every certificate once, in the order of results; named unless all that presented it are uncertain."""
+    seen: dict[str, _Certificate] = {}
+    for result in itertools.chain.from_iterable(report.results for report in reports):
+        for certificate in result.observation.chain:
+            known = seen.get(certificate.sha256) or _Certificate(certificate, {}, is_named=False)
+            known.hosts[_host(result)] = None
+            is_named = known.is_named or not wording.is_uncertain(result)
+            seen[certificate.sha256] = known._replace(is_named=is_named)
+    return list(seen.values())
 
 
 def _advice(report: Report) -> list[tuple[str, list[str]]]:
@@ -235,11 +325,11 @@ def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | Non
 
 
 class _View(NamedTuple):
-    """One endpoint from one vantage, with its picture."""
+    """One endpoint from one vantage, with its pictures."""
 
     vantage: str
     result: Result
-    picture: picture.Picture | None
+    pictures: list[picture.Picture]
 
 
 def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
@@ -249,37 +339,8 @@ def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
     for name, anchor, results in _matrix(reports):
         seen = [(vantage, result) for vantage, result in zip(named, results, strict=True) if result is not None]
         clean = next(((v, r) for v, r in seen if r.verdict is Verdict.CLEAN), None)
-        views = [_View(v, r, picture.draw(r, clean[1] if clean else None, clean[0] if clean else "")) for v, r in seen]
+        views = [
+            _View(v, r, picture.chains(r, clean[1] if clean else None, clean[0] if clean else "")) for v, r in seen
+        ]
         rows.append((name, anchor, views))
     return sorted(rows, key=lambda row: min(_gravity(view.result) for view in row[2]))
-
-
-class _Tick(NamedTuple):
-    """One run on the timeline."""
-
-    x: int
-    row: int
-    entry: TimelineEntry
-
-
-class _Timeline(NamedTuple):
-    """Runs from left to right in time, one row for each vantage."""
-
-    vantages: tuple[str, ...]
-    ticks: tuple[_Tick, ...]
-    first: dt.datetime
-    last: dt.datetime
-
-
-def _timeline(entries: Sequence[TimelineEntry]) -> _Timeline | None:
-    if not entries:
-        return None
-    ordered = sorted(entries, key=lambda entry: entry.at)
-    first, last = ordered[0].at, ordered[-1].at
-    span = (last - first).total_seconds() or 1.0
-    vantages = tuple(dict.fromkeys(entry.vantage for entry in ordered))
-    ticks = tuple(
-        _Tick(round((e.at - first).total_seconds() / span * TIMELINE_WIDTH), vantages.index(e.vantage), e)
-        for e in ordered
-    )
-    return _Timeline(vantages, ticks, first, last)

@@ -54,7 +54,7 @@ class Town:
             for host, issued in self.issued.items():
                 origin = await stack.enter_async_context(serve_origin(issued))
                 where[host, 443] = origin.address
-                self.resolve += ["--resolve", f"{host}:443:{origin.host}:{origin.port}"]
+                self.resolve += ["--connect-to", f"{host}:443:{origin.host}:{origin.port}"]
             box = await stack.enter_async_context(
                 serve_middlebox(self._pki.private_ca("Campus Filter CA"), upstream=where)
             )
@@ -151,7 +151,7 @@ class TestCheck:
     @pytest.mark.serial
     def test_inconclusive_is_exit_3_and_in_time(self, town: Town) -> None:
         """`--deadline 3` answers within 3.3 seconds, with what the others gave."""
-        silent = ("--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}")
+        silent = ("--connect-to", f"slow.example.net:443:127.0.0.1:{town.silent}")
         begin = time.monotonic()
         hosts = (EXAM, "slow.example.net", *town.trust, *town.resolve, *silent)
         done = run_process("check", *hosts, "--deadline", "3", "--format", "json", cwd=town.folder)
@@ -203,7 +203,7 @@ class TestCheck:
         arguments = ("check", EXAM, *town.trust, *town.resolve, "--format", "html")
         done = run_process(*arguments, env={"PYTHONPATH": str(tmp_path)}, cwd=town.folder)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "pip install 'tls-middleware-detector[html]'" in done.stderr
+        assert "Install the extra 'html'" in done.stderr
         assert "Traceback" not in done.stderr
 
     def test_output_file_appears_whole(self, town: Town, tmp_path: Path) -> None:
@@ -221,7 +221,14 @@ class TestCheck:
         process = subprocess.Popen(  # noqa: S603 - our own command
             [
                 *(sys.executable, "-m", "detector", "check", "slow.example.net", *town.trust, "--output", str(target)),
-                *("--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}", "--deadline", "60", "--proxy", "none"),
+                *(
+                    "--connect-to",
+                    f"slow.example.net:443:127.0.0.1:{town.silent}",
+                    "--deadline",
+                    "60",
+                    "--proxy",
+                    "none",
+                ),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -372,7 +379,7 @@ class TestBadInput:
             (("check", EXAM, "--route", "sideways", "--proxy", "none"), ("direct4",)),
             (("check", EXAM, "--route", "proxy", "--proxy", "none"), ("proxy",)),
             (("check", EXAM, "--doh", "http://resolver.example/"), ("https://",)),
-            (("check", EXAM, "--resolve", "nonsense"), ("nonsense",)),
+            (("check", EXAM, "--connect-to", "nonsense"), ("nonsense",)),
             (("check", EXAM, "--output", "no/such/dir/report.json"), ("no/such/dir/report.json",)),
             (("check", EXAM, "--output", "one.json", "--bundle", "one.json"), ("--output", "--bundle", "one.json")),
             (("exam", "gate", "--output", "one.json", "--bundle", "one.json"), ("--output", "--bundle", "one.json")),

@@ -49,7 +49,7 @@ def recorded(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Path:
     trust = (*lists, *stating(folder, EXAM), "--offline")
     kept = ("--history", str(folder / "history.sqlite"), "--vantage", "hall")
     with in_thread(an_origin_and_a_filter(pki)) as (origin, proxy):
-        direct = ("--resolve", f"{EXAM}:443:127.0.0.1:{origin}", "--proxy", "none")
+        direct = ("--connect-to", f"{EXAM}:443:127.0.0.1:{origin}", "--proxy", "none")
         clean = detector("check", EXAM, *trust, *direct, *kept)
         intercepted = detector("check", EXAM, *trust, "--proxy", f"http://127.0.0.1:{proxy}", *kept)
     assert (clean.returncode, intercepted.returncode) == (0, 1), clean.stderr + intercepted.stderr

@@ -38,7 +38,8 @@ from detector.model import (
 )
 from detector.report import html as page
 from detector.report import picture
-from detector.report.html import TimelineEntry, render_dossier
+from detector.report.html import render_dossier
+from detector.report.timeline import TimelineEntry
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def hostile(text: str, like: Report) -> Report:
         )
         told = (
             *result.findings,
-            Finding(check="pin", outcome=text, says=Meaning.NEUTRAL, summary=text, data={text: text}),
+            Finding(check="of-another-version", outcome=text, says=Meaning.NEUTRAL, summary=text, data={text: text}),
         )
         who = result.attribution and msgspec.structs.replace(result.attribution, issuer=text, basis=text, product=text)
         return msgspec.structs.replace(
@@ -193,7 +194,7 @@ def test_history_is_a_timeline(clean: Report) -> None:
         for day in range(3)
     ]
     text = page([clean], timeline=runs)
-    assert text.count('class="tick-intercepted"') == 3
+    assert text.count('class="intercepted-mark"') == 3 + 1  # and one in the legend
     assert "exam intercepted" in text
 
 
@@ -233,9 +234,8 @@ def test_every_class_has_a_top(outcome: chain.Outcome, clean: Report) -> None:
     """What is above the chain is drawn for each class: a chain that only seems to lead somewhere leads no further."""
     finding = Finding(check=chain.ID, outcome=outcome, says=Meaning.NEUTRAL, summary="", data={"roots": ["Root X"]})
     result = msgspec.structs.replace(clean.results[0], findings=(finding,), verdict=Verdict.INCONCLUSIVE)
-    drawn = picture.draw(result)
-    assert drawn is not None
-    top = [box for box in drawn.boxes if box.kind in {"root", "doubtful"} and box.x == 0][-1]
+    drawn = picture.chains(result)[0]
+    top = [box for box in drawn.boxes if box.kind in {"root", "doubtful"}][-1]
     leads = outcome.value in {"accepted", "declared", "retired"}
     assert top.kind == ("root" if leads else "doubtful")
     assert top.lines[0] == "Root X"
@@ -246,8 +246,7 @@ def test_picture_is_bounded(world: World) -> None:
     """A chain of two hundred certificates is drawn as a few, and said to be longer."""
     leaf = world.pki.issue(["exam.example.edu"]).leaf
     result = world.one("exam.example.edu", [leaf] * 200)
-    drawn = picture.draw(result)
-    assert drawn is not None
+    drawn = picture.chains(result)[0]
     assert len(drawn.boxes) < 16
     assert any(box.lines == ("192 more",) for box in drawn.boxes)
 
@@ -255,7 +254,7 @@ def test_picture_is_bounded(world: World) -> None:
 def test_nothing_presented_draws_nothing(world: World) -> None:
     """An endpoint that could not be reached has no picture, and the page still comes."""
     result = world.one("exam.example.edu", [])
-    assert picture.draw(result) is None
+    assert picture.chains(result) == []
     assert "INCONCLUSIVE" in page([report(world, [result])])
 
 

@@ -27,11 +27,16 @@ def names(found: list[Target | BadLine]) -> list[str]:
 def test_lines() -> None:
     """Hosts, ports, addresses, comments, blank lines, a byte order mark and DOS line ends are what they look like."""
     lines = ("\ufeffexam.example.edu", "# all of it", "", "lms.example.org:8443 # the old one", "192.0.2.7")
-    assert names(read("\r\n".join((*lines, "[2001:db8::1]:8443")))) == [
+    urls = ("https://lms.example.org/d2l/home", '"wss://chat.example.org:8443"', "192.0.2.7/", "exam.example.edu/24")
+    assert names(read("\r\n".join((*lines, "[2001:db8::1]:8443", *urls)))) == [
         "exam.example.edu:443",
         "lms.example.org:8443",
         "192.0.2.7:443",
         "[2001:db8::1]:8443",
+        "lms.example.org:443",
+        "chat.example.org:8443",
+        "192.0.2.7:443",
+        "exam.example.edu:443",
     ]
 
 

@@ -66,9 +66,9 @@ class Town:
             )
             selective = await stack.enter_async_context(courses)
             for host in (EXAM, LMS):
-                self.selective += ["--resolve", f"{host}:443:127.0.0.1:{selective.port}"]
-                self.honest += ["--resolve", f"{host}:443:127.0.0.1:{origin.port}"]
-                self.late += ["--resolve", f"{host}:443:127.0.0.1:{box.port}"]
+                self.selective += ["--connect-to", f"{host}:443:127.0.0.1:{selective.port}"]
+                self.honest += ["--connect-to", f"{host}:443:127.0.0.1:{origin.port}"]
+                self.late += ["--connect-to", f"{host}:443:127.0.0.1:{box.port}"]
             self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
             self._ready.set()
             await self._done.wait()
@@ -161,7 +161,7 @@ def test_ended_before_anything_was_seen_is_exit_3(town: Town) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         where = [f"{host}:443:127.0.0.1:{port}" for host in (EXAM, LMS)]
-        done = town.run("--duration", "1", *(word for rule in where for word in ("--resolve", rule)))
+        done = town.run("--duration", "1", *(word for rule in where for word in ("--connect-to", rule)))
     assert done.returncode == 3
     assert "2 not probed" in done.stdout
 
@@ -240,5 +240,5 @@ def test_missing_extra_is_exit_2(town: Town, tmp_path: Path) -> None:
         for more in (("--metrics", "9469"), ())
     ]  # fmt: skip
     assert [done.returncode for done in results] == [2, 0]
-    assert "pip install 'tls-middleware-detector[metrics]'" in results[0].stderr
+    assert "Install the extra 'metrics'" in results[0].stderr
     assert len(results[0].stderr.splitlines()) == 1

@@ -549,25 +549,6 @@ async def test_a_file_that_moved(settings_of: Callable[..., dict[str, Any]], loc
     assert len(requested) == (plan.REDIRECTS_MAX + 1 if location == "/again" else 1)
 
 
-@pytest.mark.parametrize(
-    ("executable", "frozen", "expected"),
-    [
-        ("/usr/bin/python3.11", False, True),
-        ("C:/Python/pythonw.exe", False, True),
-        ("/usr/bin/pypy3", False, True),
-        ("/usr/bin/python3.11", True, False),
-        ("/opt/Exam.app/exam", False, False),
-        ("", False, False),
-        (None, False, False),
-    ],
-)
-def test_interpreters(executable: str | None, monkeypatch: pytest.MonkeyPatch, *, frozen: bool, expected: bool) -> None:
-    """A frozen or embedding application is no interpreter: it would start itself again."""
-    monkeypatch.setattr(sys, "executable", executable)
-    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
-    assert pac.has_interpreter() is expected
-
-
 async def _no_download(_url: str, _until: float) -> bytes | None:
     raise AssertionError
 
