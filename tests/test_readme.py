@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-BLOCKS = [block for page in ("README.md", "docs/install.md") for block in BLOCK.findall((ROOT / page).read_text("utf-8"))]
+BLOCKS = [
+    block for page in ("README.md", "docs/install.md") for block in BLOCK.findall((ROOT / page).read_text("utf-8"))
+]
 COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
 PROGRAMS = [block for kind, block in BLOCKS if kind == "python" and "def test_" not in block]
 TESTS = [block for kind, block in BLOCKS if kind == "python" and "def test_" in block]
