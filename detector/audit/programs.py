@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from detector.frozen import system_environment
+
 from .files import BUNDLE_BYTES_MAX, StoreError, read_file
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def run(command: Sequence[str]) -> bytes:
                 stderr=complaints,
                 timeout=SECONDS_MAX,
                 check=False,
+                env=system_environment(),
             )
         except OSError as error:
             raise StoreError(f"{name} cannot be run ({error.strerror})") from error

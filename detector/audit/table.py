@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.knowledge.age import describe
+from detector.model import Detail
 
 from .entries import Kind, Verdict
 
@@ -81,9 +82,12 @@ def what_to_do(report: AuditReport) -> str:
     return "Nothing needs to be done."
 
 
-def render(report: AuditReport) -> RenderableType:
-    """Two sentences, one row for each root beyond the public set, then what was audited."""
-    parts: list[RenderableType] = [Text(headline(report), style=_STYLE[report.verdict]), Text(what_to_do(report))]
+def render(report: AuditReport, detail: Detail = Detail.SUMMARY) -> RenderableType:
+    """Two sentences, one row for each root beyond the public set, then what was audited; the first for the verdict."""
+    verdict = Text(headline(report), style=_STYLE[report.verdict])
+    if detail is Detail.VERDICT:
+        return verdict
+    parts: list[RenderableType] = [verdict, Text(what_to_do(report))]
     if report.beyond:
         parts += [Text(""), _table(report.beyond)]
     return Group(*parts, *(Text(line) for line in _footer(report)))

@@ -69,23 +69,16 @@ class Commands(UserDict[str, click.Command]):
         return len(COMMANDS)
 
 
-class _Program(options.Group):
-    """The program, whose help lists the commands by section."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each section."""
-        del ctx
-        width = formatter.width - 6 - max(map(len, COMMANDS))
-        rows = {
-            title: [(name, self.commands[name].get_short_help_str(width)) for name in names]
-            for title, names in SECTIONS.items()
-        }
-        options.write_sections(formatter, rows)
-
-
 @click.group(
-    cls=_Program,
+    cls=options.Group,
     commands=Commands(),
+    sections=SECTIONS,
+    examples=(
+        "detector check",
+        "detector check exam.example.edu https://lms.example.org/login",
+        "detector --config detector.toml watch",
+        "detector demo",
+    ),
     context_settings={
         "max_content_width": 100,
         "auto_envvar_prefix": settings.PREFIX,
@@ -104,7 +97,7 @@ def detector(context: click.Context, *, config: str | None) -> None:
 
     Every option can also be set in a configuration file ([check] deadline = 5) or in the environment
     (DETECTOR_CHECK_DEADLINE=5); the command line takes precedence over the environment, the environment over the file.
-    DETECTOR_LOG=debug, or DETECTOR_LOG=probe=debug for one part of the program, logs to standard error.
+    DETECTOR_LOG=debug logs to standard error as -vvv does, DETECTOR_LOG=probe=debug for one part of the program.
     """
     context.default_map = settings.defaults(config, detector)
 
@@ -173,6 +166,6 @@ def _fault(error: Exception) -> int:
         return RESULT_LOST
     say(
         f"Internal error ({type(error).__name__}). This is a bug in the detector, not a problem of the network. "
-        "Run again with DETECTOR_LOG=debug set and report what it prints."
+        "Run again with -vvv, or with DETECTOR_LOG=debug set, and report what it prints."
     )
     return INTERNAL_ERROR

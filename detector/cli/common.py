@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import io
 import os
+import shutil
 import stat
 import sys
 import time
@@ -20,7 +21,7 @@ import msgspec
 
 from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryUnavailableError, NoRoomError, OutputError
-from detector.model import Record, Verdict, encode
+from detector.model import Detail, Record, Verdict, encode
 from detector.model.files import reason_of, unwritable
 from detector.model.private_files import OWNER_ONLY, create_private
 
@@ -42,10 +43,12 @@ if TYPE_CHECKING:
     from detector.judge.network import NetworkDecision
     from detector.knowledge import age
     from detector.model import Confidence, Knowledge, Report
+    from detector.report import siem
 else:
     age = LazyModule("detector.knowledge.age")
     platformdirs = LazyModule("platformdirs")
     reports = LazyModule("detector.report")
+    siem = LazyModule("detector.report.siem")
     rich_console = LazyModule("rich.console")
     store = LazyModule("detector.history.store")  # the extra `history`
 
@@ -57,6 +60,8 @@ APPLICATION: Final = "tls-middleware-detector"
 """What this program's folders are called."""
 DEFAULT_HISTORY: Final = "default"
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+STDIN: Final = "-"
+"""The name of standard input where a file is named."""
 TIMELINE_RUNS: Final = 200
 """Earlier runs drawn on an HTML report: half a year of daily ones."""
 WITHOUT_HISTORY: Final = "The command goes on without this history."
@@ -66,15 +71,15 @@ HISTORY_SHARE: Final = 4
 """Opening a side history may take this part of the deadline: what remains is for probing."""
 DEADLINE_LEAST: Final = 0.05
 """Seconds that are left for probing, however long the program took to start."""
-PIPED_WIDTH: Final = 160
-"""Columns of a table that is not shown on a terminal: wide enough that most evidence stays on one line."""
+WIDTHS: Final = (40, 1000)
+"""Columns that text is fitted to at least and at most, whatever COLUMNS says: some words need 40."""
 T = TypeVar("T")
 
 
 def read_file(path: str, limit: int, error: type[InputError], advice: str) -> bytes:
-    """The content of an input file of at most `limit` bytes. Raises `error`, which names the file."""
+    """The content of an input file of at most `limit` bytes, - for standard input. Raises `error`, which names it."""
     try:
-        with Path(path).open("rb") as file:
+        with contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb") as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
         raise error(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
@@ -334,10 +339,10 @@ def _attempt(side_output: Callable[[], object]) -> None:
         say(f"Warning: {error}")
 
 
-def refuse_same_file(output: str | None, bundle: str | None) -> None:
-    """Refuse one file for report and bundle: only one of them would be left. Raises click.UsageError."""
-    if output is not None and bundle is not None and Path(output).absolute() == Path(bundle).absolute():
-        raise click.UsageError(f"--output and --bundle are both {bundle}: name a file for each.")
+def refuse_same_file(output: str | None, other: str | None, option: str = "--bundle") -> None:
+    """Refuse one file for the report and another output: only one of them would be left. Raises click.UsageError."""
+    if output is not None and other is not None and Path(output).absolute() == Path(other).absolute():
+        raise click.UsageError(f"--output and {option} are both {other}: name a file for each.")
 
 
 def _is_stream(place: Path) -> bool:
@@ -394,15 +399,23 @@ def load_format(form: Format) -> None:
         importlib.import_module(name)
 
 
-def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[reports.TimelineEntry] = ()) -> None:
-    """Write a report in this format; `timeline` are earlier runs, which only HTML shows."""
+def write(
+    report: Report,
+    form: Format,
+    stream: TextIO,
+    detail: Detail,
+    timeline: Sequence[reports.TimelineEntry] = (),
+) -> None:
+    """Write a report in this format; the table has this detail, HTML shows `timeline`, the earlier runs."""
     match form:
         case Format.HTML:
             text = reports.html([report], timeline=timeline)
         case Format.TABLE:
-            text = as_table(report, stream)
+            text = as_table(report, stream, detail)
+        case Format.ECS | Format.OCSF | Format.CEF | Format.SYSLOG | Format.SARIF:
+            text = getattr(siem, form)(report)
         case _:
-            text = getattr(reports, form)(report)  # these functions are called after their format
+            text = getattr(reports, form)(report)  # these functions, too, are called after their format
     stream.write(text)
 
 
@@ -418,21 +431,22 @@ def as_json(record: Record) -> str:
     return msgspec.json.format(encode(record), indent=2).decode() + "\n"
 
 
-def as_table(report: Report, stream: TextIO) -> str:
+def as_table(report: Report, stream: TextIO, detail: Detail = Detail.SUMMARY) -> str:
     """The table of a report as text, for this stream."""
-    return as_text(reports.table(report), stream)
+    return as_text(reports.table(report, detail), stream)
 
 
 def as_text(renderable: rich_console.RenderableType, stream: TextIO) -> str:
-    """What rich renders, as text, coloured and fitted to the terminal if the stream is one."""
+    """What rich renders, as text, colored if the stream is a terminal, and fitted to it, else to COLUMNS."""
     buffer = io.StringIO()
     outer = rich_console.Console(file=stream)
+    width = outer.width if outer.is_terminal else shutil.get_terminal_size().columns
     console = rich_console.Console(
         file=buffer,
         force_terminal=outer.is_terminal,
         no_color=outer.no_color,
         color_system="auto" if outer.is_terminal else None,
-        width=outer.width if outer.is_terminal else PIPED_WIDTH,
+        width=min(max(width, WIDTHS[0]), WIDTHS[1]),
         highlight=False,
         markup=False,
         emoji=False,

@@ -28,24 +28,27 @@ from .streams import put
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
-    from detector.model import Report
+    from detector.model import Detail, Report
     from detector.trust.roots import Roots
 
 EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example.com", "bank.example.net"
 HOSTS: Final = {EXAM: Category.EXAM, LMS: Category.LMS, SEARCH: Category.SEARCH, BANK: Category.BANK}
 DEADLINE: Final = 5.0
 """Seconds for each of the two checks; on loopback they take a few hundredths."""
-KIT: Final = "tls-middleware-detector-testing"
 
 
-@click.command(cls=options.Command)
-def demo() -> int:
-    """Show a clean network, then one where a school filter intercepts all but the bank. All on this machine."""
+@click.command(cls=options.Command, examples=("detector demo", "detector demo -q"))
+@options.detail
+def demo(*, detail: Detail) -> int:
+    """Show a clean and an intercepted network, on loopback.
+
+    In the second one a school filter intercepts all but the bank. Nothing leaves this machine.
+    """
     if importlib.util.find_spec("detector_testing") is None:
-        raise click.ClickException(f"The demo needs the test kit: pip install {KIT}")
+        raise click.ClickException("The demo needs the test kit. Run it from a clone: uv run detector demo")
     clean, intercepted = asyncio.run(_demonstrate())
-    _show("1. A clean network: nothing between this machine and the servers intercepts.", clean)
-    _show("2. The same servers behind a filter that intercepts exams, courses and search.", intercepted)
+    _show("1. A clean network: nothing between this machine and the servers intercepts.", clean, detail)
+    _show("2. The same servers behind a filter that intercepts exams, courses and search.", intercepted, detail)
     if clean.verdict is not Verdict.CLEAN or intercepted.verdict is not Verdict.MIDDLEWARE:
         say("The demo did not come out as expected: please report this.")
         return common.INCONCLUSIVE
@@ -53,9 +56,9 @@ def demo() -> int:
     return common.CLEAN
 
 
-def _show(title: str, report: Report) -> None:
+def _show(title: str, report: Report, detail: Detail) -> None:
     put(f"{title}\n")
-    put(common.as_table(report, sys.stdout))
+    put(common.as_table(report, sys.stdout, detail))
 
 
 async def _demonstrate() -> tuple[Report, Report]:

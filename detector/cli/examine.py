@@ -1,10 +1,11 @@
-"""`detector examine`: assess a certificate chain that was captured elsewhere, offline.
+"""`detector examine`: assess certificates that were captured elsewhere, offline.
 
 Room: cli.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,21 +13,26 @@ import click
 
 from detector.errors import ChainError
 from detector.judge import network
+from detector.model import Endpoint, Reason, Verdict
 from detector.pins import parse_target
 from detector.session.seams import utc_now
 from detector.session.session import assessment_context
 from detector.session.session import examine as examine_chain
 from detector.session.settings import Expectations
-from detector.trust.roots import certificates_in_pem
+from detector.trust import certificate_files
+from detector.trust.certificate_files import FILE_BYTES_MAX, CertificateFile
 from detector.version import VERSION
 
-from . import common, options
+from . import chains, common, options
+from .stderr import say
 
 if TYPE_CHECKING:
-    from detector.model import Confidence
+    from collections.abc import Iterator
 
-CHAIN_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Bytes of a chain file that are read: a hundred times the longest genuine chain."""
+    from detector.model import Confidence, Detail, Result
+
+PASSWORD_BYTES_MAX: Final = 1024
+"""Largest password file, in bytes: key derivation hashes the password once for each key."""
 
 
 class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -46,35 +52,65 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
         return moment.astimezone(dt.UTC)
 
 
-@click.command(cls=options.Command)
-@click.argument("chain", metavar="CHAIN.pem")
-@options.option("--host", "The host that presented the chain.", required=True, metavar="HOST[:PORT]")
-@options.option("--at", "Assess as of this time instead of now.", type=_Moment())
-@options.option("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
-@options.settings()
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector examine chain.pem --host exam.example.edu",
+        "detector examine chain.pem --host https://exam.example.edu/ --at 2026-11-23T09:00:00Z --json",
+        "detector examine chain.pem --host exam.example.edu:8443 --pins pins.toml -v",
+    ),
+)
+@click.argument("chain", metavar="FILE|-")
+@options.target("--host", "The host that presented the certificates.", metavar="HOST[:PORT]")
+@options.target("--at", "Assess as of this time instead of now.", type=_Moment())
+@options.target("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
+@options.target(
+    "--as-presented", "Keep the file's order, even where the first certificate is another one.", is_flag=True
+)
+@options.target("--password-file", "File with the password of a PKCS #12 file.", metavar="FILE")
+@options.fail_on()
+@options.save_chain
+@options.settings(only={"pins", "roots", "add-roots", "ct-logs", "vantage"})
 @options.report_form
 @options.output
 def examine(  # noqa: PLR0913 - one parameter per option
     *,
     settings: dict[str, Any],
     chain: str,
-    host: str,
+    host: str | None,
     at: dt.datetime | None,
     key_not_proved: bool,
+    as_presented: bool,
+    password_file: str | None,
     fail_on: Confidence,
+    save_chain: str | None,
     form: options.Format,
+    detail: Detail,
     output: str | None,
 ) -> int:
-    """Assess a certificate chain in a PEM file, leaf first, exactly as it was presented. Makes no connection."""
-    certificates = read_chain(chain)
+    """Assess certificates that were captured elsewhere.
+
+    They are in a file, or on standard input (-), the server's own first: PEM as it was copied or exported, output of
+    openssl s_client -showcerts, DER, PKCS #7 or PKCS #12. Makes no connection.
+    """
+    common.refuse_same_file(output, save_chain, chains.OPTION)
+    if host is None:
+        raise click.UsageError(f"Missing option '--host': the host that presented the certificates.{_named(chain)}")
     name, port = parse_target(host)
+    found = read_certificates(chain, "" if password_file is None else _password(password_file))
+    if not as_presented:
+        with _naming(chain):
+            found = certificate_files.leaf_first(found, name)
     started = utc_now()
     trusted: dict[str, Any] = {name: settings.get(name) for name in ("roots", "add_roots", "logs")}
     context = assessment_context(Expectations(**trusted), at=at)
-    with common.result_stream(output) as stream:
+    names = [Endpoint(host=name, port=port).name]
+    with (
+        common.later(output) as show,
+        chains.saver(save_chain, names) if save_chain else contextlib.nullcontext() as save,
+    ):
         result = examine_chain(
-            certificates,
+            found.certificates,
             host=name,
             port=port,
             at=context.at,
@@ -83,6 +119,9 @@ def examine(  # noqa: PLR0913 - one parameter per option
             logs=context.logs,
             key_proved=not key_not_proved,
         )
+        if not as_presented:
+            with _naming(chain):
+                _require_issuer(found, result)
         report = network.report(
             [result],
             context,
@@ -92,22 +131,62 @@ def examine(  # noqa: PLR0913 - one parameter per option
             version=VERSION,
             named={result.endpoint.name},
         )
-        common.write(report, form, stream)
+        for note in (*found.notes, *_notes_on_result(found, result)):
+            say(f"Note: {note}")
+        common.in_order(
+            lambda: show(lambda stream: common.write(report, form, stream, detail)),
+            lambda: save and save(report.results),
+        )
     return common.exit_code(report, fail_on)
 
 
-def read_chain(path: str) -> list[bytes]:
-    """DER certificates from a PEM file, or from one DER file. Raises `ChainError`."""
-    data = common.read_file(path, CHAIN_BYTES_MAX, ChainError, "Name a readable PEM file of one chain.")
-    found = [der for _, der in certificates_in_pem(data)]
-    if found and len(found) == data.count(b"-----BEGIN ") - data.count(b" PRIVATE KEY-----") // 2:
-        return found
-    if found:
+def read_certificates(path: str, password: str = "") -> CertificateFile:
+    """The certificates of a file, - for standard input. Raises `ChainError`, which names it."""
+    data = common.read_file(path, FILE_BYTES_MAX, ChainError, "Name a readable file of certificates.")
+    with _naming(path):
+        return certificate_files.read(data, password)
+
+
+def _require_issuer(found: CertificateFile, result: Result) -> None:
+    """Refuse a publicly logged certificate without its issuer's: a file says nothing of what the server left out."""
+    if result.reason is Reason.INCOMPLETE_CHAIN and len(found.certificates) == 1:
         raise ChainError(
-            f"{path}: a block in it is damaged.", advice="Every block must be base64 between BEGIN and END lines."
+            "This holds the server's certificate alone, and its issuer is not known here.",
+            advice="Give the whole chain, as `openssl s_client -showcerts` prints it; "
+            "or add --as-presented if the server presented this certificate alone.",
         )
-    if data[:1] == b"\x30":
-        return [data]
-    raise ChainError(
-        f"{path}: contains no certificate.", advice="It must be PEM: -----BEGIN CERTIFICATE----- blocks, leaf first."
-    )
+
+
+def _notes_on_result(found: CertificateFile, result: Result) -> tuple[str, ...]:
+    if result.verdict is Verdict.CLEAN or len(found.certificates) > 1:
+        return ()
+    return ("The file holds one certificate. If the server presented more, give all of them.",)
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Prefix errors of certificates with the file's name."""
+    try:
+        yield
+    except ChainError as error:
+        name = "standard input" if path == common.STDIN else path
+        raise ChainError(f"{name}: {error.message}", advice=error.advice) from error
+
+
+def _named(path: str) -> str:
+    """A sentence with the names in a file's first certificate, of which the user may mean one."""
+    try:
+        names = certificate_files.names_of(read_certificates(path).certificates[0])
+    except ChainError:
+        return ""
+    return f" The first certificate is for {names}." if names else ""
+
+
+def _password(path: str) -> str:
+    """The password in a file: its first line."""
+    advice = "Name a file whose first line is the password, in UTF-8."
+    data = common.read_file(path, PASSWORD_BYTES_MAX, ChainError, advice)
+    try:
+        return data.decode().partition("\n")[0].removesuffix("\r")
+    except UnicodeDecodeError:
+        raise ChainError(f"--password-file {path}: not UTF-8.", advice=advice) from None

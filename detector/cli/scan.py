@@ -26,11 +26,11 @@ from detector import scan as scans
 from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
-from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError
+from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError, install_extra
 from detector.judge import network, wording
-from detector.model import Confidence, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
+from detector.model import Confidence, Detail, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
-from detector.model.validate import PORT_MAX
+from detector.model.validate import PORT_MAX, naming
 from detector.pins.target import parse_host
 from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target
 from detector.session.seams import Seams, utc_now
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from detector.history import store
     from detector.probe.routes import resolving
-    from detector.report import spreadsheet
+    from detector.report import siem, spreadsheet
     from detector.scan import processes, work
     from detector.session.stream import Probe
 else:
@@ -60,11 +60,11 @@ else:
     resolving = LazyModule("detector.probe.routes.resolving")
     rich_console = LazyModule("rich.console")
     rich_progress = LazyModule("rich.progress")
+    siem = LazyModule("detector.report.siem")
     spreadsheet = LazyModule("detector.report.spreadsheet")
     store = LazyModule("detector.history.store")  # the extra `history`
     work = LazyModule("detector.scan.work")
 
-STDIN: Final = "-"
 CSV_SUFFIX: Final = ".csv"
 PLAIN_PROGRESS_SECONDS: Final = 10.0
 """Between two lines of progress where no terminal shows a bar."""
@@ -121,7 +121,15 @@ timeout_option: Final = options.probing(
 strict_option: Final = options.target("--strict", "Stop at the first line that is not a target.", is_flag=True)
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector scan --targets hosts.txt",
+        "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
+        "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
+        "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
+    ),
+)
 @options.targets
 @target_files
 @options.target("--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True)
@@ -165,11 +173,12 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
     type=options.Choice(Lookup),
     default="auto",
 )
-@options.option("--progress/--no-progress", "Report progress on stderr.", default=True)
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
+@options.result("--progress/--no-progress", "Report progress on stderr.", default=True)
+@options.fail_on()
 @options.history
 @options.settings()
-@options.form(Format.TEXT, Format.JSONL, Format.CSV)
+@options.form(Format.TEXT, Format.JSONL, Format.CSV, *options.SIEM_LINES)
+@options.detail
 @options.output
 def scan(  # noqa: PLR0913 - one parameter per option
     *,
@@ -193,14 +202,15 @@ def scan(  # noqa: PLR0913 - one parameter per option
     progress: bool,
     fail_on: Confidence,
     form: Format,
+    detail: Detail,
     output: str | None,
     place: str | None,
 ) -> int:
-    """Scan any number of targets: a line of result for each as it comes, in constant memory.
+    """Scan any number of targets, one line of result for each.
 
-    Targets are the arguments, files with one target per line (# begins a comment), CSV with a header (host, port,
-    address, category, operator, sni), networks, or, if none is given, the endpoints of the pin files. Lines that are
-    not targets are reported by number and skipped.
+    Lines come as results do, in constant memory. Targets are the arguments (hosts or URLs), files with one target per
+    line (# begins a comment), CSV with a header (host, port, address, category, operator, sni), networks, or, if none
+    is given, the endpoints of the pin files. Lines that are not targets are reported by number and skipped.
 
     With --resume and --output a scan that was ended, however abruptly, continues where it was when the same command is
     given again.
@@ -210,7 +220,8 @@ def scan(  # noqa: PLR0913 - one parameter per option
     """
     if resume is not None and (output is None or form is not Format.JSONL):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: it continues from the output.")
-    sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
+    with naming("--server-name"):
+        sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
     names = _resolver(resolver)
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
@@ -223,7 +234,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
             stack.callback(record.close)
         kept = _Kept(history, detector, tally, started=utc_now() if record is None else record.started)
         stream = None if record else stack.enter_context(common.growing_stream(output))
-        writer = _Writer(form, evidence, detector.vantage, record, stream)
+        writer = _Writer(form, detail, evidence, detector.vantage, record, stream)
         kept.attempt(kept.begin)
         _count_earlier(writer, tally, kept, full=place is not None)
         pace = StreamSettings(
@@ -234,7 +245,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
             timeout=timeout,
         )
         try:
-            with _progress(tally) if progress else contextlib.nullcontext():
+            with _progress(tally) if progress and detail is not Detail.VERDICT else contextlib.nullcontext():
                 probing = _probing(processes, detector, names)
                 asyncio.run(_scan(detector, sources, pace, tally, (writer, kept), probing))
         except KeyboardInterrupt:
@@ -244,7 +255,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
         finally:
             kept.attempt(kept.flush)
         kept.attempt(kept.finish)
-    say(tally.sentence())
+        writer.finish(tally)
     common.warn_of_age(detector.knowledge, utc_now())
     if isinstance(kept.failure, NoRoomError):
         raise kept.failure
@@ -317,7 +328,7 @@ def _resolver(wanted: Lookup) -> resolving.CachingResolver:
     except MissingExtraError:
         if wanted is Lookup.C_ARES:
             raise
-        say("Names are resolved by the system, one thread each; faster: pip install 'tls-middleware-detector[scan]'")
+        say(f"Names are resolved by the system, one thread each. For more speed: {install_extra('scan')}")
         return resolving.CachingResolver()
 
 
@@ -329,13 +340,14 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
     lines = io.BytesIO(b"".join(f"{target}\n".encode() for target in sources.targets))
     yield from scans.read_targets(lines, name="argument", ports=sources.ports, server_names=sources.server_names)
     for cidr in sources.networks:
-        for endpoint in scans.expand(cidr, sources.ports, sources.server_names):
-            yield Target(endpoint, cidr, named=False)
+        with naming("--network"):
+            endpoints = scans.expand(cidr, sources.ports, sources.server_names)
+        yield from (Target(endpoint, cidr, named=False) for endpoint in endpoints)
     for name in sources.files:
         with _open(name) as stream:
             yield from scans.read_targets(
                 stream,
-                name="stdin" if name == STDIN else name,
+                name="stdin" if name == common.STDIN else name,
                 table=sources.table or name.lower().endswith(CSV_SUFFIX),
                 ports=sources.ports,
                 server_names=sources.server_names,
@@ -346,8 +358,8 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
 def _open(name: str) -> Iterator[IO[bytes]]:
     try:
         # Standard input through a reader of its own: Python would not end while a thread waits in `sys.stdin`.
-        place = sys.stdin.fileno() if name == STDIN else name
-        stream = open(place, "rb", closefd=name != STDIN)  # noqa: SIM115 - closed below
+        place = sys.stdin.fileno() if name == common.STDIN else name
+        stream = open(place, "rb", closefd=name != common.STDIN)  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
         raise InputError(
             f"--targets {name}: cannot be read ({reason_of(error)}).", advice="Name a readable file."
@@ -361,7 +373,7 @@ def _fingerprint(sources: Sources, settings: dict[str, Any]) -> str:
     decisive = [settings.get(name) for name in ("pins", "roots", "add_roots", "logs")]
     found = hashlib.sha256(repr((sources, *decisive)).encode())
     for name in chain(sources.files, settings.get("pins", ())):
-        if name != STDIN and Path(name).is_file():
+        if name != common.STDIN and Path(name).is_file():
             with _open(name) as stream:
                 found.update(str(Path(name).stat().st_size).encode() + stream.read(FINGERPRINT_BYTES))
     return found.hexdigest()
@@ -440,12 +452,10 @@ class Tally:
 
     def sentence(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
-        verdicts, confidences = Counter[Verdict](), Counter[Confidence | None]()
-        for (verdict, confidence), number in list(self._found.items()):  # a copy: progress is shown by another thread
-            verdicts[verdict] += number
-            confidences[confidence] += number
-        found = ", ".join(f"{verdicts[v]} {v}" for v in Verdict if verdicts[v])
-        sure = ", ".join(f"{confidences[c]} {c}" for c in reversed(Confidence) if confidences[c])
+        numbers = dict(self._found)  # a copy: progress is shown by another thread
+        kinds: list[tuple[Verdict, Confidence | None]] = [(Verdict.MIDDLEWARE, sure) for sure in reversed(Confidence)]
+        kinds += [(Verdict.INCONCLUSIVE, None), (Verdict.CLEAN, None)]
+        found = ", ".join(f"{numbers[kind]} {wording.state(*kind)}" for kind in kinds if numbers.get(kind))
         bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
@@ -453,17 +463,25 @@ class Tally:
         how = "Interrupted after" if interrupted else "Scanned"
         return (
             f"{how} {self.total} targets{before} in {seconds:.1f} s ({(self.total - self._earlier) / seconds:.0f}/s): "
-            f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}{route}"
+            f"{found or 'nothing'}.{bad}{route}"
         )
 
 
 class _Writer:
-    """Writes one line per result, flushed at once: to a record, or else to a stream."""
+    """Writes one line per result at once, to a record or a stream; for the verdict alone, a sentence at the end."""
 
-    def __init__(
-        self, form: Format, evidence: Evidence, vantage: str, record: ScanRecord | None, stream: TextIO | None
+    def __init__(  # noqa: PLR0913, PLR0917 - each comes from an option of its own
+        self,
+        form: Format,
+        detail: Detail,
+        evidence: Evidence,
+        vantage: str,
+        record: ScanRecord | None,
+        stream: TextIO | None,
     ) -> None:
         self._form = form
+        self._detail = detail
+        self._verdict_alone = form is Format.TEXT and detail is Detail.VERDICT
         self._evidence = evidence
         self._vantage = vantage
         self._record = record
@@ -498,8 +516,17 @@ class _Writer:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Format.CSV:
             self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
+        elif self._form in options.SIEM_LINES:
+            self._put(siem.LINES[self._form](siem.Event(found, utc_now(), self._vantage)))
+        elif not self._verdict_alone:
+            self._put(_text(found, self._detail) + "\n")
+
+    def finish(self, tally: Tally) -> None:
+        """Write the sentence about all results: alongside them, or in their place."""
+        if self._verdict_alone:
+            self._put(tally.sentence() + "\n")
         else:
-            self._put(_text(found) + "\n")
+            say(tally.sentence())
 
     def _put(self, text: str) -> None:
         if self._stream is not None:
@@ -578,15 +605,15 @@ class _Kept:
         self._history.write(lambda history: history.finish(run, head))
 
 
-def _text(found: Scanned) -> str:
-    """One line: the verdict, what it rests on, the endpoint; unless it is clean, by whom and why."""
-    rests = found.confidence or found.assurance or found.reason
+def _text(found: Scanned, detail: Detail) -> str:
+    """One line: the state and the endpoint; unless it is clean, by whom and why; the codes where evidence is wanted."""
     party = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
-    outcome = wording.wire_outcome(found)
-    sentence = "" if found.verdict is Verdict.CLEAN else wording.why(found)
-    note = " (amended)" if found.amends else ""
-    cells = (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, party, sentence)
-    return "  ".join(filter(None, cells)) + note
+    sentence = "" if found.verdict is Verdict.CLEAN else wording.cause(found)
+    codes = (found.reason, found.confidence or found.assurance or wording.wire_outcome(found))
+    shown = f"[{', '.join(filter(None, codes))}]" if detail is Detail.EVIDENCE else ""
+    note = "(changes an earlier line)" if found.amends else ""
+    cells = (f"{wording.state_of(found):<20}", found.endpoint.name, party, sentence, shown, note)
+    return "  ".join(filter(None, cells))
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from .locality import locate
 from .network_evidence import NetworkEvidence, tags_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from detector.model import Finding
 
@@ -52,6 +52,7 @@ class _Kept(NamedTuple, Generic[L]):
     evidence: EndpointEvidence
     result: Result
     label: L
+    named: bool
 
 
 class _Assessed(NamedTuple):
@@ -117,22 +118,26 @@ def observations_that_count(evidence: EndpointEvidence) -> tuple[EndpointEvidenc
     return tuple(one for one in (evidence, *others) if not answered or one.leaf is not None)
 
 
-def assess_endpoint(evidence: EndpointEvidence, network: NetworkEvidence) -> Result:
-    """Return the result of one endpoint, by what its network showed so far."""
-    return _result(_assess(evidence, network), network)
+def assess_endpoint(evidence: EndpointEvidence, network: NetworkEvidence, *, named: bool = False) -> Result:
+    """Return the result of one endpoint, by what its network showed so far; `named` as in `Result`."""
+    return _result(_assess(evidence, network), network, named=named)
 
 
-def assess_all(evidences: Sequence[EndpointEvidence]) -> tuple[Result, ...]:
-    """Return the results of a network's endpoints, once none changes the result of another any more."""
+def assess_all(evidences: Sequence[EndpointEvidence], *, named: Collection[str] = ()) -> tuple[Result, ...]:
+    """Return the results of a network's endpoints, once none changes the result of another any more.
+
+    `named` are the endpoints (`host:port`) that the caller asked for by name.
+    """
     if evidences:
         _log_knowledge(evidences[0])
     network = NetworkEvidence.of(evidences)
     network.changed()
+    assessed: list[_Assessed] = []
     for _ in range(PASSES_MAX):
         assessed = [_assess(evidence, network) for evidence in evidences]
         if not network.changed():
             break
-    results = tuple(_result(one, network) for one in assessed) if evidences else ()
+    results = tuple(_result(one, network, named=one.evidence.endpoint.name in named) for one in assessed)
     for result in results:
         _log_result(result)
     return results
@@ -161,7 +166,7 @@ class Assessor(Generic[L]):
         self._by_tag: Final[dict[Tag, set[int]]] = {}
         self._number = 0
 
-    def add(self, evidence: EndpointEvidence, label: L) -> Iterator[tuple[L, Result]]:
+    def add(self, evidence: EndpointEvidence, label: L, *, named: bool = False) -> Iterator[tuple[L, Result]]:
         """Yield the result of one more endpoint, and those of earlier ones that it changes.
 
         Each comes with the label that its endpoint was added with; a changed one has `amends` set.
@@ -169,10 +174,10 @@ class Assessor(Generic[L]):
         if not self._number:
             _log_knowledge(evidence)
         self._network.add(evidence)
-        result = assess_endpoint(evidence, self._network)
+        result = assess_endpoint(evidence, self._network, named=named)
         _log_result(result)
         self._number += 1
-        self._keep(self._number, _Kept(evidence, result, label))
+        self._keep(self._number, _Kept(evidence, result, label, named))
         yield label, result
         for _ in range(PASSES_MAX):
             changed = self._network.changed()
@@ -184,7 +189,7 @@ class Assessor(Generic[L]):
 
     def _amend(self, number: int) -> Iterator[tuple[L, Result]]:
         kept = self._amendable[number]
-        result = assess_endpoint(kept.evidence, self._network)
+        result = assess_endpoint(kept.evidence, self._network, named=kept.named)
         if result == kept.result:
             return
         _log_result(result)
@@ -219,7 +224,7 @@ def _can_change(evidence: EndpointEvidence, result: Result) -> bool:
     return bool(seen)
 
 
-def _result(assessed: _Assessed, network: NetworkEvidence) -> Result:
+def _result(assessed: _Assessed, network: NetworkEvidence, *, named: bool) -> Result:
     evidence, findings, decision = assessed
     endpoint, facts = evidence.endpoint, Facts(findings)
     mark = next((finding for finding in findings if finding.check == known_interceptor.ID), None)
@@ -230,15 +235,7 @@ def _result(assessed: _Assessed, network: NetworkEvidence) -> Result:
         attribution = msgspec.structs.replace(
             attribution, locality=place, basis=f"{attribution.basis}; locality: {basis}"
         )
-    advice = advise(
-        decision,
-        facts,
-        [endpoint.host],
-        observation=evidence.observation,
-        attribution=attribution,
-        remediation=None if mark is None else mark.data["remediation"],
-    )
-    return Result(
+    result = Result(
         endpoint=EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category),
         verdict=decision.verdict,
         reason=decision.reason,
@@ -247,11 +244,12 @@ def _result(assessed: _Assessed, network: NetworkEvidence) -> Result:
         alternatives=decision.alternatives,
         attribution=attribution,
         findings=findings,
-        advice=advice.get(Audience.STUDENT, ""),
-        advice_for=advice,
         observation=evidence.observation,
         other_observations=evidence.others,
+        named=named,
     )
+    advice = {audience: " ".join(sentences) for audience, sentences in advise([result]).items()}
+    return msgspec.structs.replace(result, advice=advice.get(Audience.STUDENT, ""), advice_for=advice)
 
 
 def names_a_party(confidence: Confidence | None) -> bool:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.model import UnfollowedProxy, Verdict
+from detector.errors import install_extra
+from detector.model import Alternative, Confidence, Outcome, UnfollowedProxy, Verdict
 
 from .assess import names_a_party
 from .checks import MODULES, chain, known_interceptor, pin
@@ -21,7 +22,7 @@ from .table import RULE_OF
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from detector.model import Confidence, Finding, Outcome, Result
+    from detector.model import Finding, Result
 
 _UNNAMED: Final[Mapping[tuple[str, str], str]] = {
     (module.ID, outcome): summary for module in MODULES for outcome, summary in getattr(module, "UNNAMED", {}).items()
@@ -72,6 +73,39 @@ def tone(verdict: Verdict, confidence: Confidence | None) -> str:
     return "clean" if verdict is Verdict.CLEAN else "uncertain"
 
 
+def mark(verdict: Verdict, confidence: Confidence | None) -> str:
+    """Return the symbol of a verdict, which does not depend on color."""
+    return {"clean": "✓", "intercepted": "✗", "uncertain": "?"}[tone(verdict, confidence)]
+
+
+def state(verdict: Verdict, confidence: Confidence | None) -> str:
+    """Return a verdict in a word or two, for lists."""
+    if verdict is Verdict.MIDDLEWARE:
+        return _SURE[confidence or Confidence.POSSIBLE]
+    return "clean" if verdict is Verdict.CLEAN else "not assessed"
+
+
+_SURE: Final[dict[Confidence, str]] = {
+    Confidence.PROVEN: "intercepted",
+    Confidence.PROBABLE: "probably intercepted",
+    Confidence.POSSIBLE: "uncertain",
+}
+
+
+def state_of(result: Result) -> str:
+    """Return the state of one endpoint in a few words: what explains it has words of its own."""
+    if has_stale_pins(result):
+        return "pins out of date"
+    if signs_in_only(result):
+        return "sign-in page"
+    return "no answer" if wire_outcome(result) else state(result.verdict, result.confidence)
+
+
+def signs_in_only(result: Result) -> bool:
+    """Whether no more is known of an endpoint than that a sign-in page answered in its place."""
+    return is_uncertain(result) and is_behind_a_portal(result)
+
+
 def is_uncertain(result: Result) -> bool:
     """Whether a result is `middleware`, and an innocent explanation fits as well."""
     return result.verdict is Verdict.MIDDLEWARE and not names_a_party(result.confidence)
@@ -97,7 +131,7 @@ def why(result: Result) -> str:
 _UNFOLLOWED: Final[dict[UnfollowedProxy, tuple[str, str]]] = {
     UnfollowedProxy.EXTRA_MISSING: (
         "it is a proxy auto-configuration file, and the extra 'pac' is not installed",
-        "Install the extra: pip install 'tls-middleware-detector[pac]'. Or name the proxy that browsers use (--proxy).",
+        f"{install_extra('pac')} Or name the proxy that browsers use (--proxy).",
     ),
     UnfollowedProxy.FILE_FAULTY: (
         "the proxy auto-configuration file could not be fetched or evaluated",
@@ -128,6 +162,76 @@ def set_route(reason: UnfollowedProxy) -> str:
 def wire_outcome(result: Result) -> Outcome | None:
     """How the connection ended, where that is the actual reason of a result: no certificate was seen."""
     return result.observation.outcome if RULE_OF[result.reason].is_outcome else None
+
+
+_ENDED: Final[dict[Outcome, str]] = {
+    Outcome.COMPLETE: "The connection was complete.",
+    Outcome.EXAMINED: "The certificates were read from a file.",
+    Outcome.DNS_FAILURE: "Names could not be resolved.",
+    Outcome.NO_ADDRESS: "There was no address of this family (IPv4 or IPv6).",
+    Outcome.CONNECT_REFUSED: "Connections were refused.",
+    Outcome.CONNECT_TIMEOUT: "Nothing answered.",
+    Outcome.UNREACHABLE: "The network has no route there.",
+    Outcome.PROXY_UNREACHABLE: "The proxy did not answer.",
+    Outcome.PROXY_AUTH_REQUIRED: "The proxy requires a user name and password.",
+    Outcome.PROXY_AUTH_REJECTED: "The proxy did not accept the user name and password.",
+    Outcome.PROXY_AUTH_UNSUPPORTED: "The proxy requires an authentication scheme that is not supported.",
+    Outcome.PROXY_REFUSED: "The proxy refused to connect there.",
+    Outcome.PROXY_REDIRECTED: "The proxy answered with a page of its own.",
+    Outcome.PROXY_GATEWAY: "The proxy could not connect there.",
+    Outcome.PROXY_PROTOCOL: "What answered is not a proxy.",
+    Outcome.PROXY_OTHER_KIND: "The proxy is of another kind than its address says.",
+    Outcome.PROXY_CLOSED: "The proxy closed the connection.",
+    Outcome.PROXY_TLS: "No TLS connection to the proxy was possible.",
+    Outcome.PROXY_UNTRUSTED: "The proxy could not prove its identity.",
+    Outcome.PROXY_UNKNOWN: "Which proxy to use could not be determined.",
+    Outcome.NO_ROUTE: "No proxy is set, and only the route through one was requested.",
+    Outcome.RESET: "Connections were cut off.",
+    Outcome.CLOSED: "Connections were closed before a certificate came.",
+    Outcome.NOT_TLS: "What answered does not speak TLS.",
+    Outcome.TLS_ALERT: "What answered ended TLS with an alert.",
+    Outcome.TLS_FAILURE: "What answered speaks TLS in a way that cannot be understood.",
+    Outcome.SIGNATURE_WRONG: "What answered could not prove that it has the key of its certificate.",
+    Outcome.TOO_LARGE: "What answered sent more than a server needs to.",
+    Outcome.HANDSHAKE_TIMEOUT: "The connection was made, and then nothing answered.",
+    Outcome.DEADLINE: "Time ran out.",
+    Outcome.RESOURCES: "This device ran out of sockets or file descriptors.",
+}
+"""How connections ended, in sentences that hold for one host and for many."""
+_ALTERNATIVES: Final[dict[Alternative, str]] = {
+    Alternative.CAPTIVE_PORTAL: "a sign-in page of this network",
+    Alternative.BLOCK_PAGE: "a block page",
+    Alternative.WRONG_SERVER: "another server than the one that was meant",
+    Alternative.PIN_ROTATION: "a new key at the server that the pin file does not have yet",
+    Alternative.PUBLIC_CA_MISISSUANCE: "a public CA that issued a certificate to somebody else",
+    Alternative.SCTS_OUTSIDE_CERTIFICATE: "proof of logging that was sent apart from the certificate",
+    Alternative.INCOMPLETE_CHAIN: "a server that does not send an intermediate certificate",
+    Alternative.PRIVATE_PKI: "a private CA of the server's own operator",
+    Alternative.SELF_SIGNED_ORIGIN: "a server that signs its certificate itself",
+    Alternative.STALE_ROOTS: "a new public CA that is not known here yet",
+    Alternative.SPLIT_HORIZON: "another server of the same name inside this network",
+    Alternative.FRONT_OF_THE_OPERATOR: "a CDN or load balancer of the server's own operator",
+    Alternative.DEFECTIVE_SERVER: "a server with a defective certificate",
+    Alternative.UNREADABLE_ALGORITHM: "a signature algorithm that is not known here",
+    Alternative.DEVELOPMENT_CA: "a developer's own CA on this device",
+}
+"""What else could explain a result, each as the end of a sentence that begins with "It could also be"."""
+
+
+def ended(outcome: Outcome) -> str:
+    """Return how a connection ended, in one sentence."""
+    return _ENDED[outcome]
+
+
+def cause(result: Result) -> str:
+    """Return why a result is what it is: how the connection ended where nothing was seen, else the rule's sentence."""
+    outcome = wire_outcome(result)
+    return why(result) if outcome is None else ended(outcome)
+
+
+def alternatives(result: Result) -> tuple[str, ...]:
+    """Return what else could explain a result, in words."""
+    return tuple(_ALTERNATIVES[alternative] for alternative in result.alternatives)
 
 
 def summary(finding: Finding, result: Result) -> str:

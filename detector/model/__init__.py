@@ -37,6 +37,7 @@ from .vocabulary import (
     Category,
     Confidence,
     Coverage,
+    Detail,
     Engine,
     Fault,
     Hello,
@@ -63,7 +64,7 @@ from .vocabulary import (
 
 __all__ = [
     "PROXIED", "SCHEMA_VERSION", "Address", "Alternative", "Assurance", "Attribution", "Audience", "Category",
-    "Confidence", "Coverage", "Endpoint", "EndpointName", "Engine", "FailedAttempt", "Fault", "Finding",
+    "Confidence", "Coverage", "Detail", "Endpoint", "EndpointName", "Engine", "FailedAttempt", "Fault", "Finding",
     "HandshakeSignature", "Hello", "Hop", "HopAnswer", "HopTrace", "HopsObservation", "Interceptor", "KeyKind",
     "Knowledge", "KnowledgeKind", "Locality", "MachineRoot", "ManagedBy", "Meaning", "Observation", "Outcome",
     "PortalObservation", "PortalOutcome", "PresentedCertificate", "ProbeKind", "ProxyObservation", "ProxyScheme",

@@ -58,7 +58,7 @@ class Result(Record, frozen=True, kw_only=True):
     `reason` is the rule of the decision table (docs/decisions.md) that decided. `advice` is for the student;
     `advice_for` has it for every audience that can act. The verdict is based on `observation`; `other_observations` are
     the others of the same endpoint: by other routes, with other hellos. `amends` says that this result replaces an
-    earlier one, because later evidence changed it.
+    earlier one, because later evidence changed it, `named` that the caller asked for this endpoint by name.
     """
 
     endpoint: EndpointName
@@ -74,6 +74,7 @@ class Result(Record, frozen=True, kw_only=True):
     observation: Observation
     other_observations: tuple[Observation, ...] = ()
     amends: bool = False
+    named: bool = False
 
     @property
     def unfollowed_proxy(self) -> UnfollowedProxy | None:

@@ -229,6 +229,14 @@ class Audience(enum.StrEnum):
     DEVELOPER = "developer"
 
 
+class Detail(enum.IntEnum):
+    """How much a text for people says; every level has what the levels before it have."""
+
+    VERDICT = 0
+    SUMMARY = 1
+    EVIDENCE = 2
+
+
 class PortalOutcome(enum.StrEnum):
     """How a control request over plain HTTP ended. The right response is known, so any other is another party's."""
 

@@ -122,11 +122,11 @@ def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[st
 
 def shipped(*, root_labels: Collection[str]) -> PinSet:
     """Read the pin files that come with the package: the knowledge's endpoints, its canaries among them."""
-    return load(_shipped_folder(), root_labels=root_labels)
+    return load(shipped_folder(), root_labels=root_labels)
 
 
-def _shipped_folder() -> Path:
-    """`pins/` of a checkout, `detector/pins/shipped/` of a wheel."""
+def shipped_folder() -> Path:
+    """The folder of the pin files that come with the package: `pins/` of a checkout, `pins/shipped/` of a package."""
     here = Path(__file__).resolve().parent
     in_wheel = here / "shipped"
     return in_wheel if in_wheel.is_dir() else here.parent.parent / "pins"
@@ -163,7 +163,7 @@ class _File(toml_files.TableFile):
     def __init__(self, path: Path, root_labels: Collection[str]) -> None:
         super().__init__(path, PinFileError)
         self._root_labels = root_labels
-        self._is_knowledge = path.resolve().parent == _shipped_folder()
+        self._is_knowledge = path.resolve().parent == shipped_folder()
 
     def read(self, content: dict[str, Any]) -> PinSet:
         self._known_keys(content, _FILE_KEYS)

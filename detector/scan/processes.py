@@ -14,11 +14,11 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from detector.aio.tasks import cancel_and_wait
 from detector.errors import DetectorError, InputError
+from detector.frozen import child_command, host
 from detector.judge.evidence import EndpointEvidence
 from detector.session.stream import StreamSettings
 
@@ -171,10 +171,16 @@ class WorkerPool:
                             await self._start(place)
 
     async def _start(self, place: int) -> None:
+        command = child_command("detector.scan.worker")
+        if command is None:
+            raise ProcessError(
+                f"A scan can have no further processes here: this is {host()}.",
+                advice="Leave out --processes, or use the program `detector`.",
+            )
         self._starts[place] += 1
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "detector.scan.worker"),
+                *command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if os.environ.get("DETECTOR_LOG") else subprocess.DEVNULL,

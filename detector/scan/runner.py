@@ -40,13 +40,12 @@ class Scanned(Result, frozen=True, kw_only=True):
     """A result of a scan.
 
     `number` is the target's in the order of the source, from 0, and negative for a canary that a follow-up probed;
-    `where` is its place in the source. `named` says that the target was named, not one of a pin file or a network.
-    `replaces` is what a result that `amends` an earlier one corrects, None in all others.
+    `where` is its place in the source. `replaces` is what a result that `amends` an earlier one corrects, None in all
+    others.
     """
 
     number: int
     where: str = ""
-    named: bool = False
     replaces: Replaced | None = None
 
 
@@ -63,7 +62,6 @@ def row(result: Result, previous: Result | None, of: Numbered) -> Scanned:
         **{field: getattr(result, field) for field in Result.__struct_fields__},
         number=of.number,
         where=of.target.where,
-        named=of.target.named,
         replaces=None if previous is None else Replaced(verdict=previous.verdict, confidence=previous.confidence),
     )
 
@@ -101,7 +99,8 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
                 yield numbered
 
     async def probe_one(numbered: Numbered) -> tuple[Probed[Numbered]]:
-        return (Probed(numbered, await prober(detector.expected(numbered.target.endpoint))),)
+        evidence = await prober(detector.expected(numbered.target.endpoint))
+        return (Probed(numbered, evidence, named=numbered.target.named),)
 
     results = stream(
         detector,

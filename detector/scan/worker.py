@@ -1,6 +1,6 @@
 """A worker process of a scan: reads requests on standard input, writes responses on standard output (`work`).
 
-Room: scan. Started by `processes`, as `python -m detector.scan.worker`; a line of JSON each way, and an empty one now
+Room: scan. Started by `processes`, as `detector.frozen` says; a line of JSON each way, and an empty one now
 and then that shows that it lives. It assesses nothing, and ends when its input does, which is also how it notices that
 its parent is gone.
 """

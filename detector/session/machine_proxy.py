@@ -13,10 +13,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from detector.aio.lazy import LazyModule
 from detector.probe.routes import system
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from detector import frozen
+else:
+    frozen = LazyModule("detector.frozen")  # where a program is started
 
 SECONDS_MAX: Final = 3.0
 """Seconds for one program; both answer in a few hundredths."""
@@ -48,7 +53,12 @@ def output_of(command: Sequence[str]) -> str:
     """The output of a program; empty when it fails."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed programs with fixed arguments
-            list(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_MAX, check=True
+            list(command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SECONDS_MAX,
+            check=True,
+            env=frozen.system_environment(),
         )
     except (OSError, subprocess.SubprocessError):
         return ""

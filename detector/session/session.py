@@ -21,6 +21,7 @@ from detector import pins as pin_files
 from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group, run_in_thread
+from detector.errors import TimestampError
 from detector.model import Endpoint, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result
 from detector.model.validate import seconds
 from detector.trust.budget import CHAIN_SECONDS, RUN_SECONDS, Budget
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
     from detector.locate import locate
     from detector.locate.locate import Locating
     from detector.pins import PinSet
+    from detector.probe.http import timestamp as authorities
+    from detector.probe.routes import pac
+    from detector.trust import certificate_files
+    from detector.trust import timestamp as timestamps
     from detector.trust.roots import Roots
     from detector.watch import runner
     from detector.watch.events import WatchEvent
@@ -68,10 +73,14 @@ else:
     evidence = LazyModule("detector.judge.evidence")
     age = LazyModule("detector.knowledge.age")
     assess = LazyModule("detector.judge.assess")
+    certificate_files = LazyModule("detector.trust.certificate_files")
     locate = LazyModule("detector.locate.locate")
     network = LazyModule("detector.judge.network")
     runner = LazyModule("detector.watch.runner")
+    authorities = LazyModule("detector.probe.http.timestamp")
+    pac = LazyModule("detector.probe.routes.pac")
     stream = LazyModule("detector.session.stream")
+    timestamps = LazyModule("detector.trust.timestamp")  # the extra `timestamp`
 
 DEADLINE_DEFAULT: Final = 10.0
 """Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""
@@ -115,29 +124,35 @@ def assessment_context(expectations: Expectations, *, at: dt.datetime | None = N
     return evidence.Context(at=moment, roots=roots, logs=expectations.log_list, budget=run_budget())
 
 
-def examine(
-    chain: Sequence[bytes],
+def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact about it
+    chain: Sequence[bytes] | bytes,
     *,
     host: str,
     port: int = 443,
     at: dt.datetime | None = None,
     key_proved: bool = True,
+    password: str = "",
     **options: Unpack[TrustOptions],
 ) -> Result:
     """Assess a chain that was captured elsewhere. Offline; reads only the files that are named.
 
     Args:
-        chain: DER certificates, leaf first, exactly as presented.
+        chain: DER certificates, leaf first, exactly as presented; or the content of a file of certificates in any of
+            the formats of docs/examine.md.
         host: a DNS name or an address.
         port: the port, for pins.
         at: the moment to assess at (aware, UTC); now when None.
         key_proved: whether the chain comes from a completed handshake.
+        password: the password of a PKCS #12 file.
         options: the fields of `Expectations`; without `pins` nothing is pinned.
 
     Raises:
-        TargetError, PinFileError, RootsError, LogListError: never for anything in the chain.
+        TargetError, PinFileError, RootsError, LogListError: never for anything in a chain of DER certificates.
+        ChainError: for the content of a file without certificates, or with one that cannot be read.
     """
     host = pin_files.parse_host(host)
+    if isinstance(chain, bytes):
+        chain = certificate_files.leaf_first(certificate_files.read(chain, password), host).certificates
     expectations = Expectations(**options)
     context = assessment_context(expectations, at=at)
     endpoint = Endpoint(host=host, port=port)
@@ -150,7 +165,7 @@ def examine(
         key_proved=key_proved,
         chain=tuple(Certificate.read(der).presented() for der in chain),
     )
-    return assess.assess_all([evidence.EndpointEvidence(endpoint, observation, context)])[0]
+    return assess.assess_all([evidence.EndpointEvidence(endpoint, observation, context)], named={endpoint.name})[0]
 
 
 def _find(pin_set: PinSet, host: str, port: int) -> Endpoint | None:
@@ -289,7 +304,7 @@ class Detector:
     ) -> Report:
         """Assess what `observe` returned. `started` is when that began, `named` as in `network.decide_network`."""
         return network.report(
-            assess.assess_all(observed),
+            assess.assess_all(observed, named=named),
             observed[0].context if observed else self.context(),
             started=started,
             finished=self._seams.clock(),
@@ -422,7 +437,7 @@ class Detector:
         prober = stream.Prober(self.probe, settings)
 
         async def probe(endpoint: Endpoint) -> tuple[Probed[Endpoint]]:
-            return (stream.Probed(endpoint, await prober(endpoint)),)
+            return (stream.Probed(endpoint, await prober(endpoint), named=not endpoint.canary),)
 
         source = (self._endpoint(target) async for target in _asynchronously(targets))
         limit = descriptors.probes_at_once(settings.concurrency)
@@ -505,6 +520,23 @@ class Detector:
         first, *others = await self._probe_repeatedly(probing, endpoint, until)
         await self._read_roots()
         return evidence.EndpointEvidence(endpoint, first, self.context(), others=others)
+
+    async def timestamp(self, data: bytes, url: str, *, timeout: float = DEADLINE_DEFAULT) -> bytes:  # noqa: ASYNC109 - see `scan`
+        """Return the answer of the time-stamping authority at `url` (http or https) over `data`, such as a manifest.
+
+        The usual route is taken, within `timeout` seconds. Raises `TimestampError` where the authority cannot be asked,
+        or its answer is not one to this request, and `MissingExtraError` without the extra `timestamp`.
+        """
+        until = asyncio.get_running_loop().time() + seconds("timeout", timeout)
+        asked = timestamps.query(data)
+        await self._planner.read_machine_settings()
+        try:
+            answer = await authorities.ask(url, asked.encoded, dialer_for=self._planner.first_route, deadline=until)
+            timestamps.check_answer(answer, asked)
+        except ValueError as error:
+            advice = "Try again, or ask another time-stamping authority."
+            raise TimestampError(f"{pac.shown(url)}: {error}.", advice=advice) from error
+        return answer
 
     async def _preload_assessment(self) -> None:
         """Import what assessment needs, and read the roots, in a thread while the network is waited for."""

@@ -84,11 +84,12 @@ class Probe(Protocol):
 
 
 class Probed(NamedTuple, Generic[Label]):
-    """Evidence of an endpoint, the caller's label for it, and the name of the network it was seen on."""
+    """Evidence of an endpoint, the caller's label for it, and the network it was seen on; `named` as in `Result`."""
 
     label: Label
     evidence: EndpointEvidence
     network: str = ""
+    named: bool = False
 
 
 class Assessed(NamedTuple, Generic[Label]):
@@ -191,14 +192,14 @@ class StreamAssessor(Generic[Label]):
         known = self._detector.remembered(one.evidence.endpoint for one in probed)
         results: list[Assessed[Label]] = []
         by_network: dict[str, list[EndpointEvidence]] = {}
-        for label, seen, network in probed:
+        for label, seen, network, named in probed:
             assessor, canaries = self._network(network)
             evidence = seen
             if known is not None:
                 evidence = seen.with_more(seen.context._replace(seen_before=known), seen.fetched)
             by_network.setdefault(network, []).append(evidence)
             canaries.note((evidence,), 0)
-            for entry, result in assessor.add(evidence, _Entry(label)):
+            for entry, result in assessor.add(evidence, _Entry(label), named=named):
                 previous, entry.result = entry.result, result
                 results.append(Assessed(entry.label, result, previous, network))
         return results, {name: self._network(name)[1].wanted(every, 0) for name, every in by_network.items()}

@@ -308,7 +308,7 @@ class Watch:
     def _assess(self, probed: Collection[str]) -> list[_Change]:
         """Assess the latest evidence of all. An endpoint not probed again can only be accused by what others show."""
         seen = [(state, state.evidence) for state in self._states.values() if state.evidence is not None]
-        every = assess.assess_all([*(evidence for _, evidence in seen), *self._canaries.values()])
+        every = assess.assess_all([*(evidence for _, evidence in seen), *self._canaries.values()], named=self._named)
         results, canaries = every[: len(seen)], every[len(seen) :]
         self._accused_canaries = tuple(result for result in canaries if result.verdict is Verdict.MIDDLEWARE)
         if all(

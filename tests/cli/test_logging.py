@@ -1,4 +1,4 @@
-"""-v, -vv and DETECTOR_LOG: what is logged to standard error, and how to get a traceback."""
+"""-vv, -vvv and DETECTOR_LOG: what is logged to standard error, and how to get a traceback."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def test_an_unknown_level_is_bad_usage(
 
 
 @pytest.mark.usefixtures("broken")
-@pytest.mark.parametrize(("option", "variable"), [("-vv", ""), ("-v", "debug"), ("-v", "cli=debug")])
+@pytest.mark.parametrize(("option", "variable"), [("-vvv", ""), ("-v", "debug"), ("-v", "cli=debug")])
 def test_a_traceback_on_request(
     option: str, variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """-vv or DETECTOR_LOG=debug shows where an internal error happened; the exit code stays 70."""
+    """-vvv or DETECTOR_LOG=debug shows where an internal error happened; the exit code stays 70."""
     monkeypatch.setenv("DETECTOR_LOG", variable)
     assert cli.run([*CHECK, option] if not variable else CHECK) == 70
     captured = capsys.readouterr()
@@ -73,16 +73,24 @@ def test_a_traceback_on_request(
 
 
 @pytest.mark.usefixtures("broken")
-@pytest.mark.parametrize("options", [(), ("-v",)])
+@pytest.mark.parametrize("options", [(), ("-v",), ("-vv",)])
 def test_no_traceback_otherwise(options: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """Without the request a user sees one sentence."""
     assert cli.run([*CHECK, *options]) == 70
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [("-v", "rules"), ("rules", "-v"), ("pins", "-v", "show"), ("pins", "show", "-v")])
+@pytest.mark.parametrize(
+    "command", [("-vv", "rules"), ("rules", "-vv"), ("pins", "-v", "show", "-v"), ("pins", "show", "-vv")]
+)
 def test_every_command_takes_the_option(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """At any level of a command line; what was run is logged, without its arguments."""
     assert cli.run(command) == 0
     assert LOGGERS[0].level == logging.INFO
     assert "INFO detector.cli: detector" in capsys.readouterr().err
+
+
+def test_one_v_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once is for the evidence in the result."""
+    assert cli.run(("rules", "-v")) == 0
+    assert capsys.readouterr().err == ""

@@ -115,13 +115,13 @@ def test_registries_are_apart() -> None:
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without prometheus-client: one sentence, with the command that helps."""
+    """Without prometheus-client: what is missing, and the extra that brings it."""
 
     def fail(_: str) -> object:
         raise ModuleNotFoundError(_)
 
     monkeypatch.setattr(importlib, "import_module", fail)
-    with pytest.raises(MissingExtraError, match=r"pip install 'tls-middleware-detector\[metrics\]'"):
+    with pytest.raises(MissingExtraError, match="Install the extra 'metrics'"):
         WatchMetrics([])
 
 

@@ -17,7 +17,6 @@ import importlib.util
 import math
 import re
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +28,7 @@ import msgspec
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
 from detector.errors import ProxyError
+from detector.frozen import child_command
 from detector.model import Outcome, Route, UnfollowedProxy, json_text
 from detector.model.validate import HTTPS_PORT
 
@@ -304,16 +304,10 @@ def _read_result(said: str | None) -> Answer:
     return UnfollowedProxy.KIND_UNKNOWN if routes is None else routes
 
 
-def has_interpreter() -> bool:
-    """Whether `sys.executable` runs Python files: in a frozen or embedding application it is the application."""
-    name = Path(sys.executable or "").stem.lower()
-    return not getattr(sys, "frozen", False) and name.startswith(("python", "pypy", "graalpy"))
-
-
 @contextlib.asynccontextmanager
 async def _evaluator() -> AsyncIterator[Run]:
     """Start the worker; it never outlives the `async with` block. Raises `RouteError` RESOURCES."""
-    process = await _start_worker() if has_interpreter() else None
+    process = await _start_worker()
     if process is None:
         yield _run_in_thread
         return
@@ -326,12 +320,13 @@ async def _evaluator() -> AsyncIterator[Run]:
 
 
 async def _start_worker() -> asyncio.subprocess.Process | None:
-    """Start the process; None where the event loop cannot. Raises `RouteError` RESOURCES."""
+    """Start the process; None where neither application nor event loop can. Raises `RouteError` RESOURCES."""
+    command = child_command(f"{__package__}.pac_worker", file=_WORKER)
+    if command is None:
+        return None
     try:
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # nothing is imported from the working directory
-            str(_WORKER),
+            *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -379,6 +374,9 @@ async def _run_in_thread(job: dict[str, Any], until: float) -> bytes | None:
             return None
         try:
             return msgspec.json.encode(pac_worker.evaluate(job))
+        except (ImportError, OSError) as error:  # an application was frozen without files of the sandbox
+            LOG.warning("the sandbox for proxy files cannot be loaded: %s", error)
+            return None
         finally:
             _slots.release()
 

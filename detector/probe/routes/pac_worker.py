@@ -1,7 +1,7 @@
 """Evaluates a PAC file, in a process of its own that can be killed at any time.
 
 Room: probe. Reads JSON objects from standard input, one a line, and answers each on standard output; opens nothing.
-`pac` starts it, and calls `evaluate` in a thread only where there is no interpreter to start.
+`pac` starts it, and calls `evaluate` in a thread only where no process can be started (`detector.frozen`).
 
 The file comes from the operator of the network, or from anybody who answers in their place. It runs in QuickJS compiled
 to WebAssembly: a fault of the engine stays within the memory of that sandbox, whose functions reach nothing outside.

@@ -363,7 +363,12 @@ class _Coordinator:
     def _evidence(self, job: _Job, vantage: str, probed: Sequence[work.ProbedEndpoint]) -> list[Probed[Numbered]]:
         endpoints = (self._detector.expected(target.endpoint) for _, target in job.targets)
         return [
-            Probed(numbered, work.evidence_of(self._detector, endpoint, one, place=vantage), vantage)
+            Probed(
+                numbered,
+                work.evidence_of(self._detector, endpoint, one, place=vantage),
+                vantage,
+                named=numbered.target.named,
+            )
             for numbered, endpoint, one in zip(job.targets, endpoints, probed, strict=True)
         ]
 

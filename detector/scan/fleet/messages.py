@@ -21,12 +21,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
+from detector.frozen import Host, host
 from detector.model import Record, json_text
 from detector.version import VERSION
 
@@ -112,7 +114,10 @@ def decode_registration(message: str) -> Registration | None:
 
 @cache
 def own_identity() -> Identity:
-    """The identity of this program, as of the first call."""
+    """The identity of this program, as of the first call: by the executable, where that is the source."""
+    if host() in {Host.PYINSTALLER, Host.FROZEN}:
+        with Path(sys.executable).open("rb") as executable:
+            return Identity(source_sha256=hashlib.file_digest(executable, "sha256").hexdigest())
     package = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for module in sorted(package.rglob("*.py")):

@@ -1,0 +1,67 @@
+"""`--save-chain`: presented certificates as PEM files that `detector examine` reads.
+
+Room: cli.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from detector.aio.lazy import LazyModule
+from detector.model.files import unwritable
+from detector.model.private_files import OWNER_ONLY
+
+from . import common
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from detector.model import Result
+    from detector.trust import certificate_files
+else:
+    certificate_files = LazyModule("detector.trust.certificate_files")
+
+OPTION: Final = "--save-chain"
+_FOLDER_MODE: Final = 0o700
+
+
+@contextlib.contextmanager
+def saver(place: str, names: Sequence[str]) -> Iterator[Callable[[Sequence[Result]], None]]:
+    """How the chains of these endpoints (`host:port`) are saved at `place`.
+
+    The chain of one endpoint goes to a file. Those of several go to files in a directory, which is created. All are
+    readable by their owner alone, and appear complete or not at all. Raises `OutputError`, at once where the place
+    cannot be written.
+    """
+    if len(names) == 1 and not Path(place).is_dir():
+        with common.later(place, OPTION, mode=OWNER_ONLY) as save:
+            yield lambda results: save(lambda stream: stream.write("".join(map(_as_pem, _of(results, names[0])))))
+    else:
+        folder = Path(place)
+        try:
+            folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+            raise unwritable(f"{OPTION} {place}", error, "Name a directory, or one that can be created.") from error
+        yield lambda results: _save_each(folder, results)
+
+
+def _of(results: Sequence[Result], name: str) -> Iterator[Result]:
+    return (result for result in results if result.endpoint.name == name)
+
+
+def _save_each(folder: Path, results: Sequence[Result]) -> None:
+    for result in results:
+        name = result.endpoint.name.translate({ord("["): None, ord("]"): None, ord(":"): "_"})
+        with common.result_stream(str(folder / f"{name}.pem"), OPTION, mode=OWNER_ONLY) as stream:
+            stream.write(_as_pem(result))
+
+
+def _as_pem(result: Result) -> str:
+    """The certificates that the verdict is based on, below a comment."""
+    seen, name = result.observation, result.endpoint.name
+    if not seen.chain:
+        return f"# {name} presented no certificate ({seen.outcome}).\n"
+    unproved = "" if seen.key_proved else "# The handshake did not prove the key: examine with --key-not-proved.\n"
+    return f"# Presented by {name}, leaf first.\n{unproved}" + certificate_files.to_pem(one.der for one in seen.chain)
