@@ -174,9 +174,10 @@ def test_the_steps_of_the_container(tmp_path: Path) -> None:
             [program, *words], cwd=image.directory, env=image.environment, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
-    extras = "import aiodns, aioquic, alembic, dns, jinja2, pg8000, prometheus_client, quickjs_rs, sqlalchemy"
+    names = [requirement.name for _, requirement in requirements()]
     python = Path(program).with_name("python")
-    subprocess.run([python, "-c", extras], env=image.environment, check=True)  # noqa: S603 - what the steps installed
+    ask = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    subprocess.run([python, "-c", ask, *names], env=image.environment, check=True)  # noqa: S603 - what the steps installed
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +305,14 @@ def test_license_texts_of_everything_required() -> None:
         about = metadata.distribution(name)
         assert f"\n{about.name} {about.version}: " in text, name
     assert len(text) > 100_000
+
+
+def test_the_install_page_has_every_extra() -> None:
+    """The table of extras is that of pyproject.toml."""
+    (table,) = re.findall(
+        r"^\| extra \|.*\n\|[-|]+\n((?:\|.*\n)+)", (ROOT / "docs/install.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(PROJECT["optional-dependencies"])
 
 
 def test_uv_trusts_the_machine_as_the_pages_say() -> None:
