@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from detector.cli import INTERNAL_ERROR, RESULT_LOST, SECTIONS, TERMINAL_CLOSED, common, completion, detector, options
+from detector.cli import INTERNAL_ERROR, RESULT_LOST, TERMINAL_CLOSED, common, completion, detector, options
 from detector.version import VERSION
 
 if TYPE_CHECKING:
@@ -35,7 +35,53 @@ LINE: Final = 60
 """Characters of a line of roff, before escapes: mandoc asks for at most 80 with them."""
 HEAD: Final = """# Command line
 
-Generated from the commands by `scripts/build_cli_reference.py`; the same texts as `--help`.
+Generated from the commands by `scripts/build_cli_reference.py`; below the same texts as `--help`.
+
+## Targets
+
+A target is `HOST`, `HOST:PORT` (an IPv6 address with a port as `[ADDRESS]:PORT`) or a URL as pasted from a browser or a
+mail: quotes and angle brackets around it, user name, password, path and query are dropped and never shown. Without
+a port that of the scheme is probed: 443 for https and wss, 993 for imaps, 995 for pop3s, 465 for smtps, 636 for ldaps,
+990 for ftps, and others whose connections begin with TLS. The same holds for lists of targets, exam policies and the
+Python API.
+
+A URL with `http://` is refused: what it names has no TLS to check, and a result for another port would answer another
+question. To check the TLS of such a host, name the host alone. Mail addresses and networks are refused with a sentence.
+
+`--resolve HOST:PORT:ADDRESS` and `--connect-to HOST1:PORT1:HOST2:PORT2` are curl's, with one address for each host and
+port, and without wildcards.
+
+## How much is said
+
+| option | what is written |
+|---|---|
+| `-q`, `--quiet` | the verdict alone, in one or two lines |
+| (none) | the verdict, what to do, and a summary |
+| `-v` | also the evidence |
+| `-vv` | also a log on standard error |
+| `-vvv` | the log in detail, with a traceback after an internal error |
+
+These decide about what people read. JSON and the other formats for programs always hold everything; `--json` is short
+for `--format json`, or for `--format jsonl` where a command writes one line for each result. `DETECTOR_LOG=debug` logs
+as `-vvv` does and `DETECTOR_LOG=info` as `-vv`, for a program that is started by another one.
+
+## Configuration file and environment
+
+Every option has a name in the configuration file and one in the environment. `detector pins learn --expires-in 60` is
+
+```toml
+[pins.learn]
+expires_in = 60
+```
+
+in the file, and `DETECTOR_PINS_LEARN_EXPIRES_IN=60` in the environment: `DETECTOR_`, the command and the option in
+capitals, with `_` for every other character. A switch is `true` or `false` there, or `1` or `0`. An option that can be
+repeated is a list in the file; in the environment blanks separate its values. The command line takes precedence over
+the environment, the environment over the file. An unknown command or key in the file is refused, with the one that was
+probably meant. The file is `detector.toml` in your configuration directory, or what `--config` or `DETECTOR_CONFIG`
+names. For `--history` there is also `DETECTOR_HISTORY`, which holds for all commands.
+
+## Commands
 """
 EXIT_CODES: Final = {
     common.CLEAN: "Clean, or done.",
@@ -71,7 +117,7 @@ def _contexts(command: click.Command, parent: click.Context | None, name: str) -
 def _section(context: click.Context) -> str:
     """The section of a command on the page."""
     text = "\n".join(line.rstrip() for line in context.command.get_help(context).splitlines())
-    return f"\n## {context.command_path}\n\n```text\n{text}\n```\n"
+    return f"\n### {context.command_path}\n\n```text\n{text}\n```\n"
 
 
 def _man_page(context: click.Context, contexts: list[click.Context]) -> Iterator[str]:
@@ -106,11 +152,10 @@ def _options(context: click.Context) -> dict[str, list[tuple[str, str]]]:
 
 
 def _subcommands(context: click.Context) -> Iterator[str]:
-    """The commands of a group, by section where it has some."""
-    if isinstance(context.command, click.Group):
+    """The commands of a group, by section."""
+    if isinstance(context.command, options.Group):
         commands = context.command.commands
-        sections = SECTIONS if context.parent is None else {"Commands": tuple(commands)}
-        for title, names in sections.items():
+        for title, names in context.command.sections.items():
             rows = ((name, commands[name].get_short_help_str(10 * WIDTH)) for name in names)
             yield f'.SH "{title.upper()}"\n' + "".join(_item(f"\\fB{_roff(name)}\\fR", words) for name, words in rows)
 
