@@ -32,8 +32,8 @@ INSTALLING: Final = re.compile(
     r"\b(?:pip3?|uv pip|pipx|uv tool) (?:install|inject) ((?:[^\s`\"'&;|)]+|\"[^\"]*\"|'[^']*')(?: (?!&&)[^\s`&;|)]+)*)"
 )
 """A command that installs something, and what."""
-INSTALLERS: Final = {"uv", "pipx", "pip"}
-"""Index projects that commands may name: those that install others."""
+TOOLS: Final = {"uv", "pipx", "pip", "pyinstaller"}
+"""Index projects that commands may name: those that install others, and the freezer of docs/ship-it.md."""
 VALUES_OF: Final = {"--group", "-r"}
 """Options of these commands that take a value."""
 PERMISSIVE: Final = {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"}
@@ -62,12 +62,12 @@ def test_named_projects_are_found() -> None:
 
 @pytest.mark.parametrize("folder", ["detector", "packages", "docs", "share", "scripts", "."])
 def test_nothing_is_installed_by_a_name_that_is_not_ours(folder: str) -> None:
-    """No message and no page names an index project to install but the installers themselves."""
+    """No message and no page names an index project to install but known tools."""
     kinds = {".py", ".md", ".jinja", ".1", ".txt", ".toml"}
     files = [*(ROOT / folder).glob("*.*")] if folder == "." else [*(ROOT / folder).rglob("*")]
     texts = {path: path.read_text("utf-8") for path in files if path.suffix in kinds}
     assert texts
-    wrong = {path.name: names for path, text in texts.items() if (names := named_projects(text) - INSTALLERS)}
+    wrong = {path.name: names for path, text in texts.items() if (names := named_projects(text) - TOOLS)}
     assert wrong == {}
 
 
