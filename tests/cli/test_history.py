@@ -106,7 +106,7 @@ def test_diff(two_runs: str, tmp_path: Path) -> None:
     """What got worse makes the exit code 1; what got better does not; reports in files can be compared too."""
     done = detector("diff", "1", "2", "--history", two_runs)
     assert done.returncode == 1
-    assert f"{EXAM}:443 is intercepted now (proven), by mitmproxy" in done.stdout
+    assert f"{EXAM}:443: intercepted now (proven), by mitmproxy" in done.stdout
     done = detector("diff", "2", "1", "--history", two_runs, "--format", "json")
     assert done.returncode == 0
     assert [c["kind"] for c in json.loads(done.stdout)["changes"]] == ["no-longer-intercepted"]
