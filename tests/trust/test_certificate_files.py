@@ -86,7 +86,7 @@ WRAPPINGS: dict[str, Callable[[str], bytes]] = {
     "JSON by number": lambda text: (
         text.replace("\n", "\\u000a").replace("+", "\\u002b").replace("=", "\\u003d").encode()
     ),
-    "JSON list of lines": lambda text: json.dumps(text.splitlines(), indent=2).encode(),
+    "JSON list of lines": lambda text: json.dumps(text.split("\n"), indent=2).encode(),
     "C source": each_line(lambda _, line: f'  "{line}\\n"\n'),
     "shell": each_line(lambda _, line: f"{line} \\\n"),
     "YAML": lambda text: b"tls:\n  ca: |\n" + textwrap.indent(text, "    ").encode(),
