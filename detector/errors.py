@@ -55,6 +55,10 @@ class BundleError(InputError):
     """An evidence bundle that cannot be read, or is not one."""
 
 
+class TimestampError(InputError):
+    """A time-stamping authority that cannot be asked, or did not answer with a timestamp."""
+
+
 class HistoryError(InputError):
     """A history that cannot be reached, read or written."""
 
@@ -87,11 +91,19 @@ class ServingError(InputError):
     """A certificate, key or address that a witness cannot be served with."""
 
 
+def install_extra(extra: str) -> str:
+    """Advice to install an extra of this package.
+
+    It is no command: before the first release an index may hold this package's name for somebody else's.
+    """
+    return f"Install the extra '{extra}': repeat the installation with [{extra}] appended, as docs/install.md shows."
+
+
 class MissingExtraError(InputError):
     """An optional dependency is needed and not installed."""
 
     def __init__(self, message: str, *, extra: str) -> None:
-        super().__init__(message, advice=f"Install it with: pip install 'tls-middleware-detector[{extra}]'")
+        super().__init__(message, advice=install_extra(extra))
 
 
 class OutputError(DetectorError, OSError):

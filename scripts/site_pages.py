@@ -22,6 +22,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "THIRD_PARTY_NOTICES.md": "notices.md",
     "packages/testing/README.md": "testing.md",
 }
 """Pages of the site by the file that has their text."""

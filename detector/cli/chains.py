@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.aio.lazy import LazyModule
 from detector.model.files import unwritable
+from detector.model.private_files import OWNER_ONLY
 
 from . import common
 
@@ -35,7 +36,7 @@ def saver(place: str, names: Sequence[str]) -> Iterator[Callable[[Sequence[Resul
     cannot be written.
     """
     if len(names) == 1 and not Path(place).is_dir():
-        with common.later(place, OPTION, mode=common.OWNER_ONLY) as save:
+        with common.later(place, OPTION, mode=OWNER_ONLY) as save:
             yield lambda results: save(lambda stream: stream.write("".join(map(_as_pem, _of(results, names[0])))))
     else:
         folder = Path(place)
@@ -53,7 +54,7 @@ def _of(results: Sequence[Result], name: str) -> Iterator[Result]:
 def _save_each(folder: Path, results: Sequence[Result]) -> None:
     for result in results:
         name = result.endpoint.name.translate({ord("["): None, ord("]"): None, ord(":"): "_"})
-        with common.result_stream(str(folder / f"{name}.pem"), OPTION, mode=common.OWNER_ONLY) as stream:
+        with common.result_stream(str(folder / f"{name}.pem"), OPTION, mode=OWNER_ONLY) as stream:
             stream.write(_as_pem(result))
 
 

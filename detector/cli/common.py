@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import io
 import os
+import shutil
 import stat
 import sys
 import time
@@ -22,6 +23,7 @@ from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryUnavailableError, NoRoomError, OutputError
 from detector.model import Detail, Record, Verdict, encode
 from detector.model.files import reason_of, unwritable
+from detector.model.private_files import OWNER_ONLY, create_private
 
 from .options import Format
 from .stderr import say
@@ -29,7 +31,6 @@ from .streams import ESCAPED
 
 if TYPE_CHECKING:
     import datetime as dt
-    import tempfile
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TextIO
 
@@ -42,13 +43,14 @@ if TYPE_CHECKING:
     from detector.judge.network import NetworkDecision
     from detector.knowledge import age
     from detector.model import Confidence, Knowledge, Report
+    from detector.report import siem
 else:
     age = LazyModule("detector.knowledge.age")
     platformdirs = LazyModule("platformdirs")
     reports = LazyModule("detector.report")
+    siem = LazyModule("detector.report.siem")
     rich_console = LazyModule("rich.console")
     store = LazyModule("detector.history.store")  # the extra `history`
-    tempfile = LazyModule("tempfile")
 
 CLEAN: Final = 0
 MIDDLEWARE: Final = 1
@@ -57,10 +59,9 @@ INCONCLUSIVE: Final = 3
 APPLICATION: Final = "tls-middleware-detector"
 """What this program's folders are called."""
 DEFAULT_HISTORY: Final = "default"
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 STDIN: Final = "-"
 """The name of standard input where a file is named."""
-OWNER_ONLY: Final = 0o600
-"""Permissions of evidence: it says where somebody was, and when."""
 TIMELINE_RUNS: Final = 200
 """Earlier runs drawn on an HTML report: half a year of daily ones."""
 WITHOUT_HISTORY: Final = "The command goes on without this history."
@@ -70,8 +71,8 @@ HISTORY_SHARE: Final = 4
 """Opening a side history may take this part of the deadline: what remains is for probing."""
 DEADLINE_LEAST: Final = 0.05
 """Seconds that are left for probing, however long the program took to start."""
-PIPED_WIDTH: Final = 160
-"""Columns of a table that is not shown on a terminal: wide enough that most evidence stays on one line."""
+WIDTHS: Final = (40, 1000)
+"""Columns that text is fitted to at least and at most, whatever COLUMNS says: some words need 40."""
 T = TypeVar("T")
 
 
@@ -119,6 +120,15 @@ def open_history(place: str, wait: Callable[[], float] | None = None) -> store.H
     return store.History(folder / "history.sqlite", wait=wait)
 
 
+@contextlib.contextmanager
+def naming_history() -> Iterator[None]:
+    """Name the option in what fails."""
+    try:
+        yield
+    except HistoryError as error:
+        raise type(error)(f"--history: {error.message}", advice=error.advice) from error
+
+
 class SideHistory:
     """A history that a command uses alongside its own work: what fails is reported once, and then it is done without.
 
@@ -149,12 +159,11 @@ class SideHistory:
     def _access(self) -> Iterator[None]:
         """Name the option in what fails, and remember it."""
         try:
-            yield
-        except HistoryError as error:
-            failed = type(error)(f"--history: {error.message}", advice=error.advice)
-            if isinstance(failed, HistoryUnavailableError):
-                self._failure = failed
-            raise failed from error
+            with naming_history():
+                yield
+        except HistoryUnavailableError as error:
+            self._failure = error
+            raise
 
     @property
     def genuine(self) -> Callable[[Iterable[str]], frozenset[str]] | tuple[()]:
@@ -257,8 +266,9 @@ def result_stream(output: str | None, option: str = "--output", *, mode: int = 0
             raise IsADirectoryError(21, "it is a directory")
         in_place = _is_stream(Path(output))
         if not in_place:
-            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+            temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.part")
+            descriptor = create_private(temporary) if mode == OWNER_ONLY else os.open(temporary, _NEW_FILE, OWNER_ONLY)
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, before Python 3.13; a NUL character
         raise unwritable(what, error) from error
     if in_place:
         with growing_stream(output, option, append=True) as stream:
@@ -271,10 +281,10 @@ def result_stream(output: str | None, option: str = "--output", *, mode: int = 0
             with _naming(what):
                 _write_all(file, text.getvalue())
         with _naming(what):
-            Path(temporary).chmod(mode & ~_umask())
-            Path(temporary).replace(target)
+            temporary.chmod(mode & ~_umask())
+            temporary.replace(target)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -304,7 +314,7 @@ def _naming(what: str) -> Iterator[None]:
     """Raise what the system refuses as an `OutputError` that names the option and the file."""
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         raise unwritable(what, error) from error
 
 
@@ -402,8 +412,10 @@ def write(
             text = reports.html([report], timeline=timeline)
         case Format.TABLE:
             text = as_table(report, stream, detail)
+        case Format.ECS | Format.OCSF | Format.CEF | Format.SYSLOG | Format.SARIF:
+            text = getattr(siem, form)(report)
         case _:
-            text = getattr(reports, form)(report)  # these functions are called after their format
+            text = getattr(reports, form)(report)  # these functions, too, are called after their format
     stream.write(text)
 
 
@@ -425,15 +437,16 @@ def as_table(report: Report, stream: TextIO, detail: Detail = Detail.SUMMARY) ->
 
 
 def as_text(renderable: rich_console.RenderableType, stream: TextIO) -> str:
-    """What rich renders, as text, coloured and fitted to the terminal if the stream is one."""
+    """What rich renders, as text, colored if the stream is a terminal, and fitted to it, else to COLUMNS."""
     buffer = io.StringIO()
     outer = rich_console.Console(file=stream)
+    width = outer.width if outer.is_terminal else shutil.get_terminal_size().columns
     console = rich_console.Console(
         file=buffer,
         force_terminal=outer.is_terminal,
         no_color=outer.no_color,
         color_system="auto" if outer.is_terminal else None,
-        width=outer.width if outer.is_terminal else PIPED_WIDTH,
+        width=min(max(width, WIDTHS[0]), WIDTHS[1]),
         highlight=False,
         markup=False,
         emoji=False,

@@ -1,4 +1,4 @@
-"""`detector completion`: the script with which a shell completes commands and options.
+"""`detector completion`: the script with which a shell completes commands, options and values.
 
 Room: cli.
 """
@@ -16,14 +16,25 @@ from . import common, options
 VARIABLE: Final = "_DETECTOR_COMPLETE"
 """Set by the shell's script when it asks for completions; see click's documentation of shell completion."""
 
+_AUTOLOADED: Final = ("$zsh_eval_context[-1] == loadautofunc", "$funcstack[1] == _detector")
+"""How click's script for zsh recognizes that it runs as a function from a file, which holds in the first call only, and
+what holds in every call."""
 
-@click.command(cls=options.Command)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@click.pass_context
-def completion(context: click.Context, *, shell: str) -> int:
-    """Print the completion script of a shell: put `eval "$(detector completion bash)"` into ~/.bashrc."""
+
+@click.command(cls=options.Command, examples=("detector completion bash", 'eval "$(detector completion bash)"'))
+@click.argument("shell", type=options.Choice(["bash", "zsh", "fish"]))
+def completion(*, shell: str) -> int:
+    """Print the completion script of a shell.
+
+    Put `eval "$(detector completion bash)"` into ~/.bashrc.
+    """
+    sys.stdout.write(script(shell))
+    return common.CLEAN
+
+
+def script(shell: str) -> str:
+    """The completion script of bash, zsh or fish. Raises `click.UsageError` for a shell that click does not know."""
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"{shell} has no completion in this version of click.")
-    sys.stdout.write(found(context.find_root().command, {}, "detector", VARIABLE).source() + "\n")
-    return common.CLEAN
+    return found(click.Command("detector"), {}, "detector", VARIABLE).source().replace(*_AUTOLOADED) + "\n"

@@ -35,15 +35,17 @@ EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example
 HOSTS: Final = {EXAM: Category.EXAM, LMS: Category.LMS, SEARCH: Category.SEARCH, BANK: Category.BANK}
 DEADLINE: Final = 5.0
 """Seconds for each of the two checks; on loopback they take a few hundredths."""
-KIT: Final = "tls-middleware-detector-testing"
 
 
-@click.command(cls=options.Command)
+@click.command(cls=options.Command, examples=("detector demo", "detector demo -q"))
 @options.detail
 def demo(*, detail: Detail) -> int:
-    """Show a clean network, then one where a school filter intercepts all but the bank. All on this machine."""
+    """Show a clean and an intercepted network, on loopback.
+
+    In the second one a school filter intercepts all but the bank. Nothing leaves this machine.
+    """
     if importlib.util.find_spec("detector_testing") is None:
-        raise click.ClickException(f"The demo needs the test kit: pip install {KIT}")
+        raise click.ClickException("The demo needs the test kit. Run it from a clone: uv run detector demo")
     clean, intercepted = asyncio.run(_demonstrate())
     _show("1. A clean network: nothing between this machine and the servers intercepts.", clean, detail)
     _show("2. The same servers behind a filter that intercepts exams, courses and search.", intercepted, detail)

@@ -14,7 +14,7 @@ from detector.aio.lazy import LazyModule
 from detector.judge.hops import FINAL, Where
 from detector.locate.locate import Located, Locating
 from detector.locate.locate import locate as locate_host
-from detector.model import Detail, encode
+from detector.model import Detail, HopAnswer, ProbeKind, encode
 from detector.pins import parse_rule, parse_target
 from detector.session.seams import utc_now
 from detector.version import VERSION
@@ -41,7 +41,14 @@ HOPS_LONGEST: Final = 64
 """Hops that no route exceeds: the usual TTL of a packet."""
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector locate exam.example.edu",
+        "detector locate https://exam.example.edu/login --ipv4 --max-hops 20",
+        "detector locate exam.example.edu --control-port 80 --control-port 22 --json",
+    ),
+)
 @click.argument("target", metavar="HOST[:PORT]")
 @options.probing(
     "--control-port control_ports",
@@ -54,9 +61,8 @@ HOPS_LONGEST: Final = 64
 @options.probing("--max-hops", "Hops to try.", type=click.IntRange(1, HOPS_LONGEST), default=30)
 @options.probing("--ipv4 ip_version", "Trace an IPv4 address.", flag_value=4, type=int)
 @options.probing("--ipv6 ip_version", "Trace an IPv6 address.", flag_value=6, type=int)
-@options.settings(only={"resolve"})
+@options.settings(only={"resolve", "connect-to"})
 @options.deadline(
-    "Answer within this time, counted from the start of the command.",
     longest=DEADLINE_LONGEST,
     shortest=0.5,
     default=DEADLINE_DEFAULT,
@@ -77,11 +83,11 @@ def locate(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Trace the hop at which TLS to a host is answered, and whether the host itself is further away.
+    """Trace the hop at which TLS to a host is answered.
 
-    Connects directly, whatever proxy is configured, to the host's port and to a control port of the same address. A
-    device that answers early need not decrypt: `detector check` detects whether it does. The list shows routers near
-    this machine; the report of a check does not.
+    Shows whether the host itself is further away. Connects directly, whatever proxy is configured, to the host's port
+    and to a control port of the same address. A device that answers early need not decrypt: `detector check` detects
+    whether it does. The list shows routers near this machine; the report of a check does not.
 
     Exit code: 0 located, 3 inconclusive, 2 bad usage.
     """
@@ -121,7 +127,7 @@ def as_list(located: Located, detail: Detail = Detail.SUMMARY) -> rich_console.R
             )
         )
     if located.hops is not None:
-        titles = ("hop", *(f"port {trace.port}, {trace.asked}" for trace in located.hops.traces))
+        titles = ("hop", *(f"port {trace.port}, {_ASKED[trace.asked]}" for trace in located.hops.traces))
         hops = reports.plain_table(titles, _rows(located.hops))
         hops.columns[0].justify = "right"
         parts += [rich_text.Text(""), hops]
@@ -132,6 +138,18 @@ def as_list(located: Located, detail: Detail = Detail.SUMMARY) -> rich_console.R
     return rich_console.Group(*parts)
 
 
+_ASKED: Final[dict[ProbeKind, str]] = {ProbeKind.CONNECT: "TCP", ProbeKind.CLIENT_HELLO: "TLS"}
+_ANSWER: Final[dict[HopAnswer, str]] = {
+    HopAnswer.TIME_EXCEEDED: "router",
+    HopAnswer.CONNECTED: "connected",
+    HopAnswer.ANSWERED: "answered",
+    HopAnswer.REFUSED: "refused",
+    HopAnswer.CLOSED: "closed",
+    HopAnswer.UNREACHABLE: "unreachable, says router",
+    HopAnswer.SILENCE: "no answer",
+}
+
+
 def _rows(observed: HopsObservation) -> Iterator[list[str]]:
     """One row per hop number up to the last that matters: the distinct answers, in their order."""
     last = max((_end(trace) for trace in observed.traces), default=0)
@@ -139,7 +157,7 @@ def _rows(observed: HopsObservation) -> Iterator[list[str]]:
         cells = []
         for trace in observed.traces:
             here = [hop for hop in trace.hops if hop.number == number]
-            answers = dict.fromkeys(" ".join(filter(None, (hop.answer, hop.router))) for hop in here)
+            answers = dict.fromkeys(" ".join(filter(None, (_ANSWER[hop.answer], hop.router))) for hop in here)
             times = [hop.round_trip_ms for hop in here if hop.round_trip_ms is not None]
             cells.append(", ".join(answers) + (f" {min(times):.1f} ms" if times else ""))
         yield [str(number), *cells]

@@ -15,25 +15,33 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from detector.aio.lazy import LazyModule
+from detector.errors import DetectorError, TargetError
 from detector.model import Confidence, Detail
+from detector.pins.target import CONNECT_TO, RESOLVE, parse_rule
 from detector.session.plan import HELLO_CHOICES, MACHINE
 from detector.session.session import DEADLINE_DEFAULT
 from detector.session.settings import PROBES_MAX
 from detector.version import VERSION
 
-from . import streams
+from . import streams, values
 from .stderr import LOG, configure_logging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    import difflib
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+else:
+    difflib = LazyModule("difflib")
 
-SECTIONS: Final = ("Targets", "Probing", "Pins and trust", "Result", "Other options")
-"""Sections of a command's help, in order."""
-TARGETS, PROBING, TRUST, RESULT, OTHER = SECTIONS
+SECTIONS: Final = ("Targets", "Browser", "Service", "Probing", "Pins and trust", "Result", "Other options")
+"""Sections of a command's help, in order; the last is for what every command has."""
+TARGETS, BROWSER, SERVICE, PROBING, TRUST, RESULT, OTHER = SECTIONS
 _VERBOSITY: Final = "detector.verbosity"
 """In `click.Context.meta`, which a command has in common with its groups: how often -v was given to any of them."""
+GIVEN: Final = "detector.given"
+"""In `click.Context.meta`: the value of each option that is a setting and was given, by its flag."""
 _JSON: Final = "detector.json"
 """In `click.Context.meta`: whether --json was given."""
 DEADLINE_LONGEST: Final = 3600.0
@@ -43,7 +51,7 @@ INFO: Final = 2
 DEBUG: Final = 3
 """How often -v is given for the log of these levels; once is for the evidence in the result."""
 
-Member = TypeVar("Member", bound=enum.StrEnum)
+Member = TypeVar("Member", bound=str)
 
 
 class Format(enum.StrEnum):
@@ -55,21 +63,39 @@ class Format(enum.StrEnum):
     HTML = "html"
     CSV = "csv"
     PROMETHEUS = "prometheus"
+    ECS = "ecs"
+    OCSF = "ocsf"
+    CEF = "cef"
+    SYSLOG = "syslog"
+    SARIF = "sarif"
     TEXT = "text"
+
+
+SIEM_LINES: Final = (Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG)
+"""Formats with a line for each result (docs/siem.md)."""
 
 
 class Option(click.Option):
     """An option that help lists in its `section`.
 
-    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True.
+    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True. `field`
+    is what messages call it where that is neither this setting nor its name.
     """
 
-    def __init__(self, *flags: Any, section: str = OTHER, setting: str | bool = False, **attributes: Any) -> None:  # noqa: ANN401 - click's
+    def __init__(
+        self,
+        *flags: Any,  # noqa: ANN401 - click's
+        section: str = OTHER,
+        setting: str | bool = False,
+        field: str = "",
+        **attributes: Any,  # noqa: ANN401 - click's
+    ) -> None:
         if setting:
             attributes |= {"expose_value": False, "callback": self._collect}
         super().__init__(*flags, **attributes)
         self.section = section
         self.setting = str(self.name) if setting is True else str(setting or "")
+        self.field = field or self.setting
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The value in the environment, where the variable is called after the option: DETECTOR_CHECK_DEADLINE."""
@@ -80,7 +106,8 @@ class Option(click.Option):
         """Add a value that was given to the command's `settings`; without one the default of `Detector` holds."""
         settings = context.params.setdefault("settings", {})
         if value not in (None, ()):
-            settings[self.setting] = value
+            settings[self.setting] = (*settings.get(self.setting, ()), *value) if self.multiple else value
+            context.meta.setdefault(GIVEN, {})[self.opts[0]] = value
 
     def was_given(self, context: click.Context) -> bool:
         """Whether the value comes from the command line, the environment or a configuration file."""
@@ -88,23 +115,39 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help lists options by section, and that takes -v."""
+    """A command whose help lists options by section, then examples, and that takes -v."""
 
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401 - click's
+        examples: Sequence[str] = (),
+        **attributes: Any,  # noqa: ANN401 - click's
+    ) -> None:
         super().__init__(*arguments, **attributes)
+        self.examples = examples
         self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
         words = "Show the evidence; twice: also log to standard error; three times: in detail, with tracebacks."
         verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
         self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))
+        for parameter in self.params:
+            if parameter.type is click.STRING:
+                parameter.type = values.VALUE
 
     def get_help(self, ctx: click.Context) -> str:
         """The help, in characters that standard output takes: click would write UTF-8 where the locale is ASCII."""
         return streams.encodable(super().get_help(ctx))
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
-        """Run the command; its arguments, which may contain credentials, are not logged."""
+        """Run the command; its arguments, which may contain credentials, are not logged.
+
+        What names a setting by its field in Python names the option instead.
+        """
         LOG.info("%s, version %s", ctx.command_path, VERSION)
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except DetectorError as error:
+            error.message = _naming_the_option(error.message, ctx)
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each section that has an option."""
@@ -112,21 +155,69 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             if isinstance(parameter, click.Option) and (row := parameter.get_help_record(ctx)) is not None:
                 sections[getattr(parameter, "section", OTHER)].append(row)
-        write_sections(formatter, sections)
+        _write_sections(formatter, sections)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, each on a line that can be copied."""
+        del ctx
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+def _naming_the_option(message: str, context: click.Context) -> str:
+    """The message of an error, with the option in place of the field, or before the value, that it begins with.
+
+    One word may precede the value ("Key server.pem: ...").
+    """
+    given = {**context.params, **context.params.get("settings", {})}
+    field, colon, rest = message.partition(": ")
+    for parameter in context.command.params:
+        if isinstance(parameter, Option):
+            flag = max(parameter.opts, key=len)
+            if colon and field and field == parameter.field:
+                return f"{flag}: {rest}"
+            values = given.get(parameter.setting or str(parameter.name))
+            for value in values if isinstance(values, tuple) else (values,):
+                if isinstance(value, str) and value and message.startswith((f"{value}:", f"{value}/")):
+                    return f"{flag} {message}"
+                if isinstance(value, str) and value and message.partition(" ")[2].startswith(f"{value}:"):
+                    return f"{flag}: {message}"
+    return message
 
 
 class Group(Command, click.Group):
-    """A command with subcommands."""
+    """A command with subcommands, which help lists by section."""
 
     command_class = Command
+
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401 - click's
+        sections: Mapping[str, Sequence[str]],
+        **attributes: Any,  # noqa: ANN401 - click's
+    ) -> None:
+        super().__init__(*arguments, **attributes)
+        self.sections = sections
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the subcommands."""
         super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section of subcommands."""
+        del ctx
+        width = formatter.width - 6 - max(map(len, self.commands))
+        rows = {
+            title: [(name, self.commands[name].get_short_help_str(width)) for name in names]
+            for title, names in self.sections.items()
+        }
+        _write_sections(formatter, rows)
 
-def write_sections(formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]) -> None:
+
+def _write_sections(formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]) -> None:
     """Write the sections that have rows."""
     for title, rows in sections.items():
         if rows:
@@ -162,21 +253,31 @@ def _is_nearer(context: click.Context, one: str, other: str, conflict: str) -> b
 
 
 class Choice(click.Choice[Member]):
-    """One of some members of an enumeration, written as its value."""
+    """One of some members of an enumeration, written as its value. What resembles one is corrected in the error."""
 
     def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
         """What is written for a member; click would take its name."""
         del ctx
         return str(choice)
 
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """What is wrong with a value: the one that it resembles, or all that exist."""
+        near = difflib.get_close_matches(str(value)[:80], map(str, self.choices), n=1)
+        suggestion = f"{str(value)[:80]!r} is unknown. Did you mean {near[0]!r}?" if near else ""
+        return suggestion or super().get_invalid_choice_message(value, ctx)
+
 
 def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's
     """Declare an option; `flags` are its names (and the parameter's, if different), `words` its help text."""
     attributes.setdefault("show_default", attributes.get("default") not in (None, ""))
+    if isinstance(attributes.get("type"), click.IntRange | click.FloatRange):
+        attributes.setdefault("metavar", "N")
     return click.option(*flags.split(), cls=Option, section=section, help=words, **attributes)
 
 
 target: Final = functools.partial(option, section=TARGETS)
+browser: Final = functools.partial(option, section=BROWSER)
+service: Final = functools.partial(option, section=SERVICE)
 probing: Final = functools.partial(option, section=PROBING)
 trusting: Final = functools.partial(option, section=TRUST)
 result: Final = functools.partial(option, section=RESULT)
@@ -206,6 +307,23 @@ def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy
     return together(declared[name] for name in declared if name in (only or declared) and name not in without)
 
 
+class _Rule(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
+    """Where to connect instead of resolving a name, in one form; validated, and passed on unchanged."""
+
+    name = "rule"
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the rule; fails as options do."""
+        try:
+            parse_rule(value, (self._form,))
+        except TargetError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
 def _proxy(default: str) -> Decorator:
     return probing(
         "--proxy",
@@ -231,10 +349,19 @@ _NETWORK: Final = {
     "proxy": _proxy(MACHINE),
     "resolve": probing(
         "--resolve",
-        "Connect there instead, like curl --connect-to; repeatable.",
+        "Connect to this address for this host and port, as curl does; repeatable.",
         setting=True,
         multiple=True,
-        metavar="HOST:PORT:ADDRESS:PORT",
+        type=_Rule(RESOLVE),
+        metavar=RESOLVE,
+    ),
+    "connect-to": probing(
+        "--connect-to",
+        "Connect to HOST2:PORT2 for HOST1:PORT1, as curl does; repeatable.",
+        setting="resolve",
+        multiple=True,
+        type=_Rule(CONNECT_TO),
+        metavar=CONNECT_TO,
     ),
     "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting=True, is_flag=True),
     "vantage": result("--vantage", "Your name for the place this runs from.", setting=True, default="", metavar="NAME"),
@@ -258,7 +385,7 @@ variants: Final = together(
             "--hello",
             "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
             setting=True,
-            type=click.Choice(HELLO_CHOICES),
+            type=Choice(HELLO_CHOICES),
             default=HELLO_CHOICES[0],
         ),
         probing(
@@ -278,6 +405,9 @@ trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
 days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))
 targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
 output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
+language: Final = result(
+    "--language", "Language of what is said to the student, such as en or de.", metavar="TAG", field="language"
+)
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
 save_chain: Final = result(
     "--save-chain",
@@ -298,15 +428,22 @@ history: Final = _history(
     "Keep runs in this history and use what it knows to be genuine: a file (SQLite) or postgresql://…"
 )
 known_history: Final = _history("Use what this history knows to be genuine; nothing is written to it.")
+read_history: Final = _history("The history to read.")
 
 
-def fail_on(words: str) -> Decorator:
+def fail_on(
+    words: str = "Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.",
+) -> Decorator:
     """Declare --fail-on; `words` say what the lowest confidence decides there."""
     return result("--fail-on", words, type=Choice(Confidence), default="probable")
 
 
 def deadline(
-    words: str, *, longest: float = DEADLINE_LONGEST, shortest: float = 0.1, default: float = DEADLINE_DEFAULT
+    words: str = "Answer within this time, counted from the start of the command.",
+    *,
+    longest: float = DEADLINE_LONGEST,
+    shortest: float = 0.1,
+    default: float = DEADLINE_DEFAULT,
 ) -> Decorator:
     """Declare --deadline in seconds; `words` say what must be done by then."""
     return probing("--deadline", words, type=click.FloatRange(shortest, longest), default=default, metavar="SECONDS")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import functools
 import hashlib
 import io
 import sys
@@ -25,11 +26,11 @@ from detector import scan as scans
 from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
-from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError
+from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError, install_extra
 from detector.judge import network, wording
 from detector.model import Confidence, Detail, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
-from detector.model.validate import PORT_MAX
+from detector.model.validate import PORT_MAX, naming
 from detector.pins.target import parse_host
 from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target
 from detector.session.seams import Seams, utc_now
@@ -49,8 +50,9 @@ if TYPE_CHECKING:
     from rich import console as rich_console
     from rich import progress as rich_progress
 
+    from detector.history import store
     from detector.probe.routes import resolving
-    from detector.report import spreadsheet
+    from detector.report import siem, spreadsheet
     from detector.scan import processes, work
     from detector.session.stream import Probe
 else:
@@ -58,7 +60,9 @@ else:
     resolving = LazyModule("detector.probe.routes.resolving")
     rich_console = LazyModule("rich.console")
     rich_progress = LazyModule("rich.progress")
+    siem = LazyModule("detector.report.siem")
     spreadsheet = LazyModule("detector.report.spreadsheet")
+    store = LazyModule("detector.history.store")  # the extra `history`
     work = LazyModule("detector.scan.work")
 
 CSV_SUFFIX: Final = ".csv"
@@ -68,6 +72,8 @@ BAD_LINES_MAX: Final = 1000
 """Bad lines reported one by one; of a file that is not a list of targets the rest is only counted."""
 HISTORY_BATCH: Final = 500
 """Results written to the history at once; see `detector.history.store.BATCH`."""
+INTERRUPTED_SECONDS: Final = 2.0
+"""How long an interrupted scan waits for its history: a service manager kills what has not ended after some seconds."""
 PROCESSES_MAX: Final = 256
 """More than any machine has processors for."""
 FINGERPRINT_BYTES: Final = 64 * 1024
@@ -115,7 +121,15 @@ timeout_option: Final = options.probing(
 strict_option: Final = options.target("--strict", "Stop at the first line that is not a target.", is_flag=True)
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector scan --targets hosts.txt",
+        "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
+        "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
+        "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
+    ),
+)
 @options.targets
 @target_files
 @options.target("--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True)
@@ -159,11 +173,11 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
     type=options.Choice(Lookup),
     default="auto",
 )
-@options.option("--progress/--no-progress", "Report progress on stderr.", default=True)
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
+@options.result("--progress/--no-progress", "Report progress on stderr.", default=True)
+@options.fail_on()
 @options.history
 @options.settings()
-@options.form(Format.TEXT, Format.JSONL, Format.CSV)
+@options.form(Format.TEXT, Format.JSONL, Format.CSV, *options.SIEM_LINES)
 @options.detail
 @options.output
 def scan(  # noqa: PLR0913 - one parameter per option
@@ -192,11 +206,11 @@ def scan(  # noqa: PLR0913 - one parameter per option
     output: str | None,
     place: str | None,
 ) -> int:
-    """Scan any number of targets: a line of result for each as it comes, in constant memory.
+    """Scan any number of targets, one line of result for each.
 
-    Targets are the arguments, files with one target per line (# begins a comment), CSV with a header (host, port,
-    address, category, operator, sni), networks, or, if none is given, the endpoints of the pin files. Lines that are
-    not targets are reported by number and skipped.
+    Lines come as results do, in constant memory. Targets are the arguments (hosts or URLs), files with one target per
+    line (# begins a comment), CSV with a header (host, port, address, category, operator, sni), networks, or, if none
+    is given, the endpoints of the pin files. Lines that are not targets are reported by number and skipped.
 
     With --resume and --output a scan that was ended, however abruptly, continues where it was when the same command is
     given again.
@@ -206,12 +220,13 @@ def scan(  # noqa: PLR0913 - one parameter per option
     """
     if resume is not None and (output is None or form is not Format.JSONL):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: it continues from the output.")
-    verdict_alone = detail is Detail.VERDICT and form is Format.TEXT
-    sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
+    with naming("--server-name"):
+        sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
     names = _resolver(resolver)
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
-        history = stack.enter_context(common.SideHistory(place))
+        ending = threading.Event()
+        history = stack.enter_context(common.SideHistory(place, functools.partial(_patience, ending)))
         detector = Detector(**settings, seen_before=history.genuine, seams=Seams(resolver=names))
         record = None
         if resume is not None and output is not None:
@@ -219,7 +234,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
             stack.callback(record.close)
         kept = _Kept(history, detector, tally, started=utc_now() if record is None else record.started)
         stream = None if record else stack.enter_context(common.growing_stream(output))
-        writer = _Writer(None if verdict_alone else form, evidence, detector.vantage, record, stream)
+        writer = _Writer(form, detail, evidence, detector.vantage, record, stream)
         kept.attempt(kept.begin)
         _count_earlier(writer, tally, kept, full=place is not None)
         pace = StreamSettings(
@@ -234,6 +249,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
                 probing = _probing(processes, detector, names)
                 asyncio.run(_scan(detector, sources, pace, tally, (writer, kept), probing))
         except KeyboardInterrupt:
+            ending.set()
             say(tally.sentence(interrupted=True))
             raise
         finally:
@@ -244,6 +260,11 @@ def scan(  # noqa: PLR0913 - one parameter per option
     if isinstance(kept.failure, NoRoomError):
         raise kept.failure
     return common.exit_code(tally.decision(), fail_on)
+
+
+def _patience(ending: threading.Event) -> float:
+    """Seconds to wait for the history."""
+    return INTERRUPTED_SECONDS if ending.is_set() else store.LOCK_SECONDS
 
 
 def _affordable(concurrency: int, workers: int) -> int:
@@ -307,7 +328,7 @@ def _resolver(wanted: Lookup) -> resolving.CachingResolver:
     except MissingExtraError:
         if wanted is Lookup.C_ARES:
             raise
-        say("Names are resolved by the system, one thread each; faster: pip install 'tls-middleware-detector[scan]'")
+        say(f"Names are resolved by the system, one thread each. For more speed: {install_extra('scan')}")
         return resolving.CachingResolver()
 
 
@@ -319,8 +340,9 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
     lines = io.BytesIO(b"".join(f"{target}\n".encode() for target in sources.targets))
     yield from scans.read_targets(lines, name="argument", ports=sources.ports, server_names=sources.server_names)
     for cidr in sources.networks:
-        for endpoint in scans.expand(cidr, sources.ports, sources.server_names):
-            yield Target(endpoint, cidr, named=False)
+        with naming("--network"):
+            endpoints = scans.expand(cidr, sources.ports, sources.server_names)
+        yield from (Target(endpoint, cidr, named=False) for endpoint in endpoints)
     for name in sources.files:
         with _open(name) as stream:
             yield from scans.read_targets(
@@ -334,11 +356,10 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
 
 @contextlib.contextmanager
 def _open(name: str) -> Iterator[IO[bytes]]:
-    if name == common.STDIN:
-        yield sys.stdin.buffer
-        return
     try:
-        stream = Path(name).open("rb")  # noqa: SIM115 - closed below
+        # Standard input through a reader of its own: Python would not end while a thread waits in `sys.stdin`.
+        place = sys.stdin.fileno() if name == common.STDIN else name
+        stream = open(place, "rb", closefd=name != common.STDIN)  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
         raise InputError(
             f"--targets {name}: cannot be read ({reason_of(error)}).", advice="Name a readable file."
@@ -431,12 +452,10 @@ class Tally:
 
     def sentence(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
-        verdicts, confidences = Counter[Verdict](), Counter[Confidence | None]()
-        for (verdict, confidence), number in list(self._found.items()):  # a copy: progress is shown by another thread
-            verdicts[verdict] += number
-            confidences[confidence] += number
-        found = ", ".join(f"{verdicts[v]} {v}" for v in Verdict if verdicts[v])
-        sure = ", ".join(f"{confidences[c]} {c}" for c in reversed(Confidence) if confidences[c])
+        numbers = dict(self._found)  # a copy: progress is shown by another thread
+        kinds: list[tuple[Verdict, Confidence | None]] = [(Verdict.MIDDLEWARE, sure) for sure in reversed(Confidence)]
+        kinds += [(Verdict.INCONCLUSIVE, None), (Verdict.CLEAN, None)]
+        found = ", ".join(f"{numbers[kind]} {wording.state(*kind)}" for kind in kinds if numbers.get(kind))
         bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
@@ -444,22 +463,25 @@ class Tally:
         how = "Interrupted after" if interrupted else "Scanned"
         return (
             f"{how} {self.total} targets{before} in {seconds:.1f} s ({(self.total - self._earlier) / seconds:.0f}/s): "
-            f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}{route}"
+            f"{found or 'nothing'}.{bad}{route}"
         )
 
 
 class _Writer:
-    """Writes one line per result at once, to a record or a stream; without a form only the sentence at the end."""
+    """Writes one line per result at once, to a record or a stream; for the verdict alone, a sentence at the end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each comes from an option of its own
         self,
-        form: Format | None,
+        form: Format,
+        detail: Detail,
         evidence: Evidence,
         vantage: str,
         record: ScanRecord | None,
         stream: TextIO | None,
     ) -> None:
         self._form = form
+        self._detail = detail
+        self._verdict_alone = form is Format.TEXT and detail is Detail.VERDICT
         self._evidence = evidence
         self._vantage = vantage
         self._record = record
@@ -494,12 +516,14 @@ class _Writer:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Format.CSV:
             self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
-        elif self._form is not None:
-            self._put(_text(found) + "\n")
+        elif self._form in options.SIEM_LINES:
+            self._put(siem.LINES[self._form](siem.Event(found, utc_now(), self._vantage)))
+        elif not self._verdict_alone:
+            self._put(_text(found, self._detail) + "\n")
 
     def finish(self, tally: Tally) -> None:
         """Write the sentence about all results: alongside them, or in their place."""
-        if self._form is None:
+        if self._verdict_alone:
             self._put(tally.sentence() + "\n")
         else:
             say(tally.sentence())
@@ -535,16 +559,19 @@ class _Kept:
         )
         self._run: int | None = None
         self._waiting: dict[int, Scanned] = {}
+        self._one_at_a_time = threading.Lock()
 
     def attempt(self, step: Callable[[], None]) -> None:
-        """Do this unless something has failed already. The first failure is reported; the scan goes on without."""
-        if self.failure is None:
+        """Do this unless something has failed already. The first failure is reported; the scan does without."""
+        with self._one_at_a_time:  # a step may still be under way in a thread
+            if self.failure is not None:
+                return
             try:
                 step()
             except HistoryError as error:
                 self.failure = error
                 self._waiting.clear()
-                say(f"Warning: {error} The scan goes on; its run in the history is not complete.")
+                say(f"Warning: {error} The run in the history is not complete.")
 
     def begin(self) -> None:
         """Begin the run, or continue the one that this scan began before it was interrupted."""
@@ -578,15 +605,15 @@ class _Kept:
         self._history.write(lambda history: history.finish(run, head))
 
 
-def _text(found: Scanned) -> str:
-    """One line: the verdict, what it rests on, the endpoint; unless it is clean, by whom and why."""
-    rests = found.confidence or found.assurance or found.reason
+def _text(found: Scanned, detail: Detail) -> str:
+    """One line: the state and the endpoint; unless it is clean, by whom and why; the codes where evidence is wanted."""
     party = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
-    outcome = wording.wire_outcome(found)
-    sentence = "" if found.verdict is Verdict.CLEAN else wording.why(found)
-    note = " (amended)" if found.amends else ""
-    cells = (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, party, sentence)
-    return "  ".join(filter(None, cells)) + note
+    sentence = "" if found.verdict is Verdict.CLEAN else wording.cause(found)
+    codes = (found.reason, found.confidence or found.assurance or wording.wire_outcome(found))
+    shown = f"[{', '.join(filter(None, codes))}]" if detail is Detail.EVIDENCE else ""
+    note = "(changes an earlier line)" if found.amends else ""
+    cells = (f"{wording.state_of(found):<20}", found.endpoint.name, party, sentence, shown, note)
+    return "  ".join(filter(None, cells))
 
 
 @contextlib.contextmanager

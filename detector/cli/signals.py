@@ -1,10 +1,12 @@
 """SIGTERM and SIGHUP end a command as Ctrl-C does: in order, with everything closed and no temporary file left.
 
-Room: cli. Changes the handlers of this process while a command runs.
+Room: cli. Changes the handlers of this process while a command runs, with `signal.signal`: Windows' event loops have no
+`add_signal_handler`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import threading
@@ -16,10 +18,10 @@ if TYPE_CHECKING:
 
 ENDING: Final = tuple(
     getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP")
-    if hasattr(signal, name)  # Windows has no SIGHUP
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)  # Windows has no SIGHUP, other systems no SIGBREAK
 )
-"""Ctrl-C, how a service manager ends a program, and a terminal that is closed."""
+"""Ctrl-C, how a service manager ends a program, and a terminal that is closed, which is SIGBREAK on Windows."""
 
 
 class Interruption:
@@ -59,3 +61,25 @@ def as_interruption() -> Iterator[Interruption]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def setting(stop: asyncio.Event) -> Iterator[None]:
+    """Set `stop` at the first signal that ends programs; the next one has its usual effect."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in not_ignored(ENDING)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def end(*_: object) -> None:
+        restore()
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        restore()

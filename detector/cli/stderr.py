@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -27,10 +28,30 @@ def say(message: str) -> None:
     Where standard error takes nothing (a full disk, a reader that went away) the message is lost. That must not end the
     command: Python would exit with 1, which means "middleware".
     """
+    show_line("")
     try:
         click.echo(message, file=sys.stderr)  # click's own choice of a stream ignores an encoding of ASCII
     except OSError:
         redirect_to_null(sys.stderr)
+
+
+class _Line:
+    """The line of a terminal that changes in place, and its width."""
+
+    width = 0
+
+
+def show_line(text: str) -> None:
+    """Show a line in the place of the one shown before; an empty one removes it. Messages do so as well."""
+    if not text and not _Line.width:
+        return
+    text = text[: shutil.get_terminal_size().columns - 1]  # a longer line would go on in the next, and stay there
+    try:
+        sys.stderr.write(f"\r{text:<{_Line.width}}" if text else f"\r{'':<{_Line.width}}\r")
+        sys.stderr.flush()
+    except OSError:
+        redirect_to_null(sys.stderr)
+    _Line.width = len(text)
 
 
 def redirect_to_null(stream: TextIO) -> None:

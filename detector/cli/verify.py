@@ -15,6 +15,7 @@ from detector.aio.lazy import LazyModule
 from detector.bundle.form import BUNDLE_BYTES_MAX
 from detector.errors import BundleError
 from detector.judge import wording
+from detector.knowledge import roots as trusted
 from detector.knowledge.age import describe
 from detector.model import Detail
 from detector.pins.encoding import parse_witness_key
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from detector import report as reports
     from detector.bundle import Verification
+    from detector.bundle.form import Claim
 else:
     rich_console = LazyModule("rich.console")
     rich_text = LazyModule("rich.text")
@@ -69,9 +71,21 @@ reviewing: Final = options.together(
 """What a reviewer provides: `keys`, `key_files`, and roots and logs as `settings`."""
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector verify evidence.json --key-file recorder.pem",
+        "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json",
+        "detector verify evidence.json --key-file recorder.pem -q",
+    ),
+)
 @click.argument("bundle", metavar="BUNDLE")
 @reviewing
+@options.trusting(
+    "--tsa-root authorities",
+    "Believe timestamps of authorities below these roots (RFC 3161; extra timestamp).",
+    metavar="PEM",
+)
 @options.trusting("--pins", "Pins to use instead of the recorded ones.", multiple=True, metavar="FILE|DIR")
 @options.record_form
 @options.output
@@ -81,12 +95,15 @@ def verify(  # noqa: PLR0913 - one parameter per option
     bundle: str,
     keys: tuple[bytes, ...],
     key_files: tuple[str, ...],
+    authorities: str | None,
     pins: tuple[str, ...],
     form: options.Format,
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Assess an evidence bundle again, offline, from the raw bytes in it.
+    """Assess an evidence bundle again, offline.
+
+    It is assessed from the raw bytes in it.
 
     Exit code: 0 it holds: nothing was changed, a given key signed it, and it is assessed as it was; 1 it does not hold;
     2 bad usage or input; 3 undecided: no given key signed it, evidence was taken out, or it is assessed otherwise with
@@ -96,9 +113,10 @@ def verify(  # noqa: PLR0913 - one parameter per option
     given = (*keys, *map(load_public_key, key_files))
     public, logs = expected.public_roots, expected.log_list
     own_pins = expected.pin_set.endpoints if pins else ()
+    believed = None if authorities is None else trusted.load(authorities)
     data = read_file(bundle)
     with naming(bundle):
-        verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins)
+        verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins, authorities=believed)
     with common.result_stream(output) as stream:
         common.write_record(verification, form, stream, lambda: _render(verification, detail))
     return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)
@@ -140,33 +158,44 @@ def _render(verification: Verification, detail: Detail) -> rich_console.Renderab
     """The conclusion, why, what the evidence shows per endpoint, and which claims cannot be verified."""
     headline, style = _HEADLINE[verification.conclusion]
     if detail is Detail.VERDICT:
-        return rich_text.Text(headline, style=style)
+        return rich_text.Text(" ".join(map(printable, (headline, *verification.reasons[:1]))), style=style)
     signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
     explanation = (
         *verification.reasons,
         f"Signed by: {signers} ({verification.signature}).",
         f"Assessed again: {reports.headline(verification.report)}",
     )
-    rows = []
+    titles, rows = ["part", "endpoint", "claimed", "assessed again"], []
     for check in verification.endpoints:
-        claims = (
-            f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" ({claim.reason})"
-            for claim in (check.claimed, check.judged)
-        )
-        rows.append(map(printable, (check.part, check.endpoint.name, *claims, check.key, check.witness or "-")))
+        cells = [check.part, check.endpoint.name, *(_claim(one, detail) for one in (check.claimed, check.judged))]
+        rows.append(cells + [check.key, check.witness or "-"] * (detail is Detail.EVIDENCE))
+    titles += ["key", "witness"] * (detail is Detail.EVIDENCE)
     return rich_console.Group(
         rich_text.Text(headline, style=style),
         *(rich_text.Text(printable(line)) for line in (*explanation, "")),
-        reports.plain_table(("part", "endpoint", "claimed", "assessed again", "key", "witness"), rows),
-        *(rich_text.Text(printable(line)) for line in ("", *_footer(verification))),
+        reports.plain_table(titles, [map(printable, cells) for cells in rows]),
+        *(rich_text.Text(printable(line)) for line in ("", *_footer(verification, detail))),
     )
 
 
-def _footer(verification: Verification) -> Iterator[str]:
-    yield from dict.fromkeys(f"{result.reason}: {wording.why(result)}" for result in verification.report.results)
+def _claim(claim: Claim, detail: Detail) -> str:
+    """What is said of one endpoint: a state, and what it rests on where evidence is wanted."""
+    if detail is not Detail.EVIDENCE:
+        return wording.state(claim.verdict, claim.confidence)
+    return f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" [{claim.reason}]"
+
+
+def _footer(verification: Verification, detail: Detail) -> Iterator[str]:
+    if detail is Detail.EVIDENCE:
+        yield from dict.fromkeys(f"{wording.why(one)} [{one.reason}]" for one in verification.report.results)
     for part in verification.parts:
         if part.state != "intact":
             yield f"Part {part.name}: {part.state}."
+    for number, stamp in enumerate(verification.timestamps, 1):
+        if stamp.state == "not-checked":
+            yield f"Timestamp {number}: not checked; name the root of its authority (--tsa-root)."
+        if stamp.state == "refused":
+            yield f"Timestamp {number} shows nothing: {stamp.problem}."
     for word in verification.words:
         names = f" ({', '.join(word.endpoints)})" if word.endpoints else ""
         yield f"Not verifiable: {word.summary}{names}"

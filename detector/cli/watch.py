@@ -9,16 +9,16 @@ import asyncio
 import contextlib
 import math
 import os
-import signal
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from detector.aio.lazy import LazyModule
-from detector.judge.wording import tone
+from detector.judge.wording import mark, state, tone
 from detector.model import Detail, Verdict
+from detector.model.validate import naming
 from detector.session.session import Detector
-from detector.watch.events import WatchKind
+from detector.watch import metrics as watch_metrics
 from detector.watch.schedule import INTERVAL_DEFAULT
 from detector.watch.state import WatchSummary
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from detector.model import Confidence, Endpoint
-    from detector.watch import metrics as watch_metrics
+    from detector.report import siem
     from detector.watch.events import WatchEvent
 else:
-    watch_metrics = LazyModule("detector.watch.metrics")
+    siem = LazyModule("detector.report.siem")
 
 INTERVAL_LEAST: Final = 1.0
 """Seconds; more often is a load on other people's servers and not a watch."""
@@ -41,11 +41,19 @@ INTERVAL_MOST: Final = 3600.0
 """Seconds; to check less often than hourly, run `check` from a scheduler."""
 DEADLINE_LONGEST: Final = 60.0
 """Seconds for one probe; the slowest interceptors need a few."""
+METRICS_CONNECTIONS_MAX: Final = 1000
+"""Leaves most of the 1024 files that a process may usually open."""
 _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
-_KIND_WIDTH: Final = max(map(len, WatchKind))
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector watch exam.example.edu --interval 30",
+        "detector watch --duration 3600 --format jsonl -o events.jsonl",
+        "detector watch exam.example.edu --metrics 9469",
+    ),
+)
 @options.targets
 @options.probing(
     "--interval",
@@ -63,13 +71,19 @@ _KIND_WIDTH: Final = max(map(len, WatchKind))
     metavar="SECONDS",
 )
 @options.deadline("Time limit of one probe.", longest=DEADLINE_LONGEST)
-@options.fail_on("Lowest confidence of middleware, at any time, that makes the exit code 1; below it, it is 3.")
+@options.fail_on()
 @options.result(
     "--metrics", "Serve Prometheus metrics there, on loopback without a host (extra metrics).", metavar="PORT|HOST:PORT"
 )
+@options.result(
+    "--metrics-connections",
+    "Connections to the metrics served at once; others wait.",
+    type=click.IntRange(1, METRICS_CONNECTIONS_MAX),
+    default=watch_metrics.SCRAPES_DEFAULT,
+)
 @options.known_history
 @options.settings()
-@options.form(Format.TABLE, Format.JSONL)
+@options.form(Format.TABLE, Format.JSONL, *options.SIEM_LINES)
 @options.detail
 @options.output
 def watch(  # noqa: PLR0913 - one parameter per option
@@ -81,12 +95,15 @@ def watch(  # noqa: PLR0913 - one parameter per option
     deadline: float,
     fail_on: Confidence,
     metrics: str | None,
+    metrics_connections: int,
     place: str | None,
     form: Format,
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Watch the endpoints named, or every endpoint of the pin files, and report when something changes.
+    """Watch endpoints and report when something changes.
+
+    Probes the endpoints named, as hosts or URLs, or every endpoint of the pin files, again and again.
 
     Ends after --duration, or on Ctrl-C, SIGTERM or SIGHUP. Exit code: 0 clean from beginning to end without a gap, 1
     middleware at --fail-on or above at any time, 2 bad usage or input, 3 anything else.
@@ -101,13 +118,17 @@ def watch(  # noqa: PLR0913 - one parameter per option
 
         def report(event: WatchEvent) -> None:
             seen.note(event)
-            if not verdict_alone:
-                write(event.to_json().decode() if form is Format.JSONL else _line(event))
+            if form in options.SIEM_LINES:
+                if event.result is not None:
+                    write(siem.LINES[form](siem.Event(event.result, event.at, event.vantage)).rstrip("\n"))
+            elif not verdict_alone:
+                write(event.to_json().decode() if form is Format.JSONL else _line(event, detail))
 
         schedule = {"interval": interval, "deadline": deadline, "duration": duration}
-        asyncio.run(_watch(detector, endpoints, report, metrics, targets=endpoints if targets else None, **schedule))
+        served = None if metrics is None else (metrics, metrics_connections)
+        asyncio.run(_watch(detector, endpoints, report, served, targets=endpoints if targets else None, **schedule))
         if verdict_alone:
-            write(" ".join(filter(None, (seen.verdict.value.upper(), seen.confidence and f"({seen.confidence})"))))
+            write(f"The network was {state(seen.verdict, seen.confidence)}.")
     if seen.verdict is Verdict.CLEAN:
         return common.CLEAN
     return common.MIDDLEWARE if seen.confidence and seen.confidence.reaches(fail_on) else common.INCONCLUSIVE
@@ -117,43 +138,24 @@ async def _watch(
     detector: Detector,
     endpoints: tuple[Endpoint, ...],
     report: Callable[[WatchEvent], None],
-    metrics: str | None,
+    metrics: tuple[str, int] | None,
     **arguments: Any,  # noqa: ANN401 - arguments of Detector.watch
 ) -> None:
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_ended_by_signals(stop))
+        stack.enter_context(signals.setting(stop))
         exported = None
         if metrics is not None:
             exported = watch_metrics.WatchMetrics(endpoints)
-            await stack.enter_async_context(watch_metrics.serve(exported, *watch_metrics.parse_place(metrics)))
+            with naming("--metrics"):
+                place, connections = metrics
+                serving = watch_metrics.serve(exported, *watch_metrics.parse_place(place), connections=connections)
+                await stack.enter_async_context(serving)
         events = detector.watch(stop=stop, on_probe=None if exported is None else exported.probed, **arguments)
         async for event in await stack.enter_async_context(contextlib.aclosing(events)):
             if exported is not None:
                 exported.reported(event)
             report(event)
-
-
-@contextlib.contextmanager
-def _ended_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Set `stop` at the first signal that ends programs; the next one has its usual effect."""
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in signals.not_ignored(signals.ENDING)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def end(*_: object) -> None:
-        restore()
-        loop.call_soon_threadsafe(stop.set)
-
-    for number in before:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        restore()
 
 
 @contextlib.contextmanager
@@ -170,8 +172,10 @@ def _lines(output: str | None) -> Iterator[Callable[[str], None]]:
         yield lambda line: print(click.unstyle(line), file=stream, flush=True)
 
 
-def _line(event: WatchEvent) -> str:
-    """One event for a person."""
+def _line(event: WatchEvent, detail: Detail) -> str:
+    """One event for a person; its kind, as programs read it, where evidence is wanted."""
     shown = event.after or event.network
     style = _COLOUR[tone(shown.verdict, shown.confidence)]
-    return f"{event.at:%H:%M:%S} {click.style(f'{event.kind:<{_KIND_WIDTH}}', fg=style, bold=True)} {event.summary}"
+    sign = click.style(mark(shown.verdict, shown.confidence), fg=style, bold=True)
+    code = f" [{event.kind}]" if detail is Detail.EVIDENCE else ""
+    return f"{event.at:%H:%M:%S} {sign} {event.summary}{code}"

@@ -6,8 +6,6 @@ Room: cli. The protocol, key rollover and deployment are in docs/witness.md.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -18,7 +16,7 @@ from detector.trust import witness_statement
 from detector.trust.envelope import key_identifier, public_key_of
 from detector.trust.key_files import create_signing_key, load_signing_key
 
-from . import common, options
+from . import common, options, signals
 from .stderr import say
 from .streams import put
 
@@ -33,36 +31,48 @@ PORT_DEFAULT: Final = 8443
 """A port that needs no privilege; a deployment on 443 names it."""
 
 
-@click.group(cls=options.Group)
+@click.group(
+    cls=options.Group,
+    sections={"Set up": ("keygen",), "Run": ("serve",)},
+    examples=("detector witness keygen -o witness.key",),
+)
 def witness() -> None:
-    """Run a witness, which signs what it sees of each TLS connection."""
+    """Run a witness, which signs what it sees of connections."""
 
 
-@witness.command()
-@options.option("-o --output", "New file for the private key.", required=True, metavar="FILE")
+@witness.command(examples=("detector witness keygen -o witness.key",))
+@options.result("-o --output", "New file for the private key.", required=True, metavar="FILE")
 def keygen(output: str) -> int:
-    """Create a signing key (Ed25519, PKCS #8 PEM, mode 0600) and print its public key as encoded in pin files."""
+    """Create a signing key and print its public key.
+
+    The key is Ed25519 (PKCS #8 PEM, mode 0600); the public key is printed as pin files have it.
+    """
     key = create_signing_key(output)
     put(key_identifier(public_key_of(key)))
     return common.CLEAN
 
 
-@witness.command()
-@options.option("--certificate", "Certificate chain to present, leaf first.", required=True, metavar="PEM")
-@options.option("--key", "Private key of the certificate, not encrypted.", required=True, metavar="PEM")
-@options.option(
+@witness.command(
+    examples=(
+        "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key",
+        "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key --port 443",
+    )
+)
+@options.service("--certificate", "Certificate chain to present, leaf first.", required=True, metavar="PEM")
+@options.service("--key", "Private key of the certificate, not encrypted.", required=True, metavar="PEM")
+@options.service(
     "--signing-key signing_keys",
-    "Key to sign with, from `witness keygen`; twice during a key rollover.",
+    "Sign with this Ed25519 key (PKCS #8), from `witness keygen`; twice during a key rollover.",
     required=True,
     multiple=True,
-    metavar="FILE",
+    metavar="PEM",
 )
-@options.option("--host", "Address to listen on.", default="127.0.0.1", metavar="ADDRESS")
-@options.option(
+@options.service("--host", "Address to listen on.", default="127.0.0.1", metavar="ADDRESS")
+@options.service(
     "--port", "Port to listen on; 0 is any free one.", type=click.IntRange(0, PORT_MAX), default=PORT_DEFAULT
 )
-@options.option("--peer-address", "Include the client's address in statements.", is_flag=True)
-@options.option(
+@options.service("--peer-address", "Include the client's address in statements.", is_flag=True)
+@options.service(
     "--limit limits",
     "A resource limit (docs/witness.md), such as connections=5000; repeatable.",
     multiple=True,
@@ -78,10 +88,11 @@ def serve(  # noqa: PLR0913 - one parameter per option
     peer_address: bool,
     limits: tuple[str, ...],
 ) -> int:
-    """Answer clients until interrupted; TLS must be terminated here, not in front of it.
+    """Answer clients until interrupted.
 
-    Prints where it listens and the line for the pin file. On SIGTERM or SIGINT, requests in progress are answered and
-    the exit code is 0; standard error says how many connections had to wait, were replaced or refused, if any.
+    TLS must be terminated here, not in front of it. Prints where it listens and the line for the pin file. On SIGTERM,
+    SIGHUP or Ctrl-C, requests in progress are answered and the exit code is 0; standard error says how many connections
+    had to wait, were replaced or refused, if any.
     """
     chosen = server.read_limits(limits)
     if len(signing_keys) > server.SIGNING_KEYS_MAX:
@@ -98,18 +109,15 @@ def serve(  # noqa: PLR0913 - one parameter per option
 async def _serve(  # noqa: PLR0913, PLR0917 - what a server is made of
     witness: server.Witness, tls: SSL.Context, host: str, port: int, pins: list[str], limits: server.Limits
 ) -> None:
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: an interrupt raises instead, and ends it as well
-            loop.add_signal_handler(number, stop.set)
     async with server.serve(witness, tls=tls, host=host, port=port, limits=limits) as running:
         address, listening_port = running.address
         place = f"[{address}]" if ":" in address else address
-        put(f"https://{place}:{listening_port}{witness_statement.PATH}")
         quoted = ", ".join(f'"{pin}"' for pin in pins)
-        put(f"witness = [{quoted}]")
-        await stop.wait()
+        with signals.setting(stop):
+            put(f"https://{place}:{listening_port}{witness_statement.PATH}")
+            put(f"witness = [{quoted}]")
+            await stop.wait()
     counts = running.counts
     if counts.held or counts.displaced or counts.refused:
         say(f"Connections: {counts.held} had to wait, {counts.displaced} were replaced, {counts.refused} refused.")

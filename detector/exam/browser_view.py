@@ -31,8 +31,8 @@ from detector.model import (
     Route,
     Verdict,
 )
-from detector.model.validate import PORT_MAX
-from detector.pins import parse_target
+from detector.model.validate import HTTPS_PORT, PORT_MAX
+from detector.pins import parse_address
 from detector.trust.certificate import Certificate
 
 from .manifest import Browser
@@ -235,7 +235,7 @@ class BrowserView:
 
     def _endpoint(self, host: str) -> Endpoint | None:
         try:
-            name, port = parse_target(host)
+            name, port = parse_address(host, port=HTTPS_PORT)
         except TargetError:
             return None
         return next((e for e in self._listed.values() if (e.host, e.port) == (name, port)), None)

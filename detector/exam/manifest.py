@@ -29,6 +29,9 @@ HOST_NAME: Final = "tls_middleware_detector.exam"
 
 DESCRIPTION: Final = "Checks for TLS interception before an exam starts"
 
+_OWNER_RUNS: Final = 0o700
+"""Permissions of the launcher: a proxy URL in it may hold a password. Its folder on Windows is the user's own."""
+
 _CHROME_ID: Final = re.compile(r"[a-p]{32}\Z")
 """The first 128 bits of a SHA-256 in hexadecimal, written with the digits a to p."""
 
@@ -134,12 +137,13 @@ def install(made: Files) -> None:
     path = Path(made.launcher_path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(_OWNER_RUNS)
+        path.chmod(_OWNER_RUNS)  # of one that was there already, before anything is written to it
         path.write_bytes(made.launcher.encode("utf-8"))
-        path.chmod(0o700)  # a proxy URL on its command line may hold a password
         path = Path(made.manifest_path)
         path.write_bytes(made.manifest.encode("utf-8"))
     except (OSError, ValueError) as error:
-        raise unwritable(str(path), error, "Install it as the user who runs the browser.") from error
+        raise unwritable(f"--install {path}", error, "Install it as the user who runs the browser.") from error
 
 
 def _check_id(browser: Browser, extension_id: str) -> None:

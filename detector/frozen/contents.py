@@ -9,7 +9,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 """The folder of the package `detector`."""
@@ -18,7 +21,7 @@ KIT: Final = "detector_testing"
 """The test kit, which only `detector demo` imports: what is built for students does without it."""
 
 _BY_NAME: Final = frozenset({"LazyModule", "import_module", "find_spec"})
-"""Functions of this package's source that import a module, or look for one, by its name."""
+"""Functions of this package's source that import a module, or search for one, by its name."""
 
 _BY_OTHERS: Final = (
     "pg8000.dbapi",  # by SQLAlchemy, for the URL that a history gets
@@ -59,15 +62,16 @@ def modules() -> list[str]:
 
 
 def mentions() -> list[Mention]:
-    """Return every call of the source that imports a module by its name or looks for one."""
-    found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        file = path.relative_to(PACKAGE)
-        package = ".".join(("detector", *file.parts[:-1]))
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Call) and _called(node.func) in _BY_NAME and node.args:
-                found.append(Mention(file.as_posix(), _module_name(node.args[0], package)))
-    return found
+    """Return every call of the source that imports a module by its name or searches for one."""
+    return [mention for path in sorted(PACKAGE.rglob("*.py")) for mention in _mentions_in(path)]
+
+
+def _mentions_in(path: Path) -> Iterator[Mention]:
+    file = path.relative_to(PACKAGE)
+    package = ".".join(("detector", *file.parts[:-1]))
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Call) and _called(node.func) in _BY_NAME and node.args:
+            yield Mention(file.as_posix(), _module_name(node.args[0], package))
 
 
 def _called(function: ast.expr) -> str:
@@ -101,14 +105,14 @@ def _is_installed(module: str) -> bool:
     return importlib.util.find_spec(module.partition(".")[0]) is not None
 
 
-def data_files() -> list[tuple[str, str]]:
-    """Return pairs of a file of this package that is no module and the folder it belongs to in the application."""
-    kept = [path for path in PACKAGE.rglob("*") if path.is_file() and _is_data(path.relative_to(PACKAGE))]
-    found = [(str(path), str(Path("detector", path.relative_to(PACKAGE).parent))) for path in kept]
-    from detector.pins.load import shipped_folder  # noqa: PLC0415 - heavy, and this module serves builds alone
+def data_files(pins: Path) -> list[tuple[str, str]]:
+    """Return pairs of a file of this package that is no module and the folder it belongs to in the application.
 
-    pins = sorted(shipped_folder().glob("*.toml"))
-    return sorted({*found, *((str(path), "detector/pins/shipped") for path in pins)})
+    `pins` is the folder of the pin files that come with the package.
+    """
+    files = [path for path in PACKAGE.rglob("*") if path.is_file() and _is_data(path.relative_to(PACKAGE))]
+    found = {(str(path), str(Path("detector", path.relative_to(PACKAGE).parent))) for path in files}
+    return sorted(found | {(str(path), "detector/pins/shipped") for path in pins.glob("*.toml")})
 
 
 def _is_data(path: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from detector.judge.wording import has_stale_pins, is_uncertain, wire_outcome
+from detector.judge.wording import cause, has_stale_pins, is_uncertain, wire_outcome
 from detector.knowledge.age import describe
 from detector.model import Confidence, Record, Report, Result, Verdict
 
@@ -67,7 +67,7 @@ def compare(before: Report, after: Report, *, names: tuple[str, str] = ("before"
             endpoint=name,
             before=_state(old.get(name)),
             after=_state(new.get(name)),
-            summary=f"{name} {found[1]}",
+            summary=f"{name}: {found[1]}",
         )
         for name in old | new
         if (found := _kind(old.get(name), new.get(name))) is not None
@@ -79,24 +79,23 @@ def compare(before: Report, after: Report, *, names: tuple[str, str] = ("before"
 
 def _kind(old: Result | None, new: Result | None) -> tuple[ChangeKind, str] | None:  # noqa: PLR0911 - one return a kind
     if old is None or new is None:
-        kind, when = (ChangeKind.ADDED, " before") if old is None else (ChangeKind.REMOVED, "")
-        return kind, f"was not checked{when}."
+        return (ChangeKind.ADDED, "not checked before.") if old is None else (ChangeKind.REMOVED, "not checked.")
     if has_stale_pins(new):
-        stale = "shows a certificate that careful clients accept but that is not pinned: the pins are probably stale."
+        stale = "careful clients accept its certificate, which is not pinned: the pins are probably stale."
         return None if has_stale_pins(old) else (ChangeKind.PINS_STALE, stale)
     was, is_ = old.verdict, new.verdict
     if is_ is Verdict.MIDDLEWARE:
         return _accused(old, new)
     if was is Verdict.MIDDLEWARE and is_ is Verdict.CLEAN:
         if is_uncertain(old):
-            return ChangeKind.NO_LONGER_UNCERTAIN, f"is no longer uncertain: clean ({new.assurance})."
-        return ChangeKind.NO_LONGER_INTERCEPTED, f"is no longer intercepted ({new.assurance})."
+            return ChangeKind.NO_LONGER_UNCERTAIN, f"no longer uncertain; clean ({new.assurance})."
+        return ChangeKind.NO_LONGER_INTERCEPTED, f"no longer intercepted; clean ({new.assurance})."
     if is_ is Verdict.INCONCLUSIVE:
-        return None if was is is_ else (ChangeKind.NOT_ASSESSED, f"could not be assessed ({_reason(new)}).")
+        return None if was is is_ else (ChangeKind.NOT_ASSESSED, f"could not be assessed. {cause(new)}")
     if was is Verdict.INCONCLUSIVE:
-        return ChangeKind.ASSESSED_AGAIN, f"could be assessed again: clean ({new.assurance})."
+        return ChangeKind.ASSESSED_AGAIN, f"could be assessed again; clean ({new.assurance})."
     if old.assurance is not new.assurance:
-        return ChangeKind.OTHER_ASSURANCE, f"is clean by {new.assurance} instead of {old.assurance}."
+        return ChangeKind.OTHER_ASSURANCE, f"clean, {new.assurance} instead of {old.assurance}."
     return None
 
 
@@ -105,20 +104,20 @@ def _accused(old: Result, new: Result) -> tuple[ChangeKind, str] | None:  # noqa
     before = old if old.verdict is Verdict.MIDDLEWARE and not has_stale_pins(old) else None
     if is_uncertain(new):
         if before is None:
-            return ChangeKind.UNCERTAIN, "is uncertain now (possible); an innocent explanation fits as well."
+            return ChangeKind.UNCERTAIN, "uncertain now (possible); an innocent explanation fits as well."
         if is_uncertain(before):
             return None
-        return ChangeKind.LESS_SURE, f"is only possible instead of {before.confidence}; an innocent explanation fits."
+        return ChangeKind.LESS_SURE, f"only possible instead of {before.confidence}; an innocent explanation fits."
     if before is None:
-        return ChangeKind.INTERCEPTED, f"is intercepted now ({new.confidence}), by {_party(new)}."
+        return ChangeKind.INTERCEPTED, f"intercepted now ({new.confidence}), by {_party(new)}."
     if is_uncertain(before):
-        return ChangeKind.SURER, f"is {new.confidence} instead of possible: intercepted by {_party(new)}."
+        return ChangeKind.SURER, f"{new.confidence} instead of possible; intercepted by {_party(new)}."
     if _party(before) != _party(new):
-        return ChangeKind.OTHER_INTERCEPTOR, f"is intercepted by {_party(new)} instead of {_party(before)}."
+        return ChangeKind.OTHER_INTERCEPTOR, f"intercepted by {_party(new)} instead of {_party(before)}."
     if before.confidence is new.confidence:
         return None
     kind = ChangeKind.SURER if new.confidence is Confidence.PROVEN else ChangeKind.LESS_SURE
-    return kind, f"is {new.confidence} instead of {before.confidence}."
+    return kind, f"{new.confidence} instead of {before.confidence}."
 
 
 def _party(result: Result) -> str:
@@ -126,14 +125,11 @@ def _party(result: Result) -> str:
     return "an unknown party" if who is None else who.product or who.issuer or "an unknown party"
 
 
-def _reason(result: Result) -> str:
-    return wire_outcome(result) or result.reason
-
-
 def _state(result: Result | None) -> str | None:
     if result is None:
         return None
-    return " ".join(filter(None, (result.verdict, result.confidence or result.assurance or _reason(result))))
+    rests_on = result.confidence or result.assurance or wire_outcome(result) or result.reason
+    return f"{result.verdict} {rests_on}"
 
 
 def _notes(before: Report, after: Report) -> Iterator[str]:

@@ -18,6 +18,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,6 +28,7 @@ from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryFullError, HistoryUnavailableError, MissingExtraError
 from detector.model import Assurance, Category, Confidence, EndpointName, Report, Result, Verdict, encode, json_text
 from detector.model.files import NO_ROOM, reason_of
+from detector.model.private_files import create_private
 
 try:
     import sqlalchemy as sa
@@ -50,14 +52,17 @@ else:  # half a second, for migrations alone
 LOCK_SECONDS: Final = 30.0
 """Maximum wait of a writer for another one; a batch takes milliseconds, migrating a large history some seconds."""
 
+LOCK_STEP_SECONDS: Final = 0.2
+"""One wait inside SQLite, which no signal interrupts: a longer wait consists of these. A writer needs milliseconds."""
+
+LOCK_PAUSE_SECONDS: Final = 0.01
+"""Between two of them: SQLite does not wait for a lock that it takes for a deadlock."""
+
 BATCH: Final = 500
 """Results in one transaction of a scan: what a power failure can lose, and few enough not to block other writers."""
 
 CONNECT_SECONDS: Final = 10
 """Timeout for connecting to a database server."""
-
-_OWNER_ONLY: Final = 0o600
-"""Permissions of a new file: which networks somebody was in, and when. SQLite gives its side files the same."""
 
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
@@ -316,10 +321,13 @@ def _file(url: sa.URL) -> Path | None:
 
 
 def _create(url: sa.URL) -> None:
-    """Make the file if it is not there, for its owner alone. Raises OSError."""
+    """Make the file if it is not there, for its owner alone: which networks somebody was in, and when. Raises OSError.
+
+    SQLite gives its side files the same permissions; on Windows they have those of the directory.
+    """
     if (file := _file(url)) is not None:
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
+            os.close(create_private(file))
 
 
 def _read_only(url: sa.URL) -> bool:
@@ -348,7 +356,7 @@ def _engine(url: sa.URL, wait: Callable[[], float] | None = None) -> sa.Engine:
 
     @sa.event.listens_for(engine, "do_connect")
     def protect(_: object, __: object, place: list[Any], arguments: dict[str, Any]) -> None:
-        arguments["timeout"] = LOCK_SECONDS if wait is None else wait()
+        arguments["timeout"] = LOCK_STEP_SECONDS
         file = _file(url)
         if file is not None and _read_only(url):
             place[0] = _read_only_uri(file)
@@ -358,19 +366,41 @@ def _engine(url: sa.URL, wait: Callable[[], float] | None = None) -> sa.Engine:
     def prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3's, without SQLAlchemy around it
         connection.isolation_level = None  # transactions begin where SQLAlchemy says, see below
         if not _read_only(url):
-            connection.execute("PRAGMA journal_mode = WAL")
+            _when_unlocked(lambda: connection.execute("PRAGMA journal_mode = WAL"), wait)
         connection.execute("PRAGMA foreign_keys = ON")
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        if wait is not None:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait() * 1000)}")
         # IMMEDIATE takes the write lock at once and waits for it; a transaction that reads first and locks later fails
-        # without waiting if another program wrote in between.
-        writes = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        # without waiting if another program wrote in between. A read lock is taken by reading.
+        if connection.get_execution_options().get(_WRITES, False):
+            _when_unlocked(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), wait)
+        else:
+            connection.exec_driver_sql("BEGIN")
+            _when_unlocked(lambda: connection.exec_driver_sql("SELECT 1 FROM sqlite_master"), wait)
 
     return engine
+
+
+def _when_unlocked(step: Callable[[], object], wait: Callable[[], float] | None) -> None:
+    """Take a lock: repeat `step` while others hold it, as long as `wait` says, and handle signals in between.
+
+    Raises the last failure.
+    """
+    begun = time.monotonic()
+    while True:
+        try:
+            step()
+        except (exc.OperationalError, sqlite3.OperationalError) as error:
+            if not _is_locked(error) or time.monotonic() - begun >= (LOCK_SECONDS if wait is None else wait()):
+                raise
+            time.sleep(LOCK_PAUSE_SECONDS)
+        else:
+            return
+
+
+def _is_locked(error: Exception) -> bool:
+    return getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & _PRIMARY_CODE in _BUSY
 
 
 def _revision(connection: sa.Connection) -> str | None:

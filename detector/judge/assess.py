@@ -119,7 +119,7 @@ def observations_that_count(evidence: EndpointEvidence) -> tuple[EndpointEvidenc
 
 
 def assess_endpoint(evidence: EndpointEvidence, network: NetworkEvidence, *, named: bool = False) -> Result:
-    """Return the result of one endpoint, by what its network showed so far; `named`: the caller asked for it by name."""
+    """Return the result of one endpoint, by what its network showed so far; `named` as in `Result`."""
     return _result(_assess(evidence, network), network, named=named)
 
 

@@ -77,10 +77,25 @@ OWN_NETWORK: Final = "own-network-"
 class Where(CheckOutcome, check=CHECK_ID):
     """Where TLS is answered, relative to the host."""
 
-    ANSWERED_EARLY = "answered-early"
-    BESIDE_THE_HOST = "beside-the-host"
-    SAME_HOP = "same-hop"
-    UNKNOWN = "unknown"
+    ANSWERED_EARLY = (
+        "answered-early",
+        (
+            "TLS is answered nearer than the host itself is: something on the path ends the connection. Ending TCP is "
+            "not reading TLS, and CDNs and proxies do it, too."
+        ),
+    )
+    BESIDE_THE_HOST = (
+        "beside-the-host",
+        "TLS is answered one or two hops before the host. Large services often have such a front of their own.",
+    )
+    SAME_HOP = (
+        "same-hop",
+        (
+            "TLS and another port of the host are answered at the same hop: the host is there, or something answers "
+            "for both."
+        ),
+    )
+    UNKNOWN = "unknown", "The hops could not be traced well enough to tell where TLS is answered; the finding says why."
 
 
 class Doubt(enum.StrEnum):

@@ -34,20 +34,72 @@ class WitnessResult(CheckOutcome, check=CHECK_ID):
     the pin file.
     """
 
-    EQUAL = "equal"
-    DIFFERS = "differs"
-    NOT_ASKED = "not-asked"
-    NO_BINDING = "no-binding"
-    NO_ANSWER = "no-answer"
-    REFUSED = "refused"
-    UNREADABLE = "unreadable"
-    OTHER_TYPE = "other-type"
-    UNSIGNED = "unsigned"
-    UNKNOWN_KEY = "unknown-key"
-    BAD_SIGNATURE = "bad-signature"
-    REPLAYED = "replayed"
-    SAME_KEY = "same-key"
-    ENDS_TLS_ITSELF = "ends-tls-itself"
+    EQUAL = (
+        "equal",
+        (
+            "The cooperating server signed the same value that this end computed for the TLS session. Both are ends "
+            "of one session, so nothing in between can read it."
+        ),
+    )
+    DIFFERS = (
+        "differs",
+        (
+            "The cooperating server signed another value: it and this machine are in different TLS sessions, and "
+            "something in between terminates both. The operator's own CDN or load balancer would look the same, "
+            "unless the pin file rules it out."
+        ),
+    )
+    NOT_ASKED = (
+        "not-asked",
+        "The handshake was finished, but the request to the cooperating server was not made. It says nothing.",
+    )
+    NO_BINDING = (
+        "no-binding",
+        (
+            "The TLS version that was negotiated has no value that both ends could compare safely (RFC 5705, RFC "
+            "7627). Old servers and some interceptors negotiate it."
+        ),
+    )
+    NO_ANSWER = (
+        "no-answer",
+        (
+            "The connection ended before the cooperating server's answer was complete. Its outage or a filter "
+            "explains that as well."
+        ),
+    )
+    REFUSED = "refused", "The answer was an HTTP error: no witness runs there, or something blocked the request."
+    UNREADABLE = "unreadable", "What came back is not a statement of a witness, for example a web page."
+    OTHER_TYPE = "other-type", "What came back is signed, but for another purpose; it is not a statement of a witness."
+    UNSIGNED = "unsigned", "The statement has no signature, so anybody can have made it."
+    UNKNOWN_KEY = (
+        "unknown-key",
+        (
+            "The statement is signed by a key that the pin file does not name: the witness has a new key, or "
+            "something else answers."
+        ),
+    )
+    BAD_SIGNATURE = (
+        "bad-signature",
+        "The statement names the witness's key and its signature is wrong: it was changed after it was signed.",
+    )
+    REPLAYED = (
+        "replayed",
+        "The statement is genuine and answers another request than this one: something sent an old answer.",
+    )
+    SAME_KEY = (
+        "same-key",
+        (
+            "Another session with this endpoint ended at its witness and proved the same key as this one, so the "
+            "holder of the genuine key is at this end, too."
+        ),
+    )
+    ENDS_TLS_ITSELF = (
+        "ends-tls-itself",
+        (
+            "The pin file records that nothing of the operator's own stands in front of the witness, so a front of "
+            "the operator explains no difference."
+        ),
+    )
 
 
 _UNSIGNED: Final[dict[Problem, tuple[WitnessResult, Meaning, str]]] = {

@@ -11,7 +11,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.model import Alternative, Outcome, UnfollowedProxy, Verdict
+from detector.errors import install_extra
+from detector.model import Alternative, Confidence, Outcome, UnfollowedProxy, Verdict
 
 from .assess import names_a_party
 from .checks import MODULES, chain, known_interceptor, pin
@@ -21,7 +22,7 @@ from .table import RULE_OF
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from detector.model import Confidence, Finding, Result
+    from detector.model import Finding, Result
 
 _UNNAMED: Final[Mapping[tuple[str, str], str]] = {
     (module.ID, outcome): summary for module in MODULES for outcome, summary in getattr(module, "UNNAMED", {}).items()
@@ -72,6 +73,39 @@ def tone(verdict: Verdict, confidence: Confidence | None) -> str:
     return "clean" if verdict is Verdict.CLEAN else "uncertain"
 
 
+def mark(verdict: Verdict, confidence: Confidence | None) -> str:
+    """Return the symbol of a verdict, which does not depend on color."""
+    return {"clean": "✓", "intercepted": "✗", "uncertain": "?"}[tone(verdict, confidence)]
+
+
+def state(verdict: Verdict, confidence: Confidence | None) -> str:
+    """Return a verdict in a word or two, for lists."""
+    if verdict is Verdict.MIDDLEWARE:
+        return _SURE[confidence or Confidence.POSSIBLE]
+    return "clean" if verdict is Verdict.CLEAN else "not assessed"
+
+
+_SURE: Final[dict[Confidence, str]] = {
+    Confidence.PROVEN: "intercepted",
+    Confidence.PROBABLE: "probably intercepted",
+    Confidence.POSSIBLE: "uncertain",
+}
+
+
+def state_of(result: Result) -> str:
+    """Return the state of one endpoint in a few words: what explains it has words of its own."""
+    if has_stale_pins(result):
+        return "pins out of date"
+    if signs_in_only(result):
+        return "sign-in page"
+    return "no answer" if wire_outcome(result) else state(result.verdict, result.confidence)
+
+
+def signs_in_only(result: Result) -> bool:
+    """Whether no more is known of an endpoint than that a sign-in page answered in its place."""
+    return is_uncertain(result) and is_behind_a_portal(result)
+
+
 def is_uncertain(result: Result) -> bool:
     """Whether a result is `middleware`, and an innocent explanation fits as well."""
     return result.verdict is Verdict.MIDDLEWARE and not names_a_party(result.confidence)
@@ -97,7 +131,7 @@ def why(result: Result) -> str:
 _UNFOLLOWED: Final[dict[UnfollowedProxy, tuple[str, str]]] = {
     UnfollowedProxy.EXTRA_MISSING: (
         "it is a proxy auto-configuration file, and the extra 'pac' is not installed",
-        "Install the extra: pip install 'tls-middleware-detector[pac]'. Or name the proxy that browsers use (--proxy).",
+        f"{install_extra('pac')} Or name the proxy that browsers use (--proxy).",
     ),
     UnfollowedProxy.FILE_FAULTY: (
         "the proxy auto-configuration file could not be fetched or evaluated",
@@ -168,7 +202,7 @@ _ALTERNATIVES: Final[dict[Alternative, str]] = {
     Alternative.CAPTIVE_PORTAL: "a sign-in page of this network",
     Alternative.BLOCK_PAGE: "a block page",
     Alternative.WRONG_SERVER: "another server than the one that was meant",
-    Alternative.PIN_ROTATION: "a new key at the server, which the pin file does not have yet",
+    Alternative.PIN_ROTATION: "a new key at the server that the pin file does not have yet",
     Alternative.PUBLIC_CA_MISISSUANCE: "a public CA that issued a certificate to somebody else",
     Alternative.SCTS_OUTSIDE_CERTIFICATE: "proof of logging that was sent apart from the certificate",
     Alternative.INCOMPLETE_CHAIN: "a server that does not send an intermediate certificate",
@@ -187,6 +221,12 @@ _ALTERNATIVES: Final[dict[Alternative, str]] = {
 def ended(outcome: Outcome) -> str:
     """Return how a connection ended, in one sentence."""
     return _ENDED[outcome]
+
+
+def cause(result: Result) -> str:
+    """Return why a result is what it is: how the connection ended where nothing was seen, else the rule's sentence."""
+    outcome = wire_outcome(result)
+    return why(result) if outcome is None else ended(outcome)
 
 
 def alternatives(result: Result) -> tuple[str, ...]:

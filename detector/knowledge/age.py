@@ -75,6 +75,11 @@ def describe(knowledge: Iterable[Knowledge]) -> str:
     )
 
 
+def dates(knowledge: Iterable[Knowledge]) -> str:
+    """The date of each part in one phrase for people, or its name where it has none."""
+    return ", ".join(f"{_NOUNS[part.kind]} {f'of {part.date}' if part.date else part.name}" for part in knowledge)
+
+
 def warning(knowledge: Iterable[Knowledge], at: dt.datetime) -> str | None:
     """One sentence on the parts that are past their horizon at this moment; None when there are none."""
     old = [part for part in knowledge if part.is_past(at)]

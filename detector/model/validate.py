@@ -5,6 +5,7 @@ Room: model. Pure.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from detector.errors import InputError
 from .toml_files import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 PORT_MAX: Final = 65535
 """Largest TCP port number (RFC 9293 section 3.1)."""
@@ -22,6 +23,17 @@ HTTPS_PORT: Final = 443
 """Default port of an https URL (RFC 9110 section 4.2.2)."""
 
 SHA256_BYTES: Final = 32
+
+
+@contextlib.contextmanager
+def naming(field: str) -> Iterator[None]:
+    """Name the field, or the option of a command, in front of the message of every `InputError`, once."""
+    try:
+        yield
+    except InputError as error:
+        if not error.message.startswith(f"{field}: "):
+            error.message = f"{field}: {error.message}"
+        raise
 
 
 def one_of(

@@ -1,48 +1,50 @@
-"""The report as one HTML file, for decision makers and for those who check the evidence.
+"""The report as one HTML file, for decision makers and for those who check the evidence; and the dossier.
 
 Room: report. Pure: reports in, text out; the templates in this package are package data.
 
 The page loads nothing, runs no script and allows neither: its Content-Security-Policy permits one style sheet, by hash.
 Everything in a certificate is its issuer's text, so every value passes Jinja's escaping (no `|safe` anywhere) and,
 before that, `_shown`, which makes invisible and direction-changing characters visible. Evidence is folded and complete,
-so that no other file is needed to check a claim. Of an uncertain result no name is shown except in the folded
-certificates, which are as presented.
+so that no other file is needed to check a claim; paper gets what identifies it. Every certificate is on the page once.
+Of an uncertain result no name is shown except in the folded certificates, which are as presented.
 """
 
 from __future__ import annotations
 
 import base64
-import datetime as dt  # noqa: TC003 - records of this module
+import datetime as dt
 import functools
 import hashlib
+import itertools
 import textwrap
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.errors import MissingExtraError
-from detector.judge import wording
+from detector.judge import advice, wording
 from detector.judge.assess import names_a_party
 from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
-from detector.model import Audience, Confidence, Coverage, Meaning, Verdict
+from detector.model import Audience, Confidence, Coverage, Locality, ManagedBy, Meaning, Verdict
 
-from . import picture, sentences
+from . import learn_more, picture, sentences
+from .timeline import TimelineEntry, plot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from jinja2 import Template
 
-    from detector.model import Category, Interceptor, PresentedCertificate, Record, Report, Result
+    from detector.model import Category, Interceptor, PresentedCertificate, Report, Result
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 PEM_WIDTH: Final = 64
 """Characters to a line of base64 (RFC 7468 section 2)."""
 VALUE_CHARACTERS_MAX: Final = 4000
 """Characters of one value of a finding that are shown; a certificate may name thousands of hosts."""
-TIMELINE_WIDTH: Final = 760
-"""Width of the timeline, in units of its picture."""
+COLUMNS_MAX: Final = 4
+"""Vantages with a column of their own, which fit paper; more are listed one below the other."""
 
 _SAYS: Final[dict[Meaning, tuple[str, str]]] = {
     Meaning.GENUINE: ("✓", "consistent with genuine"),
@@ -58,19 +60,17 @@ _COVERAGE: Final[dict[Coverage, tuple[str, str, str]]] = {
     Coverage.UNKNOWN: ("uncertain", "?", "no answer"),
 }
 """Tone, symbol and label of each state."""
+_RUN_BY: Final[dict[ManagedBy, str]] = {
+    ManagedBy.INSTITUTION: "the institution",
+    ManagedBy.ENDPOINT_OWNER: "the owner of this device",
+    ManagedBy.DEVELOPER: "a developer",
+    ManagedBy.ATTACKER: "an attacker",
+    ManagedBy.STATE: "a state",
+    ManagedBy.UNKNOWN: "not known",
+}
 _SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.UNCERTAIN, Coverage.CLEAR, Coverage.UNKNOWN)
 """Most important first: what was seen takes precedence over what was not."""
 _WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
-
-
-class TimelineEntry(NamedTuple):
-    """One earlier run: when, from where, and its verdict. `detail` is a sentence for closer inspection."""
-
-    at: dt.datetime
-    vantage: str
-    verdict: Verdict
-    confidence: Confidence | None = None
-    detail: str = ""
 
 
 def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (), title: str = "") -> str:
@@ -82,29 +82,58 @@ def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (),
     if not reports:
         raise ValueError("an HTML report needs at least one report; check something first")
     worst = min(reports, key=_gravity)
+    vantages, in_columns = [vantage for vantage, _ in _named(reports)], len(reports) <= COLUMNS_MAX
+    certificates = _certificates(reports)
     return _template("report.html.jinja").render(
         title=title or "TLS interception report",
-        style_hash=_style_hash(),
         worst=worst,
         headline=sentences.headline(worst) if len(reports) == 1 else _headline_of_many(reports),
         what_to_do=sentences.what_to_do(worst),
         reports=reports,
-        vantages=[_vantage(report, at) for at, report in enumerate(reports, 1)],
+        vantages=vantages,
+        columns=["Verdict"] if len(reports) == 1 else vantages if in_columns else ["From each vantage"],
+        in_columns=in_columns,
         coverage=_coverage(reports),
         coverage_words=sentences.coverage(worst),
-        interceptors=_interceptors(reports),
+        parties=_parties(reports),
         advice=_advice(worst),
         exempt=_exempt(reports),
         matrix=_matrix(reports),
         endpoints=_endpoints(reports),
-        timeline=_timeline(timeline),
+        certificates=certificates,
+        number_of={one.certificate.sha256: number for number, one in enumerate(certificates, 1)},
+        explained=learn_more.explain(
+            (f.check, f.outcome) for report in reports for result in report.results for f in result.findings
+        ),
+        timeline=plot(timeline),
         portals=[r.portal for r in reports if r.portal is not None],
     )
 
 
-def render_dossier(dossier: Record) -> str:
+def render_dossier(dossier: Any) -> str:  # noqa: ANN401 - of a room above this one
     """One page for a dossier (`detector.history.dossier.Dossier`). Raises `MissingExtraError` as `render` does."""
-    return _template("dossier.html.jinja").render(dossier=dossier, style_hash=_style_hash())
+    names = [found.product or found.issuer or "an unknown party" for found in dossier.interceptors]
+    pictures = [
+        picture.route("intercepted", f"{len(found.endpoints)} servers", ("TLS ends here", name))
+        for found, name in zip(dossier.interceptors, names, strict=True)
+    ]
+    midnight = dt.time(tzinfo=dt.UTC)
+    days = [
+        TimelineEntry(
+            dt.datetime.combine(day.date, midnight),
+            dossier.vantage,
+            day.verdict,
+            day.confidence,
+            f"{day.results} results",
+        )
+        for day in dossier.days
+    ]
+    return _template("dossier.html.jinja").render(
+        dossier=dossier,
+        parties=list(zip(dossier.interceptors, names, pictures, strict=True)),
+        timeline=plot(days),
+        explained=learn_more.explain((tried.check, outcome) for tried in dossier.tried for outcome in tried.outcomes),
+    )
 
 
 @functools.cache
@@ -132,13 +161,22 @@ def _template(name: str) -> Template:
     )
     environment.globals.update(
         tone=wording.tone,
-        mark=sentences.mark,
+        mark=wording.mark,
         hello_name=HELLO_NAME,
         other_route=wording.other_route,
-        why=wording.why,
+        cause=wording.cause,
+        alternatives=wording.alternatives,
+        state=wording.state,
+        state_of=wording.state_of,
+        category_name=sentences.CATEGORIES,
+        run_by=_RUN_BY,
+        place=picture.PLACE,
+        bare=sentences.bare,
         summary=wording.summary,
         data_of=wording.data,
         is_uncertain=wording.is_uncertain,
+        learn_more=learn_more.anchor,
+        style_hash=_style_hash(),
     )
     return environment.get_template(name)
 
@@ -152,7 +190,7 @@ def _finalize(value: Any) -> Any:  # noqa: ANN401 - a template prints values of 
 
 def _shown(text: str) -> str:
     """Text with control, format and direction characters as escapes: they could change what a page appears to say."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # none of the categories below: the usual case, at a tenth of the cost
         return text
     hidden = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in hidden else f"\\u{ord(c):04x}" for c in text)
@@ -192,10 +230,12 @@ def _headline_of_many(reports: Sequence[Report]) -> str:
     order = sorted(enumerate(reports, 1), key=lambda one: _gravity(one[1]))
     names: dict[str, list[str]] = {}
     for at, report in order:
-        found = report.verdict.value + (f" ({report.confidence})" if report.confidence else "")
+        found = wording.state(report.verdict, report.confidence)
+        found += f" ({report.confidence})" if report.confidence else ""
         names.setdefault(found, []).append(_vantage(report, at))
     listed = "; ".join(f"{found} from {', '.join(places)}" for found, places in names.items())
-    return f"{order[0][1].verdict.value.upper()}: {len(reports)} vantages; {listed}."
+    worst = order[0][1]
+    return f"{wording.state(worst.verdict, worst.confidence).upper()}: {len(reports)} vantages; {listed}."
 
 
 def _coverage(reports: Sequence[Report]) -> list[tuple[Category, str, str, str]]:
@@ -212,8 +252,102 @@ def _coverage(reports: Sequence[Report]) -> list[tuple[Category, str, str, str]]
     return [(category, *_COVERAGE[state]) for category, state in merged.items()]
 
 
-def _interceptors(reports: Sequence[Report]) -> list[tuple[str, Interceptor]]:
-    return [(_vantage(r, at), found) for at, r in enumerate(reports, 1) for found in r.interceptors]
+class _Party(NamedTuple):
+    """Who appears to intercept, once for all vantages; or, without `found`, what hosts have in common."""
+
+    found: Interceptor | None
+    title: str
+    confidence: Confidence | None
+    vantages: tuple[str, ...]
+    picture: picture.Picture
+    hosts: dict[Category, dict[str, None]]
+    reasons: dict[str, dict[str, None]]
+
+
+_Seen = list[tuple[str, "Result"]]
+"""Results with the names of their vantages."""
+
+
+def _parties(reports: Sequence[Report]) -> list[_Party]:
+    """Every interceptor; then what is uncertain. Where there is neither, the clean endpoints, if there are any."""
+    found: dict[tuple[str | None, str | None], list[tuple[Interceptor, _Seen]]] = {}
+    for vantage, report in _named(reports):
+        for one in report.interceptors:
+            seen = [(vantage, r) for r in report.results if r.endpoint.name in one.endpoints]
+            found.setdefault((one.product, None if one.product else one.issuer), []).append((one, seen))
+    parties = []
+    for same in found.values():
+        first, title = same[0][0], sentences.party_name(same[0][0])
+        seen = list(itertools.chain.from_iterable(seen for _, seen in same))
+        between = ("TLS ends here", title, picture.PLACE[first.locality])
+        parties.append(_party(title, seen, "intercepted", between)._replace(found=first))
+    everything = [(vantage, result) for vantage, report in _named(reports) for result in report.results]
+    groups: dict[tuple[str, tuple[str, ...]], _Seen] = {}
+    for vantage, result in everything:
+        if wording.is_uncertain(result):
+            groups.setdefault(_uncertainty(result), []).append((vantage, result))
+    parties += [_party(title, seen, "uncertain", between) for (title, between), seen in groups.items()]
+    clean = [(vantage, result) for vantage, result in everything if result.verdict is Verdict.CLEAN]
+    return parties or ([_party("No sign that TLS ends before the server", clean, "clean")] if clean else [])
+
+
+def _uncertainty(result: Result) -> tuple[str, tuple[str, ...]]:
+    """A title for an uncertain result, and what TLS may end at."""
+    if wording.signs_in_only(result):
+        return "A sign-in page answers", (
+            "A sign-in page answers",
+            "until you sign in",
+            picture.PLACE[Locality.UNKNOWN],
+        )
+    if wording.has_stale_pins(result):
+        return "The pins are probably out of date", ()
+    between = ("TLS may end here", picture.PLACE[Locality.UNKNOWN], "or there is an innocent reason")
+    return "Uncertain: there may be an innocent reason", between
+
+
+def _party(title: str, seen: _Seen, tone: str, between: tuple[str, ...] = ()) -> _Party:
+    hosts: dict[Category, dict[str, None]] = {}
+    reasons: dict[str, dict[str, None]] = {}
+    for _, result in seen:
+        host = sentences.bare(result.endpoint.name)
+        hosts.setdefault(result.endpoint.category, {})[host] = None
+        reasons.setdefault(wording.cause(result), {})[host] = None
+    names = list(itertools.chain.from_iterable(hosts.values()))
+    sureness = [result.confidence for _, result in seen if result.confidence is not None]
+    return _Party(
+        found=None,
+        title=title,
+        confidence=max(sureness, key=list(Confidence).index, default=None),
+        vantages=tuple(dict.fromkeys(vantage for vantage, _ in seen)),
+        picture=picture.route(tone, names[0] if len(names) == 1 else f"{len(names)} servers", between),
+        hosts=hosts,
+        reasons=reasons,
+    )
+
+
+def _named(reports: Sequence[Report]) -> Iterator[tuple[str, Report]]:
+    """Every report with its vantage's name."""
+    return ((_vantage(report, at), report) for at, report in enumerate(reports, 1))
+
+
+class _Certificate(NamedTuple):
+    """One certificate, with everything that presented it, and whether its names may be shown unasked."""
+
+    certificate: PresentedCertificate
+    hosts: dict[str, None]
+    is_named: bool
+
+
+def _certificates(reports: Sequence[Report]) -> list[_Certificate]:
+    """Every certificate once, in the order of results; named unless all that presented it are uncertain."""
+    seen: dict[str, _Certificate] = {}
+    for result in itertools.chain.from_iterable(report.results for report in reports):
+        for certificate in result.observation.chain:
+            known = seen.get(certificate.sha256) or _Certificate(certificate, {}, is_named=False)
+            known.hosts[sentences.bare(result.endpoint.name)] = None
+            is_named = known.is_named or not wording.is_uncertain(result)
+            seen[certificate.sha256] = known._replace(is_named=is_named)
+    return list(seen.values())
 
 
 def _advice(report: Report) -> list[tuple[str, list[str]]]:
@@ -223,8 +357,9 @@ def _advice(report: Report) -> list[tuple[str, list[str]]]:
 
 
 def _exempt(reports: Sequence[Report]) -> list[str]:
-    hosts = [r.endpoint.host for report in reports for r in report.results if names_a_party(r.confidence)]
-    return list(dict.fromkeys(hosts))
+    results = itertools.chain.from_iterable(report.results for report in reports)
+    concerned = (r for r in results if names_a_party(r.confidence) and advice.has_to_be_exempt(r))
+    return list(dict.fromkeys(result.endpoint.host for result in concerned))
 
 
 def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | None]]]:
@@ -235,11 +370,11 @@ def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | Non
 
 
 class _View(NamedTuple):
-    """One endpoint from one vantage, with its picture."""
+    """One endpoint from one vantage, with its pictures."""
 
     vantage: str
     result: Result
-    picture: picture.Picture | None
+    pictures: list[picture.Picture]
 
 
 def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
@@ -249,37 +384,8 @@ def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
     for name, anchor, results in _matrix(reports):
         seen = [(vantage, result) for vantage, result in zip(named, results, strict=True) if result is not None]
         clean = next(((v, r) for v, r in seen if r.verdict is Verdict.CLEAN), None)
-        views = [_View(v, r, picture.draw(r, clean[1] if clean else None, clean[0] if clean else "")) for v, r in seen]
+        views = [
+            _View(v, r, picture.chains(r, clean[1] if clean else None, clean[0] if clean else "")) for v, r in seen
+        ]
         rows.append((name, anchor, views))
     return sorted(rows, key=lambda row: min(_gravity(view.result) for view in row[2]))
-
-
-class _Tick(NamedTuple):
-    """One run on the timeline."""
-
-    x: int
-    row: int
-    entry: TimelineEntry
-
-
-class _Timeline(NamedTuple):
-    """Runs from left to right in time, one row for each vantage."""
-
-    vantages: tuple[str, ...]
-    ticks: tuple[_Tick, ...]
-    first: dt.datetime
-    last: dt.datetime
-
-
-def _timeline(entries: Sequence[TimelineEntry]) -> _Timeline | None:
-    if not entries:
-        return None
-    ordered = sorted(entries, key=lambda entry: entry.at)
-    first, last = ordered[0].at, ordered[-1].at
-    span = (last - first).total_seconds() or 1.0
-    vantages = tuple(dict.fromkeys(entry.vantage for entry in ordered))
-    ticks = tuple(
-        _Tick(round((e.at - first).total_seconds() / span * TIMELINE_WIDTH), vantages.index(e.vantage), e)
-        for e in ordered
-    )
-    return _Timeline(vantages, ticks, first, last)

@@ -1,8 +1,9 @@
-"""Layout of the chain picture: the presented chain, and next to it the expected one.
+"""Layout of the pictures: the route from this device to the server with where TLS ends, and the presented chain.
 
-Room: report. Pure: certificates in, coordinates and texts out; the template draws them as SVG. Everything in a
-certificate is its issuer's text: it is cut to fit, and escaped by the template like any other. The picture of an
-uncertain result names nobody and contains no red.
+Room: report. Pure: results in, coordinates and texts out; the template draws them as SVG. A picture is one column, so
+that it is as legible on a phone and on paper as on a screen; the expected chain is a picture next to the presented one.
+Everything in a certificate is its issuer's text: it is cut to fit, and escaped by the template like any other. The
+picture of an uncertain result names nobody and contains no red.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.judge import wording
 from detector.judge.checks import chain, expected_root, pin
-from detector.model import Verdict
+from detector.model import Locality, Verdict
 from detector.model.endpoint import encode_pin
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from detector.model import Result
 
 BOX_WIDTH: Final = 350
 BOX_HEIGHT: Final = 66
 GAP: Final = 30
-"""Between boxes of one column, in units of the picture: room for an arrow and its label."""
-COLUMN_GAP: Final = 40
+"""Between boxes, in units of the picture: room for an arrow and its label."""
+ARROW_X: Final = 30
+"""Where arrows are: far to the left, so that their labels fit to the right of them."""
+TIP: Final = (5, 8)
+"""Half the width and the length of an arrow's tip."""
 HEAD: Final = 30
 """Height of a column's title."""
 LINE_CHARACTERS: Final = 44
@@ -35,34 +41,33 @@ PINS_MOST: Final = 3
 
 
 class Box(NamedTuple):
-    """One certificate or one remark. `kind` is its class in the style sheet, `full` its tooltip."""
+    """One certificate, party or remark; `kind` is its class in the style sheet."""
 
-    x: int
     y: int
     kind: str
     title: str
     lines: tuple[str, ...]
-    full: str
 
 
 class Arrow(NamedTuple):
-    """From a certificate up to the issuer that it names."""
+    """From a box to the next one. `tip` are the points of its tip; an arrow that leads no further has none."""
 
     x: int
     y1: int
     y2: int
     label: str
     kind: str
+    tip: str
 
 
 class Picture(NamedTuple):
-    """A picture: its size, boxes, arrows, titles of columns (x, text), and a text equivalent."""
+    """One column: its size, title, boxes and arrows, and a text equivalent."""
 
     width: int
     height: int
+    title: str
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
-    titles: tuple[tuple[int, str], ...]
     words: str
 
 
@@ -75,42 +80,70 @@ class _Entry(NamedTuple):
     link_kind: str = "arrow"
 
 
-def draw(result: Result, reference: Result | None = None, reference_vantage: str = "") -> Picture | None:
-    """The picture for one result; None if no certificate was presented.
+def chains(result: Result, reference: Result | None = None, reference_vantage: str = "") -> list[Picture]:
+    """The presented chain, and the expected one unless all is clean; empty if no certificate was presented.
 
     `reference` is a clean result for the same endpoint from another vantage, used as the expected chain.
     """
     if not result.observation.chain:
-        return None
-    columns = [("Presented here", _presented(result))]
+        return []
+    drawn = [_upwards("Presented here", _presented(result))]
     if result.verdict is not Verdict.CLEAN:
         if reference is not None:
             where = f" ({reference_vantage})" if reference_vantage else ""
-            columns.append((_cut(f"Presented elsewhere{where}"), _presented(reference)))
+            drawn.append(_upwards(_cut(f"Presented elsewhere{where}"), _presented(reference)))
         else:
-            columns.append(("Expected", _expected(result)))
-    tallest = max(len(entries) for _, entries in columns)
-    boxes: list[Box] = []
-    arrows: list[Arrow] = []
-    for number, (_, entries) in enumerate(columns):
-        x = number * (BOX_WIDTH + COLUMN_GAP)
-        for place, entry in enumerate(entries):
-            # The leaf is at the bottom, on one line in both columns.
-            y = HEAD + (tallest - 1 - place) * (BOX_HEIGHT + GAP)
-            boxes.append(Box(x, y, entry.kind, entry.title, entry.lines, entry.full))
-            if place + 1 < len(entries):
-                arrows.append(Arrow(x + BOX_WIDTH // 2, y, y - GAP, entry.link, entry.link_kind))
-    return Picture(
-        width=len(columns) * BOX_WIDTH + (len(columns) - 1) * COLUMN_GAP,
-        height=HEAD + tallest * BOX_HEIGHT + (tallest - 1) * GAP,
-        boxes=tuple(boxes),
-        arrows=tuple(arrows),
-        titles=tuple((n * (BOX_WIDTH + COLUMN_GAP), title) for n, (title, _) in enumerate(columns)),
-        words=" ".join(
-            f"{title}, from the server up: {'; '.join(f'{e.title}: {e.full}' for e in entries)}."
-            for title, entries in columns
-        ),
-    )
+            drawn.append(_upwards("Expected", _expected(result)))
+    return drawn
+
+
+PLACE: Final[dict[Locality, str]] = {
+    Locality.THIS_DEVICE: "on this device",
+    Locality.CONFIGURED_PROXY: "at the proxy that is set on this device",
+    Locality.NETWORK: "on the network",
+    Locality.UNKNOWN: "somewhere on the route",
+}
+"""Where TLS ends, as the attribution says."""
+
+
+def route(tone: str, servers: str, between: Sequence[str] = ()) -> Picture:
+    """The route from this device to `servers`, by the tone of the verdict.
+
+    `between` is what TLS ends at, or may end at: a title and lines; without it, TLS goes from end to end as far as can
+    be seen.
+    """
+    kind = {"clean": "root", "intercepted": "bad", "uncertain": "doubtful"}[tone]
+    device = _Entry("issuer", "This device", ("where this was checked",), "", "TLS connection")
+    if between:
+        title, *lines = between
+        stop = _Entry(kind, title, tuple(map(_cut, lines)), "", "another connection, not seen here", _BROKEN[kind])
+        stops = [device, stop, _Entry("issuer", "Server", (_cut(servers),), "", "")]
+        words = f"{title}: {', '.join(lines)}. What goes on to {servers} is another connection, not seen here."
+    else:
+        link = "one TLS connection, as far as can be seen"
+        stops = [device._replace(link=link), _Entry(kind, "Server", (_cut(servers),), "", "")]
+        words = f"One TLS connection from this device to {servers}, as far as can be seen."
+    return _column(stops, [place * (BOX_HEIGHT + GAP) for place in range(len(stops))], "", words)
+
+
+def _upwards(title: str, entries: Sequence[_Entry]) -> Picture:
+    """A chain: the server's certificate at the bottom, every issuer above what it issued."""
+    last = len(entries) - 1
+    words = f"{title}, from the server up: {'; '.join(f'{entry.title}: {entry.full}' for entry in entries)}."
+    return _column(entries, [HEAD + (last - at) * (BOX_HEIGHT + GAP) for at in range(len(entries))], title, words)
+
+
+def _column(entries: Sequence[_Entry], tops: Sequence[int], title: str, words: str) -> Picture:
+    boxes = [Box(y, e.kind, e.title, e.lines) for e, y in zip(entries, tops, strict=True)]
+    x, (half, length) = ARROW_X, TIP
+    arrows = []
+    for entry, y, following in zip(entries, tops, tops[1:], strict=False):  # the last one has no arrow
+        up = following < y
+        start, end = (y, y - GAP) if up else (y + BOX_HEIGHT, y + BOX_HEIGHT + GAP)
+        base = end + length if up else end - length
+        tip = f"{x - half},{base} {x},{end} {x + half},{base}" if entry.link_kind == "arrow" else ""
+        arrows.append(Arrow(x, start, end, entry.link, entry.link_kind, tip))
+    return Picture(BOX_WIDTH, max(tops) + BOX_HEIGHT, title, tuple(boxes), tuple(arrows), words)
 
 
 def _presented(result: Result) -> list[_Entry]:

@@ -187,6 +187,11 @@ class WorkerPool:
                 limit=LINE_BYTES_MAX,
                 **_SEPARATE_GROUP,
             )
+        except NotImplementedError as error:  # Windows' SelectorEventLoop
+            raise ProcessError(
+                "The event loop of this program cannot start processes.",
+                advice="Scan with one process, or on Windows with asyncio.ProactorEventLoop.",
+            ) from error
         except OSError as error:
             raise ProcessError(
                 f"A process of the scan cannot be started ({error.strerror}).", advice="Give a smaller --processes."

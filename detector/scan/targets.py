@@ -2,7 +2,7 @@
 
 Room: scan. Pure but for reading the stream it is given.
 
-A line is `HOST`, `HOST:PORT`, an address, or a network in CIDR notation (RFC 4632, RFC 4291 section 2.3); `#` begins a
+A line is a host, `HOST:PORT`, a URL, or a network in CIDR notation (RFC 4632, RFC 4291 section 2.3); `#` begins a
 comment. A table (CSV, RFC 4180) has a header with `host` or `address` and any of `port`, `category`, `operator`, `sni`.
 A bad line is yielded as a `BadLine` with its number, and reading goes on. Lines are bounded, so that a disk image given
 by mistake costs no memory; a file in UTF-16 is refused as a whole, because every one of its lines would be bad.
@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from detector.errors import TargetError
 from detector.model import Category, Endpoint
 from detector.model.validate import HTTPS_PORT
-from detector.pins.target import parse_address, parse_host, parse_target
+from detector.pins.target import parse_host, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -122,7 +122,7 @@ def _line(text: str, defaults: _Defaults) -> Iterator[Endpoint]:
     """Parse one line. Raises `TargetError` at once, not while its endpoints are taken."""
     if _is_network(text):
         return expand(text, defaults.ports, defaults.server_names)
-    host, port = parse_address(text, port=0)
+    host, port = parse_target(text, port=0)
     ports = defaults.ports if port == 0 else (port,)
     try:
         ipaddress.ip_address(host)
@@ -132,8 +132,9 @@ def _line(text: str, defaults: _Defaults) -> Iterator[Endpoint]:
 
 
 def _is_network(text: str) -> bool:
-    """Whether a line is meant as a network in CIDR notation."""
-    return "/" in text and "://" not in text
+    """Whether a line is meant as a network in CIDR notation: digits and dots, or colons, before the slash."""
+    network, slash, bits = text.partition("/")
+    return bool(slash) and bits.isdecimal() and not network.strip("0123456789abcdefABCDEF.:")
 
 
 def _table(lines: Iterator[tuple[str, str | BadLine]], name: str, defaults: _Defaults) -> Iterator[Target | BadLine]:
@@ -179,9 +180,11 @@ def _fields(fields: Mapping[str, str], defaults: _Defaults) -> Iterator[Endpoint
     if category not in set(Category):
         known = ", ".join(c.value for c in Category)
         raise TargetError(f"{category[:80]!r} is not a category.", advice=f"Choose one of {known}.")
-    names = (parse_host(name),) if name else (parse_host(host),) if host else defaults.server_names
-    at = parse_host(address) if address else parse_host(host) if name else None
-    ports = (parse_target(f"port.invalid:{given['port']}")[1],) if given["port"] else defaults.ports
+    host, own_port = parse_target(host, port=0) if host else ("", 0)
+    names = (parse_host(name),) if name else (host,) if host else defaults.server_names
+    at = parse_host(address) if address else host if name else None
+    port = parse_target(f"port.invalid:{given['port']}")[1] if given["port"] else own_port
+    ports = (port,) if port else defaults.ports
     for port in ports:
         named = _Defaults(ports, names)
         for endpoint in [Endpoint(host=names[0], port=port)] if at is None else named.at(at, port):

@@ -15,7 +15,7 @@ import importlib.util
 import logging
 import math
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from urllib.parse import urljoin
 
 import msgspec
@@ -36,6 +36,7 @@ from detector.model import (
     Route,
     UnfollowedProxy,
 )
+from detector.pins.target import quoted
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from detector.probe.routes.system import SystemProxies
 
     from . import machine_proxy
+    from .follow_up import Control
 
     Trusts = Callable[[str, int, Observation], bool]
 else:
@@ -171,13 +173,13 @@ class AddressProbes(NamedTuple):
 def read_route(route: str, proxy: str = MACHINE) -> RouteSettings:
     """Parse names of routes (`ROUTES`, separated by commas); `proxy` is passed on. Raises `ProxyError`."""
     words = tuple(dict.fromkeys(word.strip().lower() for word in route.split(",")))
-    if not set(words) <= set(ROUTES):
+    if unknown := [word for word in words if word not in ROUTES]:
         raise ProxyError(
-            f"route: each is one of {', '.join(ROUTES)}.",
-            advice="Name one or several of them, separated by commas; a proxy is given as proxy.",
+            f"route: {quoted(unknown[0])} is not a route.",
+            advice=f"Name one of {', '.join(ROUTES)}, or several separated by commas; a proxy is given as proxy.",
         )
     if proxy == "none" and words == (PROXY,):
-        raise ProxyError("route: only the proxy may be used, and no proxy is set.", advice="Name a proxy.")
+        raise ProxyError("route: only proxy is to be used, and there is no proxy.", advice="Name a proxy.")
     return RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, proxy)
 
 
@@ -185,11 +187,25 @@ def read_resolver(url: str) -> str:
     """Return the URL of a second resolver if it can be used. Raises `TargetError`, `MissingExtraError`."""
     if client.parse_url(url.removesuffix("{?dns}"), "https") is None:
         raise TargetError(
-            "The URL of the resolver cannot be read.", advice="Write it as https://resolver.example/dns-query."
+            "doh: is not the https URL of a resolver.", advice="Write it as https://resolver.example/dns-query."
         )
     if importlib.util.find_spec("dns") is None:
-        raise MissingExtraError("Asking a resolver over HTTPS needs dnspython.", extra="doh")
+        raise MissingExtraError("doh: asking a resolver over HTTPS needs dnspython.", extra="doh")
     return url
+
+
+def check_control(control: Control) -> None:
+    """Raise `TargetError` for a control request whose URLs cannot be requested."""
+    urls: tuple[tuple[str, str | None, Literal["http", "https"]], ...] = (
+        ("url", control.url, "http"),
+        ("api_url", control.api_url, "https"),  # RFC 8908 section 4 requires TLS
+    )
+    for field, url, scheme in urls:
+        if url is not None and client.parse_url(url, scheme) is None:
+            raise TargetError(
+                f"control.{field}: is not a URL to request.",
+                advice=f"Write it as {scheme}://HOST/PATH, without credentials.",
+            )
 
 
 def variants(

@@ -23,10 +23,10 @@ from detector.knowledge import ct_logs
 from detector.knowledge import roots as trusted
 from detector.knowledge.known_roots import known_labels
 from detector.model import Endpoint, Record
-from detector.model.validate import PORT_MAX, flag, one_of, text, whole_number
+from detector.model.validate import PORT_MAX, flag, naming, one_of, text, whole_number
 
 from .follow_up import CANARIES_LEAST, DEFAULT_CONTROL, Control, known_canaries, one_per_operator
-from .plan import FILE_PREFIX, HELLO_CHOICES, MACHINE, USUAL, ProbeSettings, read_resolver, read_route
+from .plan import FILE_PREFIX, HELLO_CHOICES, MACHINE, USUAL, ProbeSettings, check_control, read_resolver, read_route
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -109,7 +109,8 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         proxy: `system` (the machine's settings, else those of the environment), `env` (the environment's), a proxy URL,
             `pac:` with the URL or path of a proxy auto-configuration file, or `none`.
         resolve: where to connect instead of resolving a name; such an address counts as given by the caller. `of` takes
-            a mapping of (host, port) to (address, port), or rules HOST:PORT:ADDRESS:PORT as curl's --connect-to.
+            a mapping of (host, port) to (address, port), or rules in the form of curl's --resolve (HOST:PORT:ADDRESS)
+            or --connect-to (HOST1:PORT1:HOST2:PORT2).
         all_addresses: whether to probe every address of a host, and both its RSA and its ECDSA certificate.
         doh: https URL of a second resolver to compare with (docs/routes.md; extra `doh`).
         quic: whether to probe each endpoint over QUIC, too (extra `quic`).
@@ -153,10 +154,11 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         if self.probes is not None:
             whole_number("probes", self.probes, least=1, most=PROBES_MAX)
         read_route(self.route, self.proxy)
-        if self.proxy.startswith(FILE_PREFIX):
-            proxies.check_file(self.proxy.removeprefix(FILE_PREFIX))
-        elif self.proxy not in _PROXY_WORDS:
-            probe.parse_proxy(self.proxy)
+        with naming("proxy"):
+            if self.proxy.startswith(FILE_PREFIX):
+                proxies.check_file(self.proxy.removeprefix(FILE_PREFIX))
+            elif self.proxy not in _PROXY_WORDS:
+                probe.parse_proxy(self.proxy)
         for host, port, address, at_port in self.resolve:
             if not (host and address and 0 < port <= PORT_MAX and 0 < at_port <= PORT_MAX):
                 raise TargetError(
@@ -165,6 +167,8 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
                 )
         if self.doh is not None:
             read_resolver(self.doh)
+        if self.control not in {None, DEFAULT_CONTROL}:
+            check_control(self.control)
         one_of("hello", self.hello, HELLO_CHOICES)
         whole_number("concurrency", self.concurrency, least=1, most=CONCURRENCY_MAX)
 
@@ -189,8 +193,9 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
 
 
 def _resolve_rules(rules: ResolveRules) -> tuple[ResolveRule, ...]:
-    pairs = rules.items() if isinstance(rules, Mapping) else map(pin_files.parse_rule, rules)
-    return tuple((*endpoint, *address) for endpoint, address in pairs)
+    with naming("resolve"):
+        pairs = rules.items() if isinstance(rules, Mapping) else map(pin_files.parse_rule, rules)
+        return tuple((*endpoint, *address) for endpoint, address in pairs)
 
 
 class Expectations(Record, frozen=True, kw_only=True, dict=True):
@@ -223,15 +228,20 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
 
     def roots_at(self, date: dt.date | None) -> Roots:
         """Return the public roots to assess by; those that are shipped as they were on this day."""
-        public = trusted.public_roots(date) if self.roots is None else _roots(self.roots)
-        return public if self.add_roots is None else public.with_added(_roots(self.add_roots))
+        with naming("roots"):
+            public = trusted.public_roots(date) if self.roots is None else _roots(self.roots)
+        if self.add_roots is None:
+            return public
+        with naming("add_roots"):
+            return public.with_added(_roots(self.add_roots))
 
     @functools.cached_property
     def log_list(self) -> LogList:
         """The CT logs to assess by."""
         if self.logs is None:
             return ct_logs.shipped()
-        return ct_logs.load(self.logs) if isinstance(self.logs, str | Path) else self.logs
+        with naming("logs"):
+            return ct_logs.load(self.logs) if isinstance(self.logs, str | Path) else self.logs
 
     @functools.cached_property
     def pin_set(self) -> PinSet:

@@ -27,15 +27,13 @@ from cryptography.hazmat.primitives.serialization import (
 
 from detector.errors import KeyFileError, OutputError
 from detector.model.files import unreadable, unwritable
+from detector.model.private_files import create_private
 
 KEY_FILE_BYTES_MAX: Final = 16 * 1024
 """Largest key file, in bytes: a key has 120, with comments a little more."""
 
 _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
 """Permissions that a private key must not have: writable by the group, any for others."""
-
-_OWNER_ONLY: Final = stat.S_IRUSR | stat.S_IWUSR
-"""Permissions of a new private key; on systems without them the directory has to protect it."""
 
 _MAKE_ONE: Final = "Make one with `detector witness keygen`, or `openssl genpkey -algorithm ed25519`."
 
@@ -68,7 +66,7 @@ def create_signing_key(path: str | Path) -> Ed25519PrivateKey:
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+        descriptor = create_private(path)
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
                 file.write(pem)

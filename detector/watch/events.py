@@ -27,9 +27,10 @@ from detector.model import (
 )
 
 if TYPE_CHECKING:
-    from detector.judge import assess, wording
+    from detector.judge import assess, table, wording
 else:
     assess = LazyModule("detector.judge.assess")
+    table = LazyModule("detector.judge.table")
     wording = LazyModule("detector.judge.wording")
 
 
@@ -151,7 +152,6 @@ def describe(event: WatchEvent) -> str:
 def _of_endpoint(event: WatchEvent, before: Standing | None, after: Standing) -> str:
     accusation = _accusation(event, after)
     clean = f"clean ({after.assurance})"
-    outcome = f", {event.result.observation.outcome}" if event.result is not None else ""
     doubt = "intercepted" if before is not None and assess.names_a_party(before.confidence) else "uncertain"
     return {
         WatchKind.APPEARED: accusation,
@@ -160,7 +160,7 @@ def _of_endpoint(event: WatchEvent, before: Standing | None, after: Standing) ->
         WatchKind.VANISHED: f"no longer {doubt}; {clean}",
         WatchKind.WEAKENED: f"still {clean}, which was {before.assurance if before else None} before",
         WatchKind.RECOVERED: f"can be assessed again: {clean if after.verdict is Verdict.CLEAN else accusation}",
-        WatchKind.INCONCLUSIVE: f"cannot be assessed ({after.reason}{outcome})",
+        WatchKind.INCONCLUSIVE: f"cannot be assessed; {_cause(event, after)}",
     }[event.kind]
 
 
@@ -168,11 +168,15 @@ def _accusation(event: WatchEvent, after: Standing) -> str:
     """What to say of middleware; where it is only possible, the reason, and no party."""
     if assess.names_a_party(after.confidence):
         return f"intercepted ({after.confidence}) by {_party(after)}"
-    if event.result is None or event.result.reason is not after.reason:
-        return f"uncertain ({after.confidence}, {after.reason})"
-    if wording.has_stale_pins(event.result):
-        return f"stale pins ({after.confidence}): a careful client accepts the certificate, but it is not pinned"
-    return f"uncertain ({after.confidence}): {wording.why(event.result).removesuffix('.')}"
+    return f"uncertain ({after.confidence}): {_cause(event, after)}"
+
+
+def _cause(event: WatchEvent, standing: Standing) -> str:
+    """Why an endpoint stands as it does, without the full stop; the result may be of a later probe, or not be there."""
+    result = event.result
+    known = result is not None and result.reason is standing.reason
+    words = wording.cause(result) if known and result is not None else table.RULE_OF[standing.reason].why
+    return words.removesuffix(".")
 
 
 def _before(standing: Standing | None) -> str:
@@ -192,6 +196,6 @@ def _counts(network: NetworkStanding) -> str:
     sure = f" ({network.confidence})" if network.confidence is not None else ""
     unprobed = f", {network.unjudged} not probed" if network.unjudged else ""
     return (
-        f"network {network.verdict}{sure}; {network.clean} clean, {network.middleware} middleware, "
-        f"{network.inconclusive} inconclusive{unprobed}"
+        f"the network is {wording.state(network.verdict, network.confidence)}{sure}; {network.clean} clean, "
+        f"{network.middleware} intercepted or uncertain, {network.inconclusive} not assessed{unprobed}"
     )

@@ -44,7 +44,7 @@ LOOPBACK: Final = "127.0.0.1"
 """Where metrics are served by default: not to other machines."""
 SCRAPE_SECONDS: Final = 10.0
 """Seconds for one request and its answer: Prometheus's own default for scrape_timeout."""
-SCRAPES_MAX: Final = 16
+SCRAPES_DEFAULT: Final = 16
 """Connections served at once: a few Prometheus servers and a person. Others wait until one of these ends."""
 REQUEST_BYTES_MAX: Final = 16 * 1024
 """Bytes of a request head; h11's own default."""
@@ -82,6 +82,7 @@ class WatchMetrics:
         self._probes = client.Counter("probes", "Probes of endpoints by outcome.", ["outcome"], **ours)
         self._events = client.Counter("events", "Events reported by kind.", ["kind"], **ours)
         self._seconds = client.Histogram("probe_seconds", "Time a probe took.", buckets=PROBE_SECONDS, **ours)
+        self._held = client.Counter("held_scrapes", "Requests for metrics that had to wait for others to end.", **ours)
         self._refused = client.Counter(
             "refused_scrapes", "Requests for metrics that the system had no room for.", **ours
         )
@@ -113,6 +114,10 @@ class WatchMetrics:
         self._confidence.labels(name).set(order.index(result.confidence))
         self._last.labels(name).set(probe.at.timestamp())
 
+    def held(self) -> None:
+        """Count a connection to `serve` that has to wait for another one to end."""
+        self._held.inc()
+
     def refused(self) -> None:
         """Count a connection to `serve` that the system could not accept."""
         self._refused.inc()
@@ -135,15 +140,19 @@ def parse_place(text: str) -> tuple[str, int]:
 
 
 @contextlib.asynccontextmanager
-async def serve(metrics: WatchMetrics, host: str = LOOPBACK, port: int = 0) -> AsyncIterator[tuple[str, int]]:
-    """Hand out `metrics` at `PATH` over HTTP until the block ends; gives the address served at.
+async def serve(
+    metrics: WatchMetrics, host: str = LOOPBACK, port: int = 0, *, connections: int = SCRAPES_DEFAULT
+) -> AsyncIterator[tuple[str, int]]:
+    """Hand out `metrics` at `PATH` over HTTP until the block ends, on so many connections at once.
 
-    Raises `InputError` where that cannot be listened on.
+    Gives the address served at. Raises `InputError` where that cannot be listened on.
     """
     serving: set[asyncio.Task[None]] = set()
-    places = asyncio.Semaphore(SCRAPES_MAX)
+    places = asyncio.Semaphore(connections)
 
     async def serve_scrape(connection: socket.socket) -> None:
+        if places.locked():
+            metrics.held()
         await places.acquire()
         try:
             reader, writer = await asyncio.open_connection(sock=connection, limit=REQUEST_BYTES_MAX)

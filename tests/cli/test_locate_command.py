@@ -29,7 +29,7 @@ async def test_table(pki: PrivatePKI, capsys: pytest.CaptureFixture[str]) -> Non
     """One sentence first, then one row per hop with what each port's packets got; exit 0."""
     async with serve_origin(pki.issue([EXAM])) as origin, serve_files({}) as web:
         rule = f"{EXAM}:443:127.0.0.1:{origin.port}"
-        code = await run(EXAM, "--resolve", rule, "--control-port", str(web.port), "--max-hops", "2")
+        code = await run(EXAM, "--connect-to", rule, "--control-port", str(web.port), "--max-hops", "2")
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
     assert lines[0].startswith(f"{EXAM}:443: Port {origin.port} is answered at hop 1, and so is port {web.port}")
@@ -57,7 +57,7 @@ async def test_json_and_exit_code_of_unknown(
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("a b",), (EXAM, "--control-port", "0"), (EXAM, "--max-hops", "65"), (EXAM, "--resolve", "nonsense")],
+    [(), ("a b",), (EXAM, "--control-port", "0"), (EXAM, "--max-hops", "65"), (EXAM, "--connect-to", "nonsense")],
 )
 async def test_bad_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be meant is refused before anything is sent: exit 2, a sentence, no traceback."""

@@ -129,7 +129,7 @@ def test_killed_scan_goes_on(tmp_path: Path) -> None:
         (tmp_path / "list.txt").write_text("".join(f"127.0.1.{n % 250 + 1}:{port}\n" for n in range(total)), "utf-8")
         words = ["--targets", str(tmp_path / "list.txt"), "--resume", str(state), "--output", str(output)]
         words += ["--format", "jsonl", "--retries", "0", "--concurrency", "4"]
-        rules = [r for n in range(1, 251) for r in ("--resolve", f"127.0.1.{n}:{port}:127.0.0.1:{port}")]
+        rules = [r for n in range(1, 251) for r in ("--connect-to", f"127.0.1.{n}:{port}:127.0.0.1:{port}")]
         process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "detector", "scan", *words, *rules, "--rate", "150"], env=clean_environment()
         )
@@ -282,7 +282,7 @@ def test_scan_says_of_a_network_what_check_says(pki: PrivatePKI, tmp_path: Path)
     trust = ("--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--offline")
     up, down = "exam.example.edu", "down.example.net"
     with in_thread(serve_origin(pki.issue([up]))) as origin:
-        rules = ("--resolve", f"{up}:443:127.0.0.1:{origin.port}", "--resolve", f"{down}:443:127.0.0.1:1")
+        rules = ("--connect-to", f"{up}:443:127.0.0.1:{origin.port}", "--connect-to", f"{down}:443:127.0.0.1:1")
         (tmp_path / "targets.txt").write_text(f"{up}\n{down}\n", "utf-8")
 
         def codes(category: str, targets: tuple[str, ...], listed: tuple[str, ...]) -> list[int]:

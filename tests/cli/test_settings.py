@@ -198,7 +198,7 @@ def test_nagios(pki: PrivatePKI, tmp_path: Path) -> None:
         return done.returncode, done.stdout
 
     with in_thread(an_origin_and_a_filter(pki)) as (origin, proxy):
-        direct = ("--resolve", f"{EXAM}:443:127.0.0.1:{origin}", "--proxy", "none")
+        direct = ("--connect-to", f"{EXAM}:443:127.0.0.1:{origin}", "--proxy", "none")
         proxied = ("--proxy", f"http://127.0.0.1:{proxy}")
         code, line = plugin(EXAM, *direct)
         assert (code, line[:6]) == (0, "TLS OK")

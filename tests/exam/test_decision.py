@@ -31,8 +31,6 @@ from support.admissions import (
 from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, ReasonCode, decide
 from detector.judge import table
 from detector.judge.advice import advise
-from detector.judge.facts import Facts
-from detector.judge.table import Decision as TableDecision
 from detector.model import (
     Assurance,
     Audience,
@@ -494,7 +492,8 @@ class TestMessages:
         message = decide(Policy(), made((EXAM, Category.EXAM, POSSIBLE))).message
         assert message == (
             f"The exam server could not be confirmed: {EXAM}. The chain does not lead to a known root. "
-            f"Please do not start the exam on this connection yet. Ask its IT to exempt {EXAM}. "
+            "Please do not start the exam on this connection yet. Try again from another network. If only this network "
+            "has the problem, tell its IT. "
             "If that does not help, tell the exam office what you see here. "
             "This is about how the connection is set up; it is not held against you."
         )
@@ -553,7 +552,8 @@ class TestMessages:
         assert warned.reasons[0].confidence is Confidence.PROBABLE
         assert f"very probably decrypts connections to {SEARCH} (it looks like {PRODUCT})" in warned.message
         assert "The exam does not depend on these connections." in warned.message
-        assert f"Ask its IT to exempt {SEARCH}." in blocked.message
+        assert "Use another network for the exam." in blocked.message
+        assert f"exempt {SEARCH}" not in blocked.message
         assert "does not allow an exam to start on such a network" in blocked.message
 
     def test_hosts_product_and_advice_once(self) -> None:
@@ -561,7 +561,7 @@ class TestMessages:
         message = decide(Policy(), made(*((f"h{n}.example", Category.EXAM, PROVEN) for n in range(5)))).message
         assert message.count(PRODUCT) == 1
         assert "confirmed: h0.example, h1.example, h2.example and 2 more." in message
-        assert "Ask its IT to exempt h0.example, h1.example, h2.example and 2 more." in message
+        assert "ask its IT to exempt h0.example, h1.example, h2.example and 2 more from TLS decryption." in message
 
     @pytest.mark.parametrize("outcome", list(Outcome))
     def test_what_the_network_said_is_not_repeated(self, outcome: Outcome) -> None:
@@ -571,14 +571,8 @@ class TestMessages:
             proxy=ProxyObservation(scheme=ProxyScheme.HTTP, host="p.example", port=1, auth_schemes=("evil",)),
             proxy_file="http://evil.example/proxy.pac",
         )
-        nothing = TableDecision(Reason.NO_CERTIFICATE, Verdict.INCONCLUSIVE)
-        advice = advise(nothing, Facts(()), [EXAM], observation=seen, attribution=None)
-        one = msgspec.structs.replace(
-            result(EXAM, Category.EXAM, NO_ANSWER),
-            observation=seen,
-            advice=advice[Audience.STUDENT],
-            advice_for=advice,
-        )
+        one = msgspec.structs.replace(result(EXAM, Category.EXAM, NO_ANSWER), observation=seen)
+        (advice,) = advise([one])[Audience.STUDENT]
         message = decide(Policy(), report([one])).message
         assert "evil" not in message
-        assert advice[Audience.STUDENT] in message or "evil" in advice[Audience.STUDENT]
+        assert advice in message or "evil" in advice

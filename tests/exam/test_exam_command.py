@@ -8,6 +8,7 @@ import json
 import socket
 import stat
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
@@ -15,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from detector_testing import serve_origin
+from support import command
 from support.boxes import FORGE, PASS, fickle
 from support.exam_world import ENVIRONMENT, EXAM, HOST, Files
 
@@ -192,7 +194,7 @@ class TestGate:
             (("--signing-key", "absent.pem"), b"absent.pem"),
             (("--request", "absent.json"), b"absent.json"),
             (("--bundle", "absent/b.json"), b"absent/b.json"),
-            (("--format", "json"), b"--format"),
+            (("--format", "csv"), b"--format"),
         ],
     )
     async def test_bad_input_is_exit_2(self, files: Files, words: tuple[str, ...], told: bytes) -> None:
@@ -327,19 +329,30 @@ class TestManifest:
         assert b"Nothing was written" in done.stderr
         assert not (tmp_path / "data").exists()
 
+    def test_names_no_program_that_is_not_detector(self, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A browser would start a frozen application that only contains this command."""
+        files.point_to(443)
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+        done = command.run("exam", "manifest", "--browser", "edge", "--extension-id", EXTENSION_ID, *files.options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "through this program, which is a frozen application" in done.stderr
+
     async def test_passes_on_how_to_probe(self, files: Files, tmp_path: Path) -> None:
         """Options that are given go to the host, even with the value of the default; a proxy file by its whole path."""
         given = ("--probes", "2", "--spread", "--locate", "--route", "usual", "--hello", "browser")
+        rules = ("--resolve", "a.example:443:192.0.2.1", "--connect-to", "b.example:443::8443")
         options = [word for word in files.options if word not in {"--proxy", "none"}]
         async with clean(files):
             done = await run(
                 *("manifest", "--browser", "edge", "--extension-id", EXTENSION_ID, *options, *given),
-                *("--proxy", "pac:proxy.pac"),
+                *("--proxy", "pac:proxy.pac", *rules),
                 folder=tmp_path,
             )
         shown = done.stdout.decode()
         for word in (f"--proxy pac:{tmp_path / 'proxy.pac'}", "--probes 2", "--spread", "--locate", "--route usual"):
             assert word in shown
+        assert " ".join(rules[:2]) in shown
+        assert " ".join(rules[2:]) in shown
         assert "--hello browser" in shown
         assert "--quic" not in shown
 

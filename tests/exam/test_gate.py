@@ -331,7 +331,7 @@ class TestRefusals:
             ({"roots": "absent.pem"}, RootsError),
             ({"deadline": 0.0}, PolicyError),
             ({"deadline": float("nan")}, PolicyError),
-            ({"targets": ["https://exam.example.edu"]}, TargetError),
+            ({"targets": ["http://exam.example.edu"]}, TargetError),
             ({"targets": [f"h{n}.example" for n in range(ENDPOINTS_MAX + 1)]}, PolicyError),
         ],
     )

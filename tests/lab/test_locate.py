@@ -31,7 +31,7 @@ async def located(campus: Campus, *arguments: str, family: int = 4, code: int = 
     """What `detector locate` says as JSON, and that it exits as it should."""
     address = campus.lab.origin.address(family)
     rule = f"{EXAM}:443:{f'[{address}]' if family == 6 else address}:443"
-    done = await campus.detector("locate", EXAM, "--resolve", rule, "--format", "json", *arguments)
+    done = await campus.detector("locate", EXAM, "--connect-to", rule, "--format", "json", *arguments)
     assert done.code == code, done
     told: dict[str, Any] = json.loads(done.output)
     return told

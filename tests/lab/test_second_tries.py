@@ -83,7 +83,15 @@ async def test_an_interceptor_that_needs_eight_seconds(pki: PrivatePKI, tmp_path
             pki.private_ca("Slow CA"), mode=Mode.TRANSPARENT, upstream=origin.address, certificate_delay=8.0
         ) as box,
     ):
-        resolve = ("--resolve", f"{EXAM}:443:127.0.0.1:{box.port}", "--deadline", "30", "--offline", "--proxy", "none")
+        resolve = (
+            "--connect-to",
+            f"{EXAM}:443:127.0.0.1:{box.port}",
+            "--deadline",
+            "30",
+            "--offline",
+            "--proxy",
+            "none",
+        )
         trust = ("--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--format", "json")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "detector", "check", EXAM, *resolve, *trust), stdout=asyncio.subprocess.PIPE

@@ -38,7 +38,8 @@ from detector.model import (
 )
 from detector.report import html as page
 from detector.report import picture
-from detector.report.html import TimelineEntry, render_dossier
+from detector.report.html import render_dossier
+from detector.report.timeline import TimelineEntry
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def hostile(text: str, like: Report) -> Report:
         )
         told = (
             *result.findings,
-            Finding(check="pin", outcome=text, says=Meaning.NEUTRAL, summary=text, data={text: text}),
+            Finding(check="of-another-version", outcome=text, says=Meaning.NEUTRAL, summary=text, data={text: text}),
         )
         who = result.attribution and msgspec.structs.replace(result.attribution, issuer=text, basis=text, product=text)
         return msgspec.structs.replace(
@@ -147,7 +148,7 @@ def parsed(text: str) -> _Elements:
 def test_says_what_the_table_says(intercepted: Report) -> None:
     """The verdict sentence, the hosts to exempt, the coverage and every endpoint are on the page."""
     text = parsed(page([intercepted])).text
-    assert "MIDDLEWARE (proven): TLS to 2 of 3 endpoints is intercepted" in text
+    assert "INTERCEPTED (proven: no innocent reason fits): TLS is intercepted on 2 of 3 hosts" in text
     assert "exam.example.edu\nlms.example.org" in text
     assert "By category: exams and courses intercepted; banking left alone." in text
     assert "Riverside Web Filter CA" in text
@@ -158,7 +159,7 @@ def test_says_what_the_table_says(intercepted: Report) -> None:
 def test_several_vantages_are_a_matrix(clean: Report, intercepted: Report) -> None:
     """Each endpoint has a cell for each vantage, and the chain seen where it is clean is what was to be expected."""
     text = parsed(page([clean, intercepted])).text
-    assert "MIDDLEWARE: 2 vantages; middleware (proven) from library; clean from home." in text
+    assert "INTERCEPTED: 2 vantages; intercepted (proven) from library; clean from home." in text
     assert "Presented elsewhere (home)" in text
     assert "intercepted in part" in text
 
@@ -181,7 +182,7 @@ def test_coverage_of_several_vantages(states: tuple[str, ...], merged: str, clea
     """Intercepted in part stays that, in any order; what was not seen says nothing against what was."""
     for order in itertools.permutations(states):
         reports = [msgspec.structs.replace(clean, coverage={Category.EXAM: Coverage(state)}) for state in order]
-        assert f"exam{merged}\n" in parsed(page(reports)).text
+        assert f"exams{merged}\n" in parsed(page(reports)).text
 
 
 def test_history_is_a_timeline(clean: Report) -> None:
@@ -193,7 +194,7 @@ def test_history_is_a_timeline(clean: Report) -> None:
         for day in range(3)
     ]
     text = page([clean], timeline=runs)
-    assert text.count('class="tick-intercepted"') == 3
+    assert text.count('class="intercepted-mark"') == 3 + 1  # and one in the legend
     assert "exam intercepted" in text
 
 
@@ -233,9 +234,8 @@ def test_every_class_has_a_top(outcome: chain.Outcome, clean: Report) -> None:
     """What is above the chain is drawn for each class: a chain that only seems to lead somewhere leads no further."""
     finding = Finding(check=chain.ID, outcome=outcome, says=Meaning.NEUTRAL, summary="", data={"roots": ["Root X"]})
     result = msgspec.structs.replace(clean.results[0], findings=(finding,), verdict=Verdict.INCONCLUSIVE)
-    drawn = picture.draw(result)
-    assert drawn is not None
-    top = [box for box in drawn.boxes if box.kind in {"root", "doubtful"} and box.x == 0][-1]
+    drawn = picture.chains(result)[0]
+    top = [box for box in drawn.boxes if box.kind in {"root", "doubtful"}][-1]
     leads = outcome.value in {"accepted", "declared", "retired"}
     assert top.kind == ("root" if leads else "doubtful")
     assert top.lines[0] == "Root X"
@@ -246,8 +246,7 @@ def test_picture_is_bounded(world: World) -> None:
     """A chain of two hundred certificates is drawn as a few, and said to be longer."""
     leaf = world.pki.issue(["exam.example.edu"]).leaf
     result = world.one("exam.example.edu", [leaf] * 200)
-    drawn = picture.draw(result)
-    assert drawn is not None
+    drawn = picture.chains(result)[0]
     assert len(drawn.boxes) < 16
     assert any(box.lines == ("192 more",) for box in drawn.boxes)
 
@@ -255,7 +254,7 @@ def test_picture_is_bounded(world: World) -> None:
 def test_nothing_presented_draws_nothing(world: World) -> None:
     """An endpoint that could not be reached has no picture, and the page still comes."""
     result = world.one("exam.example.edu", [])
-    assert picture.draw(result) is None
+    assert picture.chains(result) == []
     assert "INCONCLUSIVE" in page([report(world, [result])])
 
 

@@ -27,13 +27,14 @@ from support.results import (
 from detector import report as reports
 from detector.cli.common import as_table
 from detector.judge import wording
-from detector.judge.advice import SIGN_IN_FIRST
+from detector.judge.advice import OPERATORS_DECISION, SIGN_IN_FIRST
 from detector.judge.checks import captive_portal
 from detector.model import (
     Attribution,
     Audience,
     Category,
     Confidence,
+    Detail,
     Hello,
     Outcome,
     PortalObservation,
@@ -62,9 +63,7 @@ def filtered() -> Report:
 def test_clean_says_so_first() -> None:
     """A clean network says on how many endpoints and what that rests on."""
     made = report(clean(EXAM), silent(LMS))
-    assert sentences.headline(made) == (
-        "CLEAN: no sign of TLS interception on 1 of 2 endpoints (1 logged); 1 could not be assessed."
-    )
+    assert sentences.headline(made) == ("CLEAN: no sign of TLS interception on 1 of 2 hosts; 1 could not be assessed.")
     assert sentences.what_to_do(made).startswith("What to do: nothing")
     assert not sentences.coverage(made)
 
@@ -77,8 +76,7 @@ def test_a_route_that_browsers_do_not_take(reason: UnfollowedProxy) -> None:
     made = report(one, silent(LMS))
     assert (made.verdict, programs.nagios_status(made, Confidence.PROBABLE)) == ("inconclusive", programs.UNKNOWN)
     assert sentences.headline(made) == (
-        "INCONCLUSIVE: no sign of TLS interception on 1 of 2 endpoints (1 logged); 1 could not be assessed; but not by "
-        "the route that browsers take."
+        "INCONCLUSIVE: no sign of TLS interception on 1 of 2 hosts, but not by the route that browsers take."
     )
     assert sentences.what_to_do(made).startswith(f"What to do: {wording.set_route(reason)}")
     assert sentences.coverage(made).endswith(wording.other_route(reason))
@@ -97,18 +95,19 @@ def test_middleware_says_who_where_and_what() -> None:
     """An intercepted network says by whom, on which hosts, what to do, and what is left alone."""
     made = filtered()
     assert sentences.headline(made) == (
-        "MIDDLEWARE (proven): TLS to 2 of 4 endpoints is intercepted by an unknown party (issuer: CN=Campus Filter CA) "
-        "on exam.example.edu:443, search.example.com:443."
+        "INTERCEPTED (proven: no innocent reason fits): TLS is intercepted on 2 of 4 hosts, by an unknown party "
+        "(issuer: CN=Campus Filter CA)."
     )
     assert sentences.what_to_do(made) == (
-        "What to do: Do not send exam data on this network. Only the network's administrators can change this: ask its "
-        "IT to exempt exam.example.edu, search.example.com."
+        "What to do: Do not send exam data on this network. Only the network's operator can change this: ask its IT to "
+        "exempt exam.example.edu from TLS decryption."
     )
     assert sentences.coverage(made) == (
         "By category: exams and search intercepted; banking left alone; courses without an answer."
     )
-    assert sentences.advice_for(made, Audience.STUDENT) == [
-        "Only the network's administrators can change this: ask its IT to exempt exam.example.edu, search.example.com."
+    assert sentences.advice_for(made, Audience.IT) == [
+        "Exempt from TLS decryption: exam.example.edu.",
+        OPERATORS_DECISION,
     ]
 
 
@@ -122,19 +121,21 @@ def test_each_endpoint_is_called_what_it_is() -> None:
         stale_pins(BANK),
     )
     assert sentences.headline(made) == (
-        "MIDDLEWARE (proven): TLS to 1 of 4 endpoints is intercepted by an unknown party (issuer: CN=Campus Filter CA) "
-        "on exam.example.edu:443; TLS to 1 of 4 endpoints is very probably intercepted by an unknown party "
-        "(issuer: CN=Other CA) on lms.example.org:443; TLS to 1 of 4 endpoints may be intercepted, or there is an "
-        "innocent reason; the pins of 1 of 4 endpoints are probably stale."
+        "INTERCEPTED (proven: no innocent reason fits): TLS is intercepted on 1 of 4 hosts, by an unknown party "
+        "(issuer: CN=Campus Filter CA) and an unknown party (issuer: CN=Other CA). 1 more: very probably intercepted. "
+        "1 more: uncertain. The pins of 1 of 4 hosts (the keys expected of them) are probably out of date."
     )
 
 
 def test_stale_pins_are_called_stale_pins() -> None:
     """A certificate that clients accept and that is not pinned is no interception in any first line."""
     made = report(stale_pins(EXAM), clean(LMS))
-    assert sentences.headline(made) == "MIDDLEWARE (possible): the pins of 1 of 2 endpoints are probably stale."
+    assert sentences.headline(made) == (
+        "UNCERTAIN (possible): The pins of 1 of 2 hosts (the keys expected of them) are probably out of date."
+    )
     assert "The pins are probably stale" in as_table(made, io.StringIO())
-    assert programs.nagios(made, Confidence.PROBABLE).startswith("TLS WARNING - MIDDLEWARE (possible): the pins of 1")
+    assert "the network's IT cannot change that" in sentences.what_to_do(made)
+    assert programs.nagios(made, Confidence.PROBABLE).startswith("TLS WARNING - UNCERTAIN (possible): The pins of 1")
 
 
 def test_a_portal_comes_before_all_other_advice() -> None:
@@ -164,11 +165,14 @@ def test_a_portal_comes_before_all_other_advice() -> None:
 def test_inconclusive_says_why() -> None:
     """A network that gave no answer says how the connections ended."""
     made = report(silent(EXAM, outcome=Outcome.CONNECT_REFUSED))
-    assert sentences.headline(made) == "INCONCLUSIVE: this network could not be assessed: connect-refused (1)."
-    assert "Nothing answered" in sentences.what_to_do(made)
+    assert sentences.headline(made) == "INCONCLUSIVE: exam.example.edu was not reached. Connections were refused."
+    assert "check the host and port" in sentences.what_to_do(made)
     assert sentences.headline(report()).endswith("nothing was checked.")
     partly = report(silent(EXAM, Category.EXAM), clean(LMS))
-    assert sentences.headline(partly) == "INCONCLUSIVE: 1 of 2 endpoints could not be assessed: reset (1)."
+    assert sentences.headline(partly) == (
+        "INCONCLUSIVE: 1 of 2 hosts could not be assessed; the others show no sign of TLS interception."
+    )
+    assert "Connections were cut off." in as_table(partly, io.StringIO())
 
 
 @pytest.mark.parametrize("name", ["\x1b[31mred\x1b[0m", "line\nbreak", "[bold]markup[/bold]", "\u202egnp.exe", "<b>"])
@@ -193,16 +197,22 @@ def test_jsonl_is_the_results_one_by_one() -> None:
     assert lines == json.loads(reports.json(made))["results"]
 
 
-def test_table_names_every_endpoint() -> None:
-    """Every endpoint has a row with its verdict, what it rests on, and why."""
+def test_table_names_every_host_with_its_state() -> None:
+    """Every category has a row with its hosts and their state; the evidence and its codes come on request."""
     table = as_table(filtered(), io.StringIO())
-    for words in ((EXAM, "proven"), (SEARCH, "proven"), (BANK, "logged"), (LMS, "reset")):
+    states = {EXAM: "intercepted", SEARCH: "intercepted", BANK: "clean", LMS: "no answer"}
+    for words in states.items():
         assert any(all(word in line for word in words) for line in table.splitlines())
-    assert "a different certificate was presented for its name" in " ".join(table.split())
+    assert "identity-substituted" not in table
+    evidence = " ".join(as_table(filtered(), io.StringIO(), Detail.EVIDENCE).split())
+    assert "a different certificate was presented for its name" in evidence
+    assert "[identity-substituted]" in evidence
     assert "row" not in table
 
 
 def test_a_run_without_results_has_a_headline() -> None:
     """The head of a scan, as the history keeps it, says how sure it is and no more."""
     bare = msgspec.structs.replace(filtered(), results=(), interceptors=())
-    assert sentences.headline(bare) == "MIDDLEWARE (proven): TLS on this network is intercepted."
+    assert sentences.headline(bare) == (
+        "INTERCEPTED (proven: no innocent reason fits): TLS on this network is intercepted."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import io
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -47,6 +48,7 @@ from detector.model import (
     Category,
     Confidence,
     Coverage,
+    Detail,
     EndpointName,
     Finding,
     Meaning,
@@ -58,7 +60,8 @@ from detector.model import (
     encode,
 )
 from detector.report import programs
-from detector.report.html import TimelineEntry, render_dossier
+from detector.report.html import render_dossier
+from detector.report.timeline import TimelineEntry
 from detector.scan import Scanned
 from detector.watch.events import NetworkStanding, Standing, WatchEvent, WatchKind, describe
 
@@ -226,7 +229,7 @@ def _scan(network: Report) -> str:
         Scanned(**{field: getattr(r, field) for field in Result.__struct_fields__}, number=at)
         for at, r in enumerate(network.results)
     ]
-    return "".join(map(scan._text, lines))
+    return "".join(scan._text(line, Detail.SUMMARY) for line in lines)
 
 
 def _watch(network: Report) -> str:
@@ -276,8 +279,9 @@ def test_certificates_stay_as_presented() -> None:
     """The evidence of an uncertain result is complete: its certificates are there, folded, with the names in them."""
     page = reports.html([uncertain()])
     assert "Sentinel CA" in page
-    assert '<details class="presented">' in page
-    assert '<details class="presented" open' not in page
+    folded = re.findall(r'<details id="certificate-\d+" class="presented"( open)?><summary>(.*?)</summary>', page)
+    assert len(folded) > 1
+    assert [summary for is_open, summary in folded if is_open or any(name in summary for name in NAMES)] == []
 
 
 def _real(world: World) -> list[Result]:
@@ -314,7 +318,7 @@ def test_coverage_is_uncertain() -> None:
 
 def test_colours_are_amber() -> None:
     """No red class is used for what is only possible; for what is proven there is."""
-    red = ('class="verdict intercepted"', 'badge intercepted"', "tick-intercepted", '"bad"', "broken")
+    red = ('class="verdict intercepted"', 'badge intercepted"', "intercepted-mark", '"bad"', "broken")
     runs = [TimelineEntry(NOW, "library", Verdict.MIDDLEWARE, Confidence.POSSIBLE)]
     amber = _body(reports.html([report(possible(EXAM), stale_pins(LMS))], timeline=runs))
     assert [mark for mark in red if mark in amber] == []

@@ -140,7 +140,7 @@ async def test_a_killed_child_loses_no_target(settings_of: Settings) -> None:
 
 async def test_targets_that_children_die_of(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no process can run, each target is reported as not probed, and the scan ends."""
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(processes, "child_command", lambda _: ["/bin/false"])
     detector = Detector(**settings_of())
     async with pool(detector, 2) as running:
         found = await collect(detector, [Target(Endpoint(host=LOOPBACK, port=1), "x") for _ in range(20)], running)
@@ -176,7 +176,7 @@ async def test_nonsense_from_a_child(settings_of: Settings, monkeypatch: pytest.
         '#!/bin/sh\nread request\necho \'{"type": "response", "number": 1, "probed": 5}\'\nread more\n', "utf-8"
     )
     program.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(processes, "child_command", lambda _: [str(program)])
     detector = Detector(**settings_of())
     async with pool(detector, 1) as running:
         (found,) = await collect(detector, [Target(Endpoint(host=LOOPBACK, port=1), "x")], running)
@@ -206,7 +206,7 @@ async def test_children_that_end_by_themselves(
     settings_of: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """asyncio gets the exit code of each, and does not report an unknown child process."""
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(processes, "child_command", lambda _: ["/bin/false"])
     async with pool(Detector(**settings_of()), 8) as running:
         await asyncio.gather(*(running.probe(Endpoint(host=LOOPBACK, port=1), timeout=1.0) for _ in range(8)))
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
@@ -271,6 +271,20 @@ async def test_ended_and_resumed(tmp_path: Path, how: signal.Signals) -> None:
         await again.communicate()
     assert again.returncode == 3
     assert command.numbers() == dict.fromkeys(range(60), 1)
+
+
+async def test_a_frozen_application_starts_no_process(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would start itself; it says so before anything is probed."""
+
+    async def no_process(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_process)
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    async with Detector(**settings_of()) as subject:
+        with pytest.raises(processes.ProcessError, match="this is a frozen application") as refused:
+            await pool(subject).__aenter__()
+    assert "Leave out --processes" in refused.value.advice
 
 
 async def test_strict(tmp_path: Path) -> None:

@@ -27,11 +27,16 @@ def names(found: list[Target | BadLine]) -> list[str]:
 def test_lines() -> None:
     """Hosts, ports, addresses, comments, blank lines, a byte order mark and DOS line ends are what they look like."""
     lines = ("\ufeffexam.example.edu", "# all of it", "", "lms.example.org:8443 # the old one", "192.0.2.7")
-    assert names(read("\r\n".join((*lines, "[2001:db8::1]:8443")))) == [
+    urls = ("https://lms.example.org/d2l/home", '"wss://chat.example.org:8443"', "192.0.2.7/", "exam.example.edu/24")
+    assert names(read("\r\n".join((*lines, "[2001:db8::1]:8443", *urls)))) == [
         "exam.example.edu:443",
         "lms.example.org:8443",
         "192.0.2.7:443",
         "[2001:db8::1]:8443",
+        "lms.example.org:443",
+        "chat.example.org:8443",
+        "192.0.2.7:443",
+        "exam.example.edu:443",
     ]
 
 
@@ -115,6 +120,12 @@ def test_table() -> None:
     assert (first.name, first.address, first.category) == ("exam.example.edu:443", ("192.0.2.7", 443), Category.EXAM)
     assert first.operator == "Exams, Ltd"
     assert (second.name, second.address) == ("x.example:8443", ("192.0.2.8", 8443))
+
+
+def test_table_of_urls() -> None:
+    """A column of URLs is a column of hosts; a port of its own takes precedence."""
+    found = read("host,port\nhttps://exam.example.edu:8443/x,\nwss://lms.example.org/,444\n", table=True)
+    assert names(found) == ["exam.example.edu:8443", "lms.example.org:444"]
 
 
 def test_table_header_is_checked() -> None:

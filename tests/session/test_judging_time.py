@@ -105,7 +105,7 @@ async def test_forged_chains_do_not_break_the_deadline(pki: PrivatePKI, tmp_path
     """24 chains of 22 issuers with DSA keys of 10000 bits: 23 seconds once, for a deadline of three."""
     written = pki.write(tmp_path)
     async with serve_script(crowded(pki, bits=10000)) as server:
-        rules = [word for host in HOSTS for word in ("--resolve", f"{host}:443:127.0.0.1:{server.port}")]
+        rules = [word for host in HOSTS for word in ("--connect-to", f"{host}:443:127.0.0.1:{server.port}")]
         trust = ("--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--proxy", "none", "--offline")
         begin = time.monotonic()
         command = await asyncio.create_subprocess_exec(

@@ -314,7 +314,7 @@ class TestExtras:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "aioquic" else find(name))
         with pytest.raises(MissingExtraError, match="aioquic") as caught:
             Detector(**settings_of(quic=True))
-        assert "pip install" in caught.value.advice
+        assert "Install the extra 'quic'" in caught.value.advice
 
     @pytest.mark.parametrize("hello", ["chrome", "widest", "readable", "default"])
     def test_an_unknown_hello(self, hello: str, settings_of: Settings) -> None:
@@ -327,7 +327,15 @@ async def test_command_line(pki: PrivatePKI, tmp_path: Path) -> None:
     """`--quic` and `--hello` reach the probe, and the JSON has every look."""
     written = pki.write(tmp_path)
     async with host_over_tcp(pki, forged=True) as (port, genuine), serve_quic(genuine, port=port):
-        arguments = ["check", f"{EXAM}:443", "--resolve", f"{EXAM}:443:127.0.0.1:{port}", "--quic", "--hello", "both"]
+        arguments = [
+            "check",
+            f"{EXAM}:443",
+            "--connect-to",
+            f"{EXAM}:443:127.0.0.1:{port}",
+            "--quic",
+            "--hello",
+            "both",
+        ]
         arguments += ["--roots", str(written.roots), "--ct-logs", str(written.ct_logs)]
         arguments += ["--offline", "--proxy", "none", "--format", "json"]
         command = await asyncio.create_subprocess_exec(

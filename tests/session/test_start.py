@@ -35,6 +35,7 @@ NEVER = (
     "h11",
     "importlib.resources",
     "zipfile",
+    "detector.frozen",
 )
 """What a check of a clean network needs nothing of."""
 
@@ -120,11 +121,11 @@ async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: P
         head = 'schema = 1\nname = "exams"\nupdated = 2026-01-01\nexpires = 2099-01-01\n'
         listed = (f'[[endpoint]]\nhost = "{host}"\ncategory = "exam"\noperator = "{host}"\n' for host in HOSTS)
         pins.write_text(head + "".join(listed), encoding="utf-8")
-        rules = [word for host in HOSTS for word in ("--resolve", f"{host}:443:127.0.0.1:{origin.port}")]
+        rules = [word for host in HOSTS for word in ("--connect-to", f"{host}:443:127.0.0.1:{origin.port}")]
         sources = ["--pins", str(pins), "--roots", str(written.roots), "--ct-logs", str(written.ct_logs)]
         given = (*command, *sources, *rules, "--proxy", "none", "--offline", "--output", str(tmp_path / "result"))
         loaded = await asyncio.to_thread(loaded_after, COMMAND, *given)
-    names = ("common", "completion", "options", "settings", "signals", "stderr", "streams")
+    names = ("common", "completion", "options", "settings", "signals", "stderr", "streams", "values")
     shared = {f"detector.cli.{name}" for name in names}
     assert {name for name in loaded if name.startswith("detector.cli.")} == {f"detector.cli.{command[0]}", *shared}
     assert (set(NEVER) - {"click"}) & set(loaded) == set()

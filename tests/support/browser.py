@@ -5,6 +5,7 @@ Room: tests. Starts processes; talks to loopback only.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
@@ -46,6 +47,20 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:  # noqa: ANN401 - what the script returns
         """Run a script in the page; a promise it returns is waited for."""
         return _ask(f"{self._base}/execute/sync", {"script": script, "args": arguments})
+
+    def resize(self, width: int, height: int = 800) -> None:
+        """Make the page's viewport as large as this, in CSS pixels; a window has a least width of its own."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        _ask(f"{self._base}/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+
+    def picture(self) -> bytes:
+        """The whole page as a PNG."""
+        asked = {"cmd": "Page.captureScreenshot", "params": {"captureBeyondViewport": True}}
+        return base64.b64decode(_ask(f"{self._base}/goog/cdp/execute", asked)["data"])
+
+    def pdf(self) -> bytes:
+        """The page as it is printed on A4 (21 by 29.7 cm), without backgrounds, as browsers do it by default."""
+        return base64.b64decode(_ask(f"{self._base}/print", {"page": {"width": 21, "height": 29.7}}))
 
     def keys(self, *keys: str) -> None:
         """Press and release keys, one after the other."""

@@ -58,7 +58,7 @@ class Campus:
         if family is not None:
             address = self.lab.origin.address(family)
             bare = f"[{address}]" if ":" in address else address
-            resolve = [word for host in hosts for word in ("--resolve", f"{host}:443:{bare}:443")]
+            resolve = [word for host in hosts for word in ("--connect-to", f"{host}:443:{bare}:443")]
         trust = ("--roots", str(self._trust.roots), "--ct-logs", str(self._trust.ct_logs), "--offline")
         pins = ("--pins", str(self._pins)) if pinned else ()
         settings = ("--deadline", "20", "--proxy", "none", "--format", "json")

@@ -24,10 +24,12 @@ PACKAGES: Final = {
     "danted": "dante-server",
     "dconf": "dconf-cli",
     "firefox-esr": "firefox-esr",
+    "fish": "fish",
     "gnutls-serv": "gnutls-bin",
     "go": "golang-go",
     "gsettings": "libglib2.0-bin gsettings-desktop-schemas dconf-gsettings-backend",
     "initdb": "postgresql",
+    "mandoc": "mandoc",
     "microsocks": "microsocks",
     "nginx": "nginx-light",
     "node": "nodejs",
@@ -35,10 +37,12 @@ PACKAGES: Final = {
     "openssl": "openssl",
     "pg_isready": "postgresql",
     "postgres": "postgresql",
+    "rsyslogd": "rsyslog",
     "selfserv": "libnss3-tools",
     "squid": "squid-openssl",
     "sslsplit": "sslsplit",
     "trust": "p11-kit p11-kit-modules",
+    "zsh": "zsh",
 }
 """The Debian package of each program that tests run."""
 

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detector import Detector, Endpoint, Outcome
 from detector.errors import InputError, MissingExtraError
-from detector.watch.metrics import ENDPOINTS_MAX, REQUEST_BYTES_MAX, SCRAPES_MAX, WatchMetrics, parse_place, serve
+from detector.watch.metrics import ENDPOINTS_MAX, REQUEST_BYTES_MAX, SCRAPES_DEFAULT, WatchMetrics, parse_place, serve
 from detector.watch.runner import ProbeResult
 
 if TYPE_CHECKING:
@@ -115,13 +115,13 @@ def test_registries_are_apart() -> None:
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without prometheus-client: one sentence, with the command that helps."""
+    """Without prometheus-client: what is missing, and the extra that brings it."""
 
     def fail(_: str) -> object:
         raise ModuleNotFoundError(_)
 
     monkeypatch.setattr(importlib, "import_module", fail)
-    with pytest.raises(MissingExtraError, match=r"pip install 'tls-middleware-detector\[metrics\]'"):
+    with pytest.raises(MissingExtraError, match="Install the extra 'metrics'"):
         WatchMetrics([])
 
 
@@ -146,15 +146,18 @@ async def test_requests(request_: bytes, status: bytes) -> None:
         assert answer.endswith(b"\r\n\r\n")
 
 
-async def test_idle_clients_do_not_pile_up() -> None:
+@pytest.mark.parametrize("connections", [3, SCRAPES_DEFAULT])
+async def test_idle_clients_do_not_pile_up(connections: int) -> None:
     """Beyond a number of connections new ones wait until one ends; the server ends with clients hanging on it."""
-    async with serve(WatchMetrics([])) as place:
-        idle = [await asyncio.open_connection(*place) for _ in range(SCRAPES_MAX)]
+    metrics = WatchMetrics([])
+    async with serve(metrics, connections=connections) as place:
+        idle = [await asyncio.open_connection(*place) for _ in range(connections)]
         asking = asyncio.ensure_future(ask(place, b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"))
         done, _ = await asyncio.wait([asking], timeout=0.2)
         assert not done
         idle.pop()[1].close()
         assert (await asking).startswith(b"HTTP/1.1 200 ")
+        assert samples(metrics.text().decode())["tls_detector_held_scrapes_total",] == 1
         for _, writer in idle[:2]:
             writer.close()
             await writer.wait_closed()

@@ -30,13 +30,37 @@ class Outcome(CheckOutcome, check=ID):
     `only-browser-here`: as `only-browser`, and nothing between this machine and the host explains it.
     """
 
-    ONLY_BROWSER_HERE = "only-browser-here"
-    ONLY_BROWSER = "only-browser"
-    ONLY_PROGRAM = "only-program"
-    BOTH = "both"
-    SAME = "same"
-    NEITHER = "neither"
-    DIFFERS = "differs"
+    ONLY_BROWSER_HERE = (
+        "only-browser-here",
+        (
+            "The browser on this device was shown a private chain while this program is shown the genuine "
+            "certificate, and nothing outside the device explains it: software here filters browsers."
+        ),
+    )
+    ONLY_BROWSER = (
+        "only-browser",
+        (
+            "The browser was shown a private chain, perhaps by a proxy of its own, while this program is shown the "
+            "genuine certificate."
+        ),
+    )
+    ONLY_PROGRAM = (
+        "only-program",
+        "This program is shown a private chain while the browser reports the genuine certificate.",
+    )
+    BOTH = "both", "The browser and this program are both shown private chains."
+    SAME = "same", "The browser and this program are shown the same certificate."
+    NEITHER = (
+        "neither",
+        (
+            "The browser and this program are shown different certificates that are both accepted: large services "
+            "have several."
+        ),
+    )
+    DIFFERS = (
+        "differs",
+        "The browser and this program are shown different certificates, and nothing says which is right.",
+    )
 
 
 _TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {

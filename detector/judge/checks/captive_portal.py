@@ -33,9 +33,21 @@ USES_NETWORK: Final = True
 class Outcome(CheckOutcome, check=ID):
     """By which sign a portal is recognized."""
 
-    CONTROL_REQUEST = "control-request"
-    ONE_CERTIFICATE = "one-certificate"
-    KNOWN_KEY = "known-key"
+    CONTROL_REQUEST = (
+        "control-request",
+        (
+            "A request over plain HTTP, whose right answer is known, got another one: this network probably asks "
+            "users to sign in first. Sign in and check again."
+        ),
+    )
+    ONE_CERTIFICATE = (
+        "one-certificate",
+        "Unrelated hosts are answered with one certificate that is for neither of them, as sign-in and block pages do.",
+    )
+    KNOWN_KEY = (
+        "known-key",
+        "The key of the certificate is that of a known sign-in page, and the certificate is for another name.",
+    )
 
 
 UNNAMED: Final[Mapping[CheckOutcome, str]] = {

@@ -27,21 +27,109 @@ QUESTION: Final = "Would a careful client accept the chain, and if not, where do
 class Outcome(CheckOutcome, check=ID):
     """The class, and what keeps the deciding path from being accepted."""
 
-    ACCEPTED = ChainClass.ACCEPTED.value
-    DECLARED = ChainClass.DECLARED.value
-    RETIRED = ChainClass.RETIRED.value
-    DEFECTIVE = ChainClass.DEFECTIVE.value
-    ADDED = ChainClass.ADDED.value
-    UNFAMILIAR = ChainClass.UNFAMILIAR.value
-    UNREADABLE = ChainClass.UNREADABLE.value
-    INCOMPLETE = ChainClass.INCOMPLETE.value
-    PRIVATE = ChainClass.PRIVATE.value
-    DATES_FORBID = "dates-forbid"
-    NOT_TAKEN = "not-taken"
-    EXCEEDED = "exceeded"
-    POSTPONED = "postponed"
-    STALE_ROOTS = "stale-roots"
-    ISSUER_NOT_REPORTED = "issuer-not-reported"
+    ACCEPTED = (
+        ChainClass.ACCEPTED.value,
+        (
+            "A TLS client that follows today's rules would accept the path to a public root. An interceptor cannot "
+            "get there without the help, or the failure, of a public CA."
+        ),
+    )
+    DECLARED = (
+        ChainClass.DECLARED.value,
+        (
+            "The chain leads to a private root that the pin file declares for this endpoint. That is what is expected "
+            "of it."
+        ),
+    )
+    RETIRED = (
+        ChainClass.RETIRED.value,
+        (
+            "The chain leads to a root that is or was public, and only a date forbids it: the root left the public "
+            "lists, or a certificate has expired. Operators forget to renew."
+        ),
+    )
+    DEFECTIVE = (
+        ChainClass.DEFECTIVE.value,
+        (
+            "Signatures lead to a public root, but no client would accept the path for another reason than dates, for "
+            "example because a certificate on it may not issue others. A misconfigured server shows this; so does "
+            "the abuse of a certificate that was never meant to sign."
+        ),
+    )
+    ADDED = (
+        ChainClass.ADDED.value,
+        (
+            "The chain leads to a root that a person, a program or a policy put on this machine. Interception "
+            "products work that way. So do private servers of an institution and development certificates."
+        ),
+    )
+    UNFAMILIAR = (
+        ChainClass.UNFAMILIAR.value,
+        (
+            "The chain leads to a root that this machine trusts, and that is not known here as public. It may be a "
+            "young public root, or one that was added unseen."
+        ),
+    )
+    UNREADABLE = (
+        ChainClass.UNREADABLE.value,
+        (
+            "The chain is signed with an algorithm or parameters that cannot be verified here. It may be genuine and "
+            "newer than this version."
+        ),
+    )
+    INCOMPLETE = (
+        ChainClass.INCOMPLETE.value,
+        (
+            "The certificate of the issuer is missing, and the server's own carries timestamps of known logs. Many "
+            "genuine servers forget to send an intermediate certificate; interceptors leave out timestamps."
+        ),
+    )
+    PRIVATE = (
+        ChainClass.PRIVATE.value,
+        (
+            "No signature leads from the server's certificate to a known root. An interceptor without a root on this "
+            "machine shows this, and so does a server with a private CA or a self-signed certificate."
+        ),
+    )
+    DATES_FORBID = (
+        "dates-forbid",
+        (
+            "Only a date keeps a client from accepting the path: a certificate has expired or is not valid yet, or "
+            "this machine's clock is wrong."
+        ),
+    )
+    NOT_TAKEN = (
+        "not-taken",
+        "The path breaks a rule that clients enforce; the finding names the rule and the certificate.",
+    )
+    EXCEEDED = (
+        "exceeded",
+        (
+            "The chain asks for more work than any genuine one, and the search for its signers was cut short. It "
+            "cannot clear, and accuses at most as probable."
+        ),
+    )
+    POSTPONED = (
+        "postponed",
+        (
+            "Other chains used up the processor time of this run before this one could be verified. It says nothing "
+            "of this endpoint."
+        ),
+    )
+    STALE_ROOTS = (
+        "stale-roots",
+        (
+            "The list of public roots is much older than this certificate, which is publicly logged. Its root may be "
+            "a public one that the list cannot know: update the detector."
+        ),
+    )
+    ISSUER_NOT_REPORTED = (
+        "issuer-not-reported",
+        (
+            "The browser reported the server's certificate without its issuer, which is not known here. Whether it "
+            "leads to a public root is not known."
+        ),
+    )
 
 
 UNNAMED: Final[Mapping[CheckOutcome, str]] = {

@@ -24,7 +24,13 @@ USES_NETWORK: Final = True
 class Outcome(CheckOutcome, check=ID):
     """That the clock is wrong."""
 
-    WRONG = "wrong"
+    WRONG = (
+        "wrong",
+        (
+            "Several servers agree that the clock of this machine is wrong. Dates then prove nothing: set the clock "
+            "and check again."
+        ),
+    )
 
 
 def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:

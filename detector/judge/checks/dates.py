@@ -20,10 +20,19 @@ QUESTION: Final = "Is the certificate within its validity?"
 class Outcome(CheckOutcome, check=ID):
     """Whether the moment lies within the leaf's validity."""
 
-    VALID = "valid"
-    EXPIRED = "expired"
-    NOT_YET_VALID = "not-yet-valid"
-    UNREADABLE = "unreadable"
+    VALID = "valid", "The moment of the check lies within the certificate's validity."
+    EXPIRED = (
+        "expired",
+        (
+            "The certificate has expired. Operators forget to renew, and a clock that is ahead has the same effect; it "
+            "accuses nobody."
+        ),
+    )
+    NOT_YET_VALID = (
+        "not-yet-valid",
+        "The certificate is not valid yet. A clock that is behind is the usual reason; it accuses nobody.",
+    )
+    UNREADABLE = "unreadable", "The validity of the certificate cannot be parsed. It accuses nobody by itself."
 
 
 def check(evidence: EndpointEvidence) -> Findings:

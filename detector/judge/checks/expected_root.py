@@ -21,8 +21,14 @@ QUESTION: Final = "Is the public root one that this operator uses?"
 class Outcome(CheckOutcome, check=ID):
     """Whether the public root is one of those that are listed for the operator."""
 
-    EXPECTED = "expected"
-    OTHER_PUBLIC_ROOT = "other-public-root"
+    EXPECTED = "expected", "The public root is one that the operator is listed with."
+    OTHER_PUBLIC_ROOT = (
+        "other-public-root",
+        (
+            "The public root is not among those listed for the operator. Operators change their CAs and lists lag "
+            "behind, so it is a reason to investigate and no accusation."
+        ),
+    )
 
 
 def check(evidence: EndpointEvidence) -> Findings:

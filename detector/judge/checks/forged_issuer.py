@@ -38,9 +38,27 @@ NAMESAKES_MAX: Final = 4
 class Outcome(CheckOutcome, check=ID):
     """How a public CA is impersonated."""
 
-    NOT_SIGNED_BY = "not-signed-by"
-    OTHER_KEY = "other-key"
-    OTHER_PARAMETERS = "other-parameters"
+    NOT_SIGNED_BY = (
+        "not-signed-by",
+        (
+            "A certificate names a public CA as its issuer, by name and key identifier, and that CA's key did not "
+            "sign it. Interceptors that copy fields do that; a server that mixes up certificates might."
+        ),
+    )
+    OTHER_KEY = (
+        "other-key",
+        (
+            "A certificate bears the name and key identifier of a public CA, and another key. No genuine CA "
+            "certificate does."
+        ),
+    )
+    OTHER_PARAMETERS = (
+        "other-parameters",
+        (
+            "A certificate has the public point of a public CA's key under other curve parameters, which is an attack "
+            "on clients that do not compare them (CVE-2020-0601)."
+        ),
+    )
 
 
 UNNAMED: Final[Mapping[CheckOutcome, str]] = dict.fromkeys(

@@ -23,13 +23,28 @@ QUESTION: Final = "Does the same address show another server to another kind of 
 class Outcome(CheckOutcome, check=ID):
     """How this observation compares with one made with another hello; the first six are `compare.difference`'s."""
 
-    SAME = "same"
-    BOTH_GENUINE = "both-genuine"
-    FORGED = "forged"
-    GENUINE_ELSEWHERE = "genuine-elsewhere"
-    OTHER_FORGED = "other-forged"
-    DIFFERS = "differs"
-    ONE_ANSWERED = "one-answered"
+    SAME = "same", "Programs of different kinds are shown the same certificate."
+    BOTH_GENUINE = "both-genuine", "Programs of different kinds are shown different certificates, both genuine."
+    FORGED = (
+        "forged",
+        (
+            "At one address, programs of another kind are shown the genuine certificate, and this kind a private one: "
+            "something chooses by the hello what it intercepts."
+        ),
+    )
+    GENUINE_ELSEWHERE = (
+        "genuine-elsewhere",
+        "A program of another kind was shown the genuine certificate, at another address. It may be another machine.",
+    )
+    OTHER_FORGED = "other-forged", "A program of another kind was shown a private certificate, this kind was not."
+    DIFFERS = (
+        "differs",
+        "Programs of different kinds are shown different certificates, and nothing says which is right.",
+    )
+    ONE_ANSWERED = (
+        "one-answered",
+        "Only one of two kinds of programs got a certificate. Servers and filters may both refuse a kind.",
+    )
 
 
 _TEXT: Final[dict[Outcome, str]] = {

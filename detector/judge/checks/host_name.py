@@ -25,10 +25,31 @@ _NAMES_SHOWN: Final = 10
 class Outcome(CheckOutcome, check=ID):
     """Whether the certificate is for the host; `unfinished` where it has more names than are read."""
 
-    MATCH = NameMatch.MATCH.value
-    COMMON_NAME_ONLY = NameMatch.COMMON_NAME_ONLY.value
-    MISMATCH = NameMatch.MISMATCH.value
-    UNFINISHED = NameMatch.UNFINISHED.value
+    MATCH = (
+        NameMatch.MATCH.value,
+        "The certificate is for the host that was asked for, as clients of today match names.",
+    )
+    COMMON_NAME_ONLY = (
+        NameMatch.COMMON_NAME_ONLY.value,
+        (
+            "The host is only in the certificate's common name, which clients of today ignore. Old servers "
+            "have such certificates; it clears nothing."
+        ),
+    )
+    MISMATCH = (
+        NameMatch.MISMATCH.value,
+        (
+            "The certificate is for another name, and a client that checks names stops here. Sign-in pages, block "
+            "pages and misrouted requests show this, so it is at most possible interception."
+        ),
+    )
+    UNFINISHED = (
+        NameMatch.UNFINISHED.value,
+        (
+            "The certificate has more names than are read, and the host is not among the first. It counts as right "
+            "for accusing, at most as probable, and as wrong for clearing."
+        ),
+    )
 
 
 _SUMMARY: Final[dict[Outcome, str]] = {

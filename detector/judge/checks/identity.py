@@ -20,13 +20,46 @@ QUESTION: Final = "What is known of the endpoint's genuine certificate?"
 class Outcome(CheckOutcome, check=ID):
     """What is known, and where it was seen."""
 
-    STATED = "stated"
-    PINNED_PUBLIC = "pinned-public"
-    SEEN_AT_SAME_ADDRESS = "seen-at-same-address"
-    SEEN_IN_RUN = "seen-in-run"
-    SEEN_BEFORE = "seen-before"
-    DECLARED = "declared"
-    UNKNOWN = "unknown"
+    STATED = (
+        "stated",
+        (
+            "It is known that this endpoint's genuine certificate leads to a public root: its pin file or the "
+            "detector's own knowledge says so. Another chain in its place is a substitution."
+        ),
+    )
+    PINNED_PUBLIC = (
+        "pinned-public",
+        (
+            "The pins were learned from a chain that was accepted and publicly logged, or are of a public CA's key. "
+            "The genuine certificate therefore leads to a public root."
+        ),
+    )
+    SEEN_AT_SAME_ADDRESS = (
+        "seen-at-same-address",
+        "Another probe of this run saw the genuine certificate at the very same address.",
+    )
+    SEEN_IN_RUN = (
+        "seen-in-run",
+        (
+            "Another probe of this run saw the genuine certificate of this endpoint: on another route, or with "
+            "another hello."
+        ),
+    )
+    SEEN_BEFORE = (
+        "seen-before",
+        (
+            "The history has a genuine certificate of this endpoint from an earlier run. The operator may have "
+            "changed it since."
+        ),
+    )
+    DECLARED = "declared", "The pin file declares a private root for this endpoint."
+    UNKNOWN = (
+        "unknown",
+        (
+            "Nothing is known of the genuine certificate. A private chain may be all that this server ever had, so "
+            "that nothing can be called substituted."
+        ),
+    )
 
 
 _SUMMARY: Final[dict[Outcome, str]] = {

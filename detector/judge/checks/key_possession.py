@@ -25,10 +25,34 @@ QUESTION: Final = "Did the peer hold the key of the certificate that it presente
 class Outcome(CheckOutcome, check=ID):
     """`wrong`: another key signed; `not-proved`: the handshake ended too early; `reported`: only a browser says so."""
 
-    PROVED = "proved"
-    WRONG = "wrong"
-    NOT_PROVED = "not-proved"
-    REPORTED = "reported"
+    PROVED = (
+        "proved",
+        (
+            "The peer used the certificate's key in this handshake, so what answered holds that key. A copied "
+            "certificate alone could not do this."
+        ),
+    )
+    WRONG = (
+        "wrong",
+        (
+            "Another key than the certificate's signed the handshake: the peer shows a certificate that is not its "
+            "own. A genuine server does not do that; a broken one might."
+        ),
+    )
+    NOT_PROVED = (
+        "not-proved",
+        (
+            "The handshake ended before the peer had proved that it holds the key. Anybody can show a certificate "
+            "that far, so this clears nothing and accuses only mildly. Filters and lost connections do it, too."
+        ),
+    )
+    REPORTED = (
+        "reported",
+        (
+            "The user's own browser reported the certificate, and nothing but its report says that the server held "
+            "the key. It clears nothing, and accuses at most as probable."
+        ),
+    )
 
 
 def check(evidence: EndpointEvidence) -> Findings:

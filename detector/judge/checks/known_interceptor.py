@@ -32,9 +32,21 @@ QUESTION: Final = "Does it bear the mark of a known product?"
 class Outcome(CheckOutcome, check=ID):
     """`key`: a key or certificate of an interception product; `product`: a strong mark; `weak` only supports."""
 
-    KEY = "key"
-    PRODUCT = "product"
-    WEAK = "weak"
+    KEY = (
+        "key",
+        (
+            "The hash of a key or certificate on the path is known to be that of an interception product. Names can "
+            "be copied; a key that signs cannot."
+        ),
+    )
+    PRODUCT = (
+        "product",
+        (
+            "A name on the chain is one that an interception product writes into the certificates it makes, and "
+            "something else issued this one. A private CA may have chosen the same name."
+        ),
+    )
+    WEAK = "weak", "A name or key of the chain also appears with a known product. It only supports other evidence."
 
 
 UNNAMED: Final[Mapping[CheckOutcome, str]] = {

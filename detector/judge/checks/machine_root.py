@@ -31,9 +31,24 @@ CLOCK_SLACK: Final = dt.timedelta(minutes=5)
 class Outcome(CheckOutcome, check=ID):
     """Who put the root there; `made-here` in addition where it was made when it was installed."""
 
-    ADDED = "added"
-    UNFAMILIAR = "unfamiliar"
-    MADE_HERE = "made-here"
+    ADDED = (
+        "added",
+        (
+            "A person, a program or a policy put the root above this chain on this machine. Institutions, security "
+            "software and developers do that."
+        ),
+    )
+    UNFAMILIAR = (
+        "unfamiliar",
+        "The trust store does not record who put the root on this machine. It may have come with the system.",
+    )
+    MADE_HERE = (
+        "made-here",
+        (
+            "The root was made at the moment when it came to this machine. Software that filters its own device makes "
+            "its root like that; so does a development CA."
+        ),
+    )
 
 
 UNNAMED: Final[Mapping[CheckOutcome, str]] = {

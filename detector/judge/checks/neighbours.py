@@ -26,11 +26,32 @@ _SHOWN: Final = 5
 class Outcome(CheckOutcome, check=ID):
     """What the other endpoints of the route show."""
 
-    SIGNER_SUBSTITUTES = "signer-substitutes"
-    ROOT_SUBSTITUTES = "root-substitutes"
-    CANARY_SUBSTITUTED = "canary-substituted"
-    ENDPOINT_SUBSTITUTED = "endpoint-substituted"
-    COMPANY = "company"
+    SIGNER_SUBSTITUTES = (
+        "signer-substitutes",
+        (
+            "The key that signed here, or the server's own, replaces genuine certificates on another endpoint of this "
+            "route."
+        ),
+    )
+    ROOT_SUBSTITUTES = (
+        "root-substitutes",
+        (
+            "The root above this chain signs in the place of genuine CAs on another endpoint of this route, through "
+            "another issuing key."
+        ),
+    )
+    CANARY_SUBSTITUTED = (
+        "canary-substituted",
+        "A well-known endpoint on the same route, whose genuine certificate is known, is substituted.",
+    )
+    ENDPOINT_SUBSTITUTED = "endpoint-substituted", "Another endpoint on the same route is substituted."
+    COMPANY = (
+        "company",
+        (
+            "A well-known endpoint on the same route came out as intercepted. What alone would be possible is "
+            "probable in this company."
+        ),
+    )
 
 
 def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:

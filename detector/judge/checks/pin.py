@@ -29,14 +29,44 @@ QUESTION: Final = "Is the key one that the endpoint's operator is known to use?"
 class Outcome(CheckOutcome, check=ID):
     """How the pins compare with what was presented, and what the match is worth."""
 
-    NONE = "none"
-    EXPIRED = "expired"
-    LEAF = "leaf"
-    LEAF_NOT_ITS_OWN = "leaf-not-its-own"
-    CA = "ca"
-    PATH = "path"
-    MISMATCH = "mismatch"
-    EXCUSED = "excused"
+    NONE = "none", "No pin is known for this endpoint, so there is nothing to compare the key with."
+    EXPIRED = "expired", "The pins are past the date up to which they hold and were not compared. Update the pin file."
+    LEAF = (
+        "leaf",
+        (
+            "The server's own key is one that is pinned for this endpoint, or for one operator. Only the holder of "
+            "that key can answer like this."
+        ),
+    )
+    LEAF_NOT_ITS_OWN = (
+        "leaf-not-its-own",
+        (
+            "The server's key is pinned, but for several operators, or it is the key of an interception product. It "
+            "proves nobody's identity."
+        ),
+    )
+    CA = (
+        "ca",
+        (
+            "A CA on the accepted path is pinned for this endpoint. It clears together with public logging; a pinned "
+            "public root alone does not."
+        ),
+    )
+    PATH = "path", "A certificate above the server's own is pinned, and that by itself clears nothing."
+    MISMATCH = (
+        "mismatch",
+        (
+            "No pin matches anything on the verified path. Either something else answers, or the operator changed its "
+            "key after the pins were written."
+        ),
+    )
+    EXCUSED = (
+        "excused",
+        (
+            "No pin matches here, but another probe of this run matched them and this certificate is accepted and "
+            "publicly logged: the host simply has several."
+        ),
+    )
 
 
 def check(evidence: EndpointEvidence) -> Findings:

@@ -23,11 +23,23 @@ QUESTION: Final = "Are the name and the address public?"
 class Outcome(CheckOutcome, check=ID):
     """What the name and the address are."""
 
-    PUBLIC = "public"
-    GIVEN = "given"
-    UNKNOWN = "unknown"
-    PRIVATE_ADDRESS = "private-address"
-    PRIVATE_NAME = "private-name"
+    PUBLIC = "public", "The address is public: it means the same machine on every network."
+    GIVEN = "given", "The address was given by the caller or the pin file and was not resolved. It counts as public."
+    UNKNOWN = "unknown", "The address is not known, for example because a proxy resolved the name."
+    PRIVATE_ADDRESS = (
+        "private-address",
+        (
+            "The address is private and means another machine on every network. An institution's own server may "
+            "answer here, so that a substitution is graded lower."
+        ),
+    )
+    PRIVATE_NAME = (
+        "private-name",
+        (
+            "The name is private or reserved and means another server on every network. Nothing public can be "
+            "expected of it."
+        ),
+    )
 
 
 _OF_PLACE: Final[dict[Place, tuple[Outcome, str]]] = {

@@ -20,9 +20,21 @@ QUESTION: Final = ""
 class Outcome(CheckOutcome, check=ID):
     """Whether a certificate was seen; `damaged` where parts of it cannot be parsed."""
 
-    SEEN = "seen"
-    DAMAGED = "damaged"
-    NONE = "none"
+    SEEN = "seen", "The server presented a certificate. That alone says nothing for or against it."
+    DAMAGED = (
+        "damaged",
+        (
+            "The server presented a certificate of which parts cannot be parsed. It is assessed by what can be read; "
+            "faulty servers and careless interceptors both make such certificates."
+        ),
+    )
+    NONE = (
+        "none",
+        (
+            "The connection ended before a certificate was seen, so nothing is known of this endpoint. Outages, "
+            "firewalls and wrong names do that, and it is no sign of interception."
+        ),
+    )
 
 
 def check(evidence: EndpointEvidence) -> Findings:

@@ -29,11 +29,32 @@ BEHIND_MAX: Final = 8
 class Outcome(CheckOutcome, check=ID):
     """What kind of server this may be; `behind` where the host's genuine chain stands behind the private leaf."""
 
-    TOWARDS_PUBLIC_ROOT = "towards-public-root"
-    SELF_SIGNED = "self-signed"
-    ISSUER_ABSENT = "issuer-absent"
-    PRIVATE_CA = "private-ca"
-    GENUINE_CHAIN_BEHIND = "genuine-chain-behind"
+    TOWARDS_PUBLIC_ROOT = (
+        "towards-public-root",
+        (
+            "The top of the chain names a public root as its issuer: an intermediate certificate may only be missing, "
+            "or the root is newer than the list."
+        ),
+    )
+    SELF_SIGNED = "self-signed", "The server signed its certificate itself, as small servers and appliances do."
+    ISSUER_ABSENT = (
+        "issuer-absent",
+        (
+            "The server sent its own certificate alone. Servers that forget the intermediate do that, and so do most "
+            "interceptors."
+        ),
+    )
+    PRIVATE_CA = (
+        "private-ca",
+        "A private CA signed the certificate. Some institutions run one for servers of their own.",
+    )
+    GENUINE_CHAIN_BEHIND = (
+        "genuine-chain-behind",
+        (
+            "A publicly trusted certificate for this host was sent behind the private one that was used. The sender "
+            "has the genuine one and used another, as some interceptors do."
+        ),
+    )
 
 
 def check(evidence: EndpointEvidence) -> Findings:

@@ -22,11 +22,26 @@ QUESTION: Final = "Does the proxy show that it is the one that was named?"
 class Outcome(CheckOutcome, check=ID):
     """What the proxy showed."""
 
-    PUBLIC = "public"
-    TRUSTED_HERE = "trusted-here"
-    NOT_TRUSTED = "not-trusted"
-    WRONG_NAME = "wrong-name"
-    NOT_PROVED = "not-proved"
+    PUBLIC = "public", "The proxy proved the name in its URL with a publicly trusted certificate."
+    TRUSTED_HERE = (
+        "trusted-here",
+        (
+            "The proxy proved the name in its URL with a certificate under a root of this machine that is not public, "
+            "as institutions' proxies do."
+        ),
+    )
+    NOT_TRUSTED = (
+        "not-trusted",
+        (
+            "No client on this machine would accept the proxy's certificate now. What is sent to it, a password for "
+            "one, may be read by something else."
+        ),
+    )
+    WRONG_NAME = (
+        "wrong-name",
+        "The proxy's certificate is for another name than its URL. What is sent to it may be read by something else.",
+    )
+    NOT_PROVED = "not-proved", "The proxy did not prove that it holds the key of its certificate."
 
 
 _TEXT: Final[dict[Outcome, str]] = {

@@ -25,14 +25,29 @@ QUESTION: Final = "Does the same address show another server over QUIC?"
 class Outcome(CheckOutcome, check=ID):
     """How this observation compares with one over the other transport, or that QUIC gave no certificate."""
 
-    SAME = "same"
-    BOTH_GENUINE = "both-genuine"
-    FORGED = "forged"
-    GENUINE_ELSEWHERE = "genuine-elsewhere"
-    OTHER_FORGED = "other-forged"
-    DIFFERS = "differs"
-    BLOCKED = "blocked"
-    NO_QUIC = "no-quic"
+    SAME = "same", "The same certificate is presented over QUIC and over TCP."
+    BOTH_GENUINE = "both-genuine", "Different certificates are presented over QUIC and over TCP, both genuine."
+    FORGED = (
+        "forged",
+        (
+            "At one address the other transport shows the genuine certificate, and this one a private chain: most "
+            "interceptors handle TCP only."
+        ),
+    )
+    GENUINE_ELSEWHERE = (
+        "genuine-elsewhere",
+        "The other transport showed the genuine certificate at another address. It may be another machine.",
+    )
+    OTHER_FORGED = "other-forged", "The other transport showed a private certificate for this host."
+    DIFFERS = "differs", "The two transports show different certificates, and nothing says which is right."
+    BLOCKED = (
+        "blocked",
+        (
+            "The endpoint is known to have QUIC, and it gets no answer here. Many networks block UDP port 443 and "
+            "intercept nothing."
+        ),
+    )
+    NO_QUIC = "no-quic", "QUIC gets no answer: the host has none, or it is blocked. It says nothing."
 
 
 _TEXT: Final[dict[Outcome, str]] = {

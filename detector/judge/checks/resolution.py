@@ -25,14 +25,20 @@ QUESTION: Final = "Does another resolver give other addresses?"
 class Outcome(CheckOutcome, check=ID):
     """How the answers compare; `private-here`: only private addresses here, public ones there."""
 
-    SAME = "same"
-    DIFFERS = "differs"
-    PRIVATE_HERE = "private-here"
-    UNKNOWN_HERE = "unknown-here"
-    UNKNOWN_THERE = "unknown-there"
-    UNKNOWN = "unknown"
-    NO_ANSWER = "no-answer"
-    NOT_VOUCHED = "not-vouched"
+    SAME = "same", "The resolver of this system and a second one give the same addresses."
+    DIFFERS = "differs", "The two resolvers give different addresses, which is usual for hosts of CDNs."
+    PRIVATE_HERE = (
+        "private-here",
+        (
+            "The resolver of this system gives private addresses and a second one public ones: the institution has a "
+            "server of its own for this name, or redirects it."
+        ),
+    )
+    UNKNOWN_HERE = "unknown-here", "Only the second resolver knows the name: this network may block it."
+    UNKNOWN_THERE = "unknown-there", "Only the resolver of this system knows the name: it may be this network's own."
+    UNKNOWN = "unknown", "Neither resolver knows the name. Check how it is written."
+    NO_ANSWER = "no-answer", "The second resolver gave no complete answer, so there is nothing to compare."
+    NOT_VOUCHED = "not-vouched", "The second resolver could not prove who it is and was not asked."
 
 
 _TEXT: Final[dict[Outcome, str]] = {

@@ -33,13 +33,31 @@ _OTHERS_SHOWN: Final = 8
 class Outcome(CheckOutcome, check=ID):
     """How the routes compare, from the point of view of this observation."""
 
-    FORGED = "forged"
-    PRIVATE_HERE = "private-here"
-    GENUINE_ELSEWHERE = "genuine-elsewhere"
-    PRIVATE_THERE = "private-there"
-    DIFFERS = "differs"
-    BOTH_GENUINE = "both-genuine"
-    SAME = "same"
+    FORGED = (
+        "forged",
+        (
+            "On another route the same address showed the genuine certificate, and here a private one: what stands on "
+            "this route replaced it."
+        ),
+    )
+    PRIVATE_HERE = (
+        "private-here",
+        (
+            "Another route showed a genuine certificate, this one a private chain. Another server of the "
+            "institution's own may answer on this route."
+        ),
+    )
+    GENUINE_ELSEWHERE = (
+        "genuine-elsewhere",
+        "Another address of the host showed a genuine certificate. It may be another machine.",
+    )
+    PRIVATE_THERE = "private-there", "Another route showed a private chain for this host, this one did not."
+    DIFFERS = "differs", "Another route showed another certificate, and nothing says which of the two is right."
+    BOTH_GENUINE = (
+        "both-genuine",
+        "Other routes showed other certificates that are genuine as well: large services have several.",
+    )
+    SAME = "same", "Every route showed the same certificate, so nothing depends on the route."
 
 
 _TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {

@@ -28,12 +28,39 @@ QUESTION: Final = "Did the first connection get this certificate?"
 class Outcome(CheckOutcome, check=ID):
     """What made the difference; or what an observation is in place of, or is replaced by."""
 
-    SIZE = "size"
-    ADDRESS = "address"
-    SIZE_OR_ADDRESS = "size-or-address"
-    OTHER_HELLO = "other-hello"
-    UNANSWERED = "unanswered"
-    SUPERSEDED = "superseded"
+    SIZE = (
+        "size",
+        (
+            "The usual ClientHello got no answer and a smaller one did. Something on the path cannot take a hello of "
+            "two TCP segments: a fault to repair, and no sign of interception."
+        ),
+    )
+    ADDRESS = "address", "One address of the endpoint did not answer, another one did: a fault to repair."
+    SIZE_OR_ADDRESS = (
+        "size-or-address",
+        "A smaller ClientHello at another address got an answer; the size or the address made the difference.",
+    )
+    OTHER_HELLO = (
+        "other-hello",
+        (
+            "Only the hello of another kind of program got a certificate. It says nothing of what the first kind "
+            "gets, so it cannot clear."
+        ),
+    )
+    UNANSWERED = (
+        "unanswered",
+        (
+            "The hello that was asked for first got no certificate, while other observations did. Nothing clears in "
+            "its place."
+        ),
+    )
+    SUPERSEDED = (
+        "superseded",
+        (
+            "The chain cannot be verified here, and to a client that offers only what can be verified the server "
+            "sends a readable one. The unreadable one is held against nobody."
+        ),
+    )
 
 
 HELLO_SENT: Final = frozenset(

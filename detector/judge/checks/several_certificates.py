@@ -26,10 +26,22 @@ _SHOWN: Final = 16
 class Outcome(CheckOutcome, check=ID):
     """Whether the probes show one certificate, several genuine ones, or others; and whether some were left out."""
 
-    ONE = "one"
-    GENUINE = "genuine"
-    OTHER = "other"
-    LEFT_OUT = "left-out"
+    ONE = "one", "Every probe was shown the same certificate."
+    GENUINE = (
+        "genuine",
+        (
+            "The probes were shown several certificates, all genuine: large services have one for each kind of key or "
+            "location."
+        ),
+    )
+    OTHER = (
+        "other",
+        "The probes were shown several certificates, not all genuine. The other findings say which of them matter.",
+    )
+    LEFT_OUT = (
+        "left-out",
+        "There were more addresses or routes than one run probes, or than its time allowed. Nothing is known of those.",
+    )
 
 
 _TEXT: Final[dict[Outcome, str]] = {

@@ -34,11 +34,41 @@ _SHOWN: Final = 5
 class Outcome(CheckOutcome, check=ID):
     """What is shared, and with whom."""
 
-    RIVALS = "rivals"
-    PRIVATE_SIGNER = "private-signer"
-    LEAF_KEY = "leaf-key"
-    UNLOGGED_SIGNER = "unlogged-signer"
-    MISSING_ISSUER = "missing-issuer"
+    RIVALS = (
+        "rivals",
+        (
+            "One key that is no public CA's serves operators that each run a public CA of their own. They never share "
+            "one, so something in front of both made these certificates."
+        ),
+    )
+    PRIVATE_SIGNER = (
+        "private-signer",
+        (
+            "One private CA signed for operators that have nothing to do with each other. An interceptor does that; "
+            "so do several names of one institution that are not known to belong together."
+        ),
+    )
+    LEAF_KEY = (
+        "leaf-key",
+        (
+            "Unrelated operators present one and the same server key. Many interceptors use one key for every host; a "
+            "hoster's default certificate does the same."
+        ),
+    )
+    UNLOGGED_SIGNER = (
+        "unlogged-signer",
+        (
+            "One public CA signed certificates without log timestamps for unrelated operators, as a "
+            "public CA that is misused would."
+        ),
+    )
+    MISSING_ISSUER = (
+        "missing-issuer",
+        (
+            "Unrelated operators all lack the same unknown intermediate certificate. One forgotten intermediate is an "
+            "oversight, the same one everywhere is not; a young public CA may explain it."
+        ),
+    )
 
 
 _SUMMARY: Final[dict[Outcome, str]] = {

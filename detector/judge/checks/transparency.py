@@ -22,10 +22,31 @@ QUESTION: Final = "Was the certificate publicly logged?"
 class Outcome(CheckOutcome, check=ID):
     """Whether the leaf was logged; `not-carried` where timestamps outside the certificate could not be seen."""
 
-    LOGGED = Logging.LOGGED.value
-    UNKNOWABLE = Logging.UNKNOWABLE.value
-    UNLOGGED = Logging.UNLOGGED.value
-    NOT_CARRIED = "not-carried"
+    LOGGED = (
+        Logging.LOGGED.value,
+        (
+            "Public logs signed that they have the certificate, in the number that browsers require. A certificate "
+            "that was made in secret does not have that."
+        ),
+    )
+    UNKNOWABLE = (
+        Logging.UNKNOWABLE.value,
+        "The timestamps are of logs that are younger than the list of logs here. Update the detector to tell.",
+    )
+    UNLOGGED = (
+        Logging.UNLOGGED.value,
+        (
+            "A public CA's certificate without the log timestamps that browsers require. Genuine ones have them, "
+            "except where a server sends them in a way that was not seen."
+        ),
+    )
+    NOT_CARRIED = (
+        "not-carried",
+        (
+            "The certificate has no timestamps inside, and this way of capturing it cannot see those that a server "
+            "sends next to it."
+        ),
+    )
 
 
 _TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {

@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from detector.errors import InputError, OutputError
 from detector.model.files import unwritable
+from detector.model.private_files import create_private
 from detector.pins.target import parse_host
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ WORKER: Final = "worker"
 CLIENT: Final = "client"
 PARTS: Final = (SCHEDULER, WORKER, CLIENT)
 _ROLE_DOMAIN: Final = ".fleet.invalid"  # no host can have such a name (RFC 2606 section 2)
-_SECRET: Final = 0o600
 _NEW: Final = "Make new ones with `detector fleet certificates`, and give every machine those of its part."
 
 
@@ -140,17 +140,22 @@ def _write_new(folder: Path, made: dict[str, bytes]) -> tuple[Path, ...]:
     existing = next((name for name in made if (folder / name).exists()), None)
     if existing is not None:
         raise OutputError(
-            f"{folder / existing}: exists already, and may be in use.", advice="Name another folder, or move it away."
+            f"DIR {folder / existing}: exists already, and may be in use.",
+            advice="Name another folder, or move it away.",
         )
+    written: list[Path] = []
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in made.items():
-            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _SECRET)
+            descriptor = create_private(folder / name)
+            written.append(folder / name)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
-    except OSError as error:
-        raise unwritable(str(folder), error, "Name a folder you may write to.") from error
-    return tuple(folder / name for name in made)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        for path in written:
+            path.unlink()
+        raise unwritable(f"DIR {folder}", error, "Name a folder you may write to.") from error
+    return tuple(written)
 
 
 def _builder(  # noqa: PLR0913 - the fields of a certificate

@@ -13,7 +13,7 @@ try:
     from aioquic.asyncio.server import serve
     from aioquic.quic.configuration import QuicConfiguration
 except ImportError as error:
-    raise ImportError("QUIC needs aioquic: pip install 'tls-middleware-detector-testing[quic]'") from error
+    raise ImportError("QUIC needs aioquic: install the kit with its extra 'quic', as in its README") from error
 
 from .streams import LOOPBACK
 

@@ -228,7 +228,7 @@ def test_urls_that_cannot_be(url: str, settings_of: Callable[..., dict[str, Any]
 
 
 def test_without_the_extra(settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing is named with the command that brings it."""
+    """What is missing is named with the extra that brings it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError) as caught:
         Detector(**settings_of(doh="https://resolver.example/"))

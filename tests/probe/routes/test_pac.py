@@ -549,25 +549,6 @@ async def test_a_file_that_moved(settings_of: Callable[..., dict[str, Any]], loc
     assert len(requested) == (plan.REDIRECTS_MAX + 1 if location == "/again" else 1)
 
 
-@pytest.mark.parametrize(
-    ("executable", "frozen", "expected"),
-    [
-        ("/usr/bin/python3.11", False, True),
-        ("C:/Python/pythonw.exe", False, True),
-        ("/usr/bin/pypy3", False, True),
-        ("/usr/bin/python3.11", True, False),
-        ("/opt/Exam.app/exam", False, False),
-        ("", False, False),
-        (None, False, False),
-    ],
-)
-def test_interpreters(executable: str | None, monkeypatch: pytest.MonkeyPatch, *, frozen: bool, expected: bool) -> None:
-    """A frozen or embedding application is no interpreter: it would start itself again."""
-    monkeypatch.setattr(sys, "executable", executable)
-    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
-    assert pac.has_interpreter() is expected
-
-
 async def _no_download(_url: str, _until: float) -> bytes | None:
     raise AssertionError
 
@@ -612,6 +593,22 @@ async def test_a_thread_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.M
     assert not slots.acquire(blocking=False)
     ended.set()
     assert slots.acquire(timeout=30)
+
+
+async def test_a_sandbox_that_was_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client frozen without the sandbox's library or files goes on; the file was not followed."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    file = tmp_path / "proxy.pac"
+    file.write_text(GOOD)
+    for error in (OSError("_libwasmtime.so: cannot open shared object file"), ImportError("No module named wasmtime")):
+
+        def fail(_job: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(pac_worker, "evaluate", fail)
+        chooser = pac.ProxyFile(str(file), download=_no_download, resolver=Resolver(), clock=lambda: MONDAY)
+        until = asyncio.get_running_loop().time() + 60
+        assert await chooser.choose("127.0.0.1", 443, until) is UnfollowedProxy.FILE_FAULTY
 
 
 async def test_a_loop_inside_of_a_built_in_function_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
