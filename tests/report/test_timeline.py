@@ -36,19 +36,13 @@ def test_nothing_is_no_plot() -> None:
         (dt.timedelta(days=3), ["2026-11-26", "2026-11-27", "2026-11-28"]),
         (dt.timedelta(days=30), ["2026-12-02", "2026-12-09", "2026-12-16", "2026-12-23"]),
         (dt.timedelta(days=120), ["2026-12", "2027-01", "2027-02", "2027-03"]),
-        (dt.timedelta(days=4000), ["2028-01", "2030-01", "2032-01", "2034-01", "2036-01"]),
+        (dt.timedelta(days=4000), ["2030-01", "2035-01"]),
     ],
 )
 def test_dates_on_the_axis(span: dt.timedelta, texts: list[str]) -> None:
     """The axis has round moments between the first and the last run, at a distance that fits the span."""
     found = [text for _, text in plotted(FIRST, FIRST + span).ticks]
-    if span == dt.timedelta(days=30):  # every seventh day from the first one's midnight
-        assert len(found) == 4
-        assert {int(b[8:]) - int(a[8:]) for a, b in zip(found, found[1:], strict=False)} == {7}
-    elif span == dt.timedelta(hours=13):
-        assert found == texts
-    else:
-        assert found == texts
+    assert found == texts
 
 
 @given(st.lists(MOMENTS, min_size=1, max_size=8))
