@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -21,49 +21,70 @@ from detector.trust.envelope import key_identifier
 from detector.trust.key_files import load_signing_key
 
 from . import common, options, streams
-from .streams import put
 from .verify import naming, printable, read_file
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-@click.group(cls=options.Group)
+
+@click.group(
+    cls=options.Group,
+    sections={"Read": ("show",), "Change": ("redact", "sign")},
+    examples=("detector bundle show evidence.json",),
+)
 def bundle() -> None:
     """Inspect, redact or sign an evidence bundle. `detector verify` assesses one."""
 
 
-@bundle.command()
+@bundle.command(
+    examples=("detector bundle show evidence.json", "detector bundle show evidence.json endpoint-1 -o part.json")
+)
 @click.argument("file", metavar="BUNDLE")
 @click.argument("part", required=False, metavar="[PART]")
-def show(file: str, part: str | None) -> int:
-    """List the parts of a bundle, or print the content of one of them as JSON. Nothing is assessed."""
+@options.output
+def show(file: str, part: str | None, output: str | None) -> int:
+    """List the parts of a bundle, or print one of them.
+
+    A part is printed as JSON. Nothing is assessed.
+    """
+    with common.result_stream(output) as stream:
+        stream.writelines(f"{line}\n" for line in _contents(file, part))
+    return common.CLEAN
+
+
+def _contents(file: str, part: str | None) -> Iterator[str]:
+    """The lines of a bundle's list of parts, or of one part. Raises `BundleError`."""
     data = read_file(file)
     with naming(file):
         read = form.read(data)
     if part is None:
         manifest = read.manifest
-        put(f"detector {printable(manifest.detector_version)}, {manifest.started:%Y-%m-%d %H:%M:%S %Z}")
+        yield f"detector {printable(manifest.detector_version)}, {manifest.started:%Y-%m-%d %H:%M:%S %Z}"
         for signer in read.signers:
-            put(f"signature by {key_identifier(signer.key)}: {'right' if signer.verifies else 'WRONG'}")
+            yield f"signature by {key_identifier(signer.key)}: {'right' if signer.verifies else 'WRONG'}"
         if stamps := read.file.timestamps:
-            put(f"{len(stamps)} timestamp(s), not checked; `detector verify --tsa-root` checks them")
+            yield f"{len(stamps)} timestamp(s), not checked; `detector verify --tsa-root` checks them"
         for entry, state, content in read.parts:
             endpoint = f"  {content.expected.name}" if isinstance(content, form.RecordedEndpoint) else ""
-            put(f"{entry.name:<20}{state}{endpoint}")
-        return common.CLEAN
+            yield f"{entry.name:<20}{state}{endpoint}"
+        return
     content = next((p.content for p in read.parts if p.entry.name == part), None)
     if content is None:
         raise BundleError(
             f"{file}: has no unchanged part {part!r}.", advice="`detector bundle show BUNDLE` lists the parts."
         )
-    put(json.dumps(json.loads(msgspec.json.encode(content)), indent=2))
-    return common.CLEAN
+    yield json.dumps(json.loads(msgspec.json.encode(content)), indent=2)
 
 
-@bundle.command()
+@bundle.command(examples=("detector bundle redact evidence.json endpoint-1 -o redacted.json",))
 @click.argument("file", metavar="BUNDLE")
 @click.argument("parts", nargs=-1, required=True, metavar="PART...")
 @options.output
 def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
-    """Remove parts from a bundle. Signatures stay valid, and everyone can see that something is missing."""
+    """Remove parts from a bundle.
+
+    Signatures stay valid, and everyone can see that something is missing.
+    """
     streams.for_programs()
     data = read_file(file)
     with naming(file):
@@ -73,9 +94,14 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
     return common.CLEAN
 
 
-@bundle.command()
+@bundle.command(examples=("detector bundle sign evidence.json --signing-key key.pem -o signed.json",))
 @click.argument("file", metavar="BUNDLE")
-@options.result("--signing-key keys", "Ed25519 key; repeatable.", multiple=True, metavar="PEM")
+@options.result(
+    "--signing-key keys",
+    "Sign with this Ed25519 key (PKCS #8); repeatable.",
+    multiple=True,
+    metavar="PEM",
+)
 @options.probing(
     "--tsa",
     "Have this time-stamping authority (RFC 3161) confirm that the bundle exists; repeatable (extra timestamp).",
@@ -83,7 +109,7 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
     metavar="URL",
 )
 @options.deadline("Wait this long for each authority.")
-@options.settings(only=("proxy", "resolve"))
+@options.settings(only={"proxy", "resolve", "connect-to"})
 @options.output
 def sign(  # noqa: PLR0913 - one parameter per option
     *,

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
-from detector.model import Detail
+from detector.model import Confidence, Detail, Verdict
 from detector.model.private_files import OWNER_ONLY
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.seams import utc_now
@@ -22,22 +22,37 @@ from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
 
 from . import common, options, progress
+from .stderr import say
+from .syslog import Collector, CollectorType
 
 if TYPE_CHECKING:
     from detector import bundle as bundles
     from detector.judge.evidence import EndpointEvidence
-    from detector.model import Confidence, Endpoint, Report
+    from detector.model import Endpoint, Report
+    from detector.report import siem
 
     from . import chains
 else:
     bundles = LazyModule("detector.bundle")
     chains = LazyModule("detector.cli.chains")
+    siem = LazyModule("detector.report.siem")
+
+SYSLOG_SECONDS: Final = 3.0
+"""For a collector, after the verdict: it is on the same network, or a round trip away."""
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector check exam.example.edu",
+        "detector check https://exam.example.edu/login lms.example.org:8443 --json",
+        "detector check --pins pins.toml --format html -o report.html",
+        "detector check exam.example.edu --route all --quic -v",
+    ),
+)
 @options.targets
-@options.deadline("Answer within this time, counted from the start of the command.")
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
+@options.deadline()
+@options.fail_on()
 @options.probing(
     "--portal-url",
     "Control request for captive portals (http), made only when an endpoint is suspicious.",
@@ -63,6 +78,9 @@ else:
 @options.history
 @options.settings()
 @options.variants
+@options.result(
+    "--syslog", "Also send each result to this collector (RFC 5424, CEF).", type=CollectorType(), metavar="URL"
+)
 @options.report_form
 @options.output
 @click.pass_obj
@@ -80,12 +98,15 @@ def check(  # noqa: PLR0913 - one parameter per option
     bundle: str | None,
     signing_key: str | None,
     save_chain: str | None,
+    syslog: Collector | None,
     place: str | None,
     form: options.Format,
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
+    """Check whether TLS is intercepted on this network.
+
+    Probes the endpoints named, as hosts or URLs, or every endpoint of the pin files (the shipped ones without --pins).
 
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive.
     """
@@ -116,9 +137,24 @@ def check(  # noqa: PLR0913 - one parameter per option
             lambda: history.write(lambda kept: kept.record(report)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
             lambda: save and save(report.results),
+            lambda: _send(report, syslog),
         )
         common.warn_of_age(report.knowledge, report.finished)
+        if form is options.Format.TABLE and detail is not Detail.VERDICT and settings.get("offline"):
+            _note_offline(report)
     return common.exit_code(report, fail_on)
+
+
+def _note_offline(report: Report) -> None:
+    """Say what a run with --offline could not find out, where that would have mattered."""
+    seen = any(one.observation.chain for one in report.results)
+    if seen and report.verdict is not Verdict.CLEAN and report.confidence in {None, Confidence.POSSIBLE}:
+        say("Note: --offline leaves out the comparison with well-known hosts; without it the answer may be surer.")
+
+
+def _send(report: Report, to: Collector | None) -> None:
+    if to is not None:
+        to.send(siem.syslog(report).splitlines(), seconds=SYSLOG_SECONDS)
 
 
 async def _check(

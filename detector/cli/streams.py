@@ -29,9 +29,11 @@ PLAIN: Final = str.maketrans(
         "\N{MIDDLE DOT}": "-",
         "\N{CHECK MARK}": "+",
         "\N{BALLOT X}": "x",
+        **dict(zip("ÄÖÜäöüß", ("Ae", "Oe", "Ue", "ae", "oe", "ue", "ss"), strict=True)),
     }
 )
-"""Typographic characters of our own texts, in ASCII. All others are escaped, so that no name can be mistaken."""
+"""Typographic characters and letters of our own texts, in ASCII; German itself writes its letters so. All others are
+escaped, so that no name can be mistaken."""
 
 
 def put(text: str, *, color: bool | None = None) -> None:

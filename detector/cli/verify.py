@@ -71,7 +71,14 @@ reviewing: Final = options.together(
 """What a reviewer provides: `keys`, `key_files`, and roots and logs as `settings`."""
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector verify evidence.json --key-file recorder.pem",
+        "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json",
+        "detector verify evidence.json --key-file recorder.pem -q",
+    ),
+)
 @click.argument("bundle", metavar="BUNDLE")
 @reviewing
 @options.trusting(
@@ -94,7 +101,9 @@ def verify(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Assess an evidence bundle again, offline, from the raw bytes in it.
+    """Assess an evidence bundle again, offline.
+
+    It is assessed from the raw bytes in it.
 
     Exit code: 0 it holds: nothing was changed, a given key signed it, and it is assessed as it was; 1 it does not hold;
     2 bad usage or input; 3 undecided: no given key signed it, evidence was taken out, or it is assessed otherwise with
@@ -149,7 +158,7 @@ def _render(verification: Verification, detail: Detail) -> rich_console.Renderab
     """The conclusion, why, what the evidence shows per endpoint, and which claims cannot be verified."""
     headline, style = _HEADLINE[verification.conclusion]
     if detail is Detail.VERDICT:
-        return rich_text.Text(headline, style=style)
+        return rich_text.Text(" ".join(map(printable, (headline, *verification.reasons[:1]))), style=style)
     signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
     explanation = (
         *verification.reasons,

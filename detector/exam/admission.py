@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING
 from detector.aio.lazy import LazyModule
 from detector.model import Assurance, Category, Confidence
 
+from . import student
 from .policy import Action, OnStalePin, OnUnconfirmed, PolicyScope
 
 if TYPE_CHECKING:
     from detector.judge import table, wording
     from detector.judge.wording import Confirmation
+    from detector.language import Text
     from detector.model import Result
 
     from .policy import Policy
@@ -76,10 +78,10 @@ def is_intercepted(result: Result) -> bool:
     return result.confidence is not None and result.confidence.reaches(Confidence.PROBABLE)
 
 
-def why(policy: Policy, result: Result) -> str:
+def why(policy: Policy, result: Result) -> Text:
     """Return one sentence on the basis of the result. It accuses nobody."""
     if _lacks_witness(policy, result) and wording.confirmation(result) is wording.Confirmation.CONFIRMED:
-        return "The policy asks for a witness here, and none confirmed the connection."
+        return student.WITNESS_MISSING
     return table.RULE_OF[result.reason].why
 
 

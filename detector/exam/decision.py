@@ -27,6 +27,7 @@ import msgspec
 
 from detector import model  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.aio.lazy import LazyModule
+from detector.language import ENGLISH, Messages, Sentence, Text
 from detector.model import (
     PROXIED,
     Audience,
@@ -41,11 +42,12 @@ from detector.model import (
     Verdict,
 )
 
+from . import student
 from .admission import admit, admit_other, admit_unconfirmed, confirmed_as, is_intercepted, must_be_confirmed, why
 from .policy import Action, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from detector.judge import advice, table, wording
     from detector.judge.checks import captive_portal
@@ -56,9 +58,6 @@ else:  # imported while waiting for the network
     captive_portal = LazyModule("detector.judge.checks.captive_portal")
 
 LOG: Final = logging.getLogger("detector.exam")
-
-NAMED_MOST: Final = 3
-"""Maximum number of hosts named in a message to a student; the reasons name all."""
 
 
 class ReasonCode(enum.StrEnum):
@@ -79,9 +78,9 @@ class ReasonCode(enum.StrEnum):
 class Reason(Record, frozen=True, kw_only=True):
     """One reason: its code, the action it requires, the endpoints (`host:port`) it concerns, and a sentence.
 
-    The sentence is for the reviewer of the decision; `advice` gives the remedy by audience. `rule` is the rule of the
-    decision table that applied to these endpoints, if the same rule did. `confidence` is set for `intercepted` only: an
-    unconfirmed endpoint accuses nobody.
+    The sentence is for the reviewer of the decision, in English; `advice` gives the remedy by audience, to the student
+    in the language of the decision. `rule` is the rule of the decision table that applied to these endpoints, if the
+    same rule did. `confidence` is set for `intercepted` only: an unconfirmed endpoint accuses nobody.
     """
 
     code: ReasonCode
@@ -104,25 +103,41 @@ class Decided(NamedTuple):
 class Decision(Record, frozen=True, kw_only=True):
     """The result of the gate.
 
-    `message` is for the student: one short paragraph that accuses nobody. `evidence` is the bundle for the
-    institution's review (see `detector.bundle`), signed with the given keys; it is empty when nothing was probed, or
-    when more was presented than a bundle holds. `policy` is the policy's name.
+    `message` is for the student, in `language`: one short paragraph that accuses nobody. `evidence` is the bundle for
+    the institution's review (see `detector.bundle`), signed with the given keys; it is empty when nothing was probed,
+    or when more was presented than a bundle holds. `policy` is the policy's name.
     """
 
     action: Action
     reasons: tuple[Reason, ...]
     message: str
+    language: str
     policy: str
     report: Report
     evidence: bytes = b""
 
 
 class _Group(NamedTuple):
-    """A reason and its results. `sign_in` is set where signing in to the network takes precedence over other advice."""
+    """A reason and its results. `because` and `cure` are what it says to the student.
+
+    `sign_in` is set where signing in to the network takes precedence over other advice.
+    """
 
     reason: Reason
+    because: Sentence
+    cure: Sentence
     results: tuple[Result, ...] = ()
     sign_in: bool = False
+
+    @property
+    def is_exam(self) -> bool:
+        """Whether all endpoints are exam servers."""
+        return {result.endpoint.category for result in self.results} == {Category.EXAM}
+
+    @property
+    def naming(self) -> dict[str, str | int | Sentence]:
+        """The fields of sentences that name the endpoints."""
+        return student.naming(self.reason.endpoints)
 
     @property
     def order(self) -> tuple[int, int, bool, int, bool]:
@@ -130,7 +145,7 @@ class _Group(NamedTuple):
         reason, confidence = self.reason, self.results[0].confidence if self.results else None
         sure = 0 if confidence is None else 1 + list(Confidence).index(confidence)
         code = list(ReasonCode).index(reason.code)
-        return -reason.action.rank, code, not self.sign_in, -sure, _server(self) != _EXAM_SERVER
+        return -reason.action.rank, code, not self.sign_in, -sure, not self.is_exam
 
 
 def decide(
@@ -146,8 +161,9 @@ def decide(
     `named` are the endpoints (`host:port`) that the caller or the policy named, `pinned` those with pins: like those of
     category `exam`, each must be confirmed, and is not when it is missing from the report. `unrepeated` are those that
     did not answer every probe that the policy asks for. The reasons are sorted, the most severe first; the message is
-    about the first. Raises nothing.
+    about the first, in the policy's language. Raises nothing.
     """
+    messages = Messages.of(policy.language)
     grouping = _Grouping(policy, report, frozenset((*named, *pinned)), frozenset(unrepeated))
     groups = sorted(grouping.groups(), key=lambda group: group.order)
     first = groups[0].reason  # there is always one: endpoints are confirmed, or nothing is
@@ -155,10 +171,20 @@ def decide(
         "policy %s: %s (%s, rule %s, %d endpoints)",
         policy.name, first.action, first.code, first.rule or "none", len(first.endpoints),
     )  # fmt: skip
-    reasons, message = tuple(group.reason for group in groups), _message(groups)
-    if not any(result.endpoint.category is Category.EXAM for result in report.results):
-        reasons, message = tuple(map(_reason_without_exam, reasons)), _without_exam(message)
-    return Decided(first.action, reasons, message)
+    sentences, is_exam = _message(groups), any(one.endpoint.category is Category.EXAM for one in report.results)
+
+    def say(sentence: Sentence) -> str:
+        return messages.say(sentence if is_exam else student.without_exam(sentence))
+
+    reasons = tuple(_with_cure(group, say) for group in groups)
+    return Decided(first.action, reasons, " ".join(map(say, sentences)))
+
+
+def _with_cure(group: _Group, say: Callable[[Sentence], str]) -> Reason:
+    """Return the reason of a group with the advice to the student."""
+    if group.reason.code in _NEEDS_NOTHING:
+        return group.reason
+    return msgspec.structs.replace(group.reason, advice={Audience.STUDENT: say(group.cure), **group.reason.advice})
 
 
 class _Grouping:
@@ -180,7 +206,7 @@ class _Grouping:
             yield self._group(results)
         yield from self._not_probed()
         if self._nothing_required and not self._is_network_clean():
-            yield self._without_results(ReasonCode.NOTHING_CONFIRMED, _NOTHING_CONFIRMED)
+            yield self._without_results(ReasonCode.NOTHING_CONFIRMED, student.NOTHING_CONFIRMED)
 
     def _is_network_clean(self) -> bool:
         """Return whether the network is clean, on the route taken: which one that is has a reason of its own."""
@@ -229,13 +255,15 @@ class _Grouping:
     def _group(self, results: Sequence[Result]) -> _Group:
         """Return the reason for results of one kind."""
         first, code = results[0], self._code(results[0])
-        action = self._action(code, first)
-        sentence, advice = _SENTENCES.get(code, "").format(why=why(self._policy, first)), self._advice(results)
-        if code is ReasonCode.PROXY_NOT_FOLLOWED and (seen := _unfollowed(first)) and seen.unfollowed_proxy:
-            sentence, advice = _of_unfollowed(seen, seen.unfollowed_proxy)
-        elif code is ReasonCode.UNREPEATED:
-            advice = _UNREPEATED_ADVICE
+        action, because = self._action(code, first), why(self._policy, first)
         by_rule = code not in {*_NEEDS_NOTHING, ReasonCode.UNREPEATED, ReasonCode.PROXY_NOT_FOLLOWED}
+        sentence, others = _SENTENCES[code].format(why=because), self._for_others(results) if by_rule else {}
+        if code is ReasonCode.PROXY_NOT_FOLLOWED and (seen := _unfollowed(first)) and seen.unfollowed_proxy:
+            sentence, others = _of_unfollowed(seen, seen.unfollowed_proxy)
+        elif code is ReasonCode.UNREPEATED:
+            because, others = student.UNREPEATED, _UNREPEATED_ADVICE
+        elif table.RULE_OF[first.reason].is_outcome:
+            because = student.NO_ANSWER
         reason = Reason(
             code=code,
             action=action,
@@ -243,22 +271,36 @@ class _Grouping:
             rule=first.reason if by_rule else None,
             confidence=first.confidence if code is ReasonCode.INTERCEPTED else None,
             sentence=sentence,
-            advice={} if code in _NEEDS_NOTHING else {**advice, **_INSTEAD.get((code, action), {})},
+            advice=others,
         )
-        return _Group(reason, tuple(results), by_rule and _sign_in_first(first, self._report))
+        instead = _INSTEAD.get((code, action))
+        cure = self._cure(results) if instead is None else Sentence(instead)
+        sign_in = by_rule and _sign_in_first(first, self._report)
+        return _Group(reason, Sentence(because), cure, tuple(results), sign_in)
 
-    def _advice(self, results: Sequence[Result]) -> dict[Audience, str]:
-        """Return the advice for each audience on results that share a reason."""
-        required = [msgspec.structs.replace(one, named=self._must_be_confirmed(one)) for one in results]
-        found = {Audience.STUDENT: [_AGAIN], **advice.advise(required, listed=_hosts)}
-        first = results[0]
+    def _remedies(self, results: Sequence[Result]) -> dict[Audience, list[advice.Remedy]]:
+        """Return the advice on results that share a reason; those that must be confirmed count as named."""
+        return advice.remedies(msgspec.structs.replace(one, named=self._must_be_confirmed(one)) for one in results)
+
+    def _cure(self, results: Sequence[Result]) -> Sentence:
+        """Return the advice to the student on results that share a reason: the first, with all hosts that it is for."""
+        first, found = results[0], self._remedies(results).get(Audience.STUDENT)
         if _sign_in_first(first, self._report) and not table.RULE_OF[first.reason].may_be_portal:
-            found[Audience.STUDENT] = [_SIGN_IN]
-        elif first.observation.outcome in _QUOTING_THE_NETWORK:
-            found[Audience.STUDENT] = [_AGAIN]
-        elif found[Audience.STUDENT][0] == advice.CHECK_BY_NAME:
-            found[Audience.STUDENT] = [_ANOTHER_NETWORK]
-        return {audience: texts[0] for audience, texts in found.items()}
+            return Sentence(advice.SIGN_IN_FIRST)
+        if found is None or first.observation.outcome in _QUOTING_THE_NETWORK:
+            return Sentence(student.TRY_AGAIN)
+        sentence, hosts = found[0]
+        if sentence.text == advice.CHECK_BY_NAME:
+            return Sentence(student.OTHER_NETWORK)
+        return sentence.with_fields(**student.naming(hosts))
+
+    def _for_others(self, results: Sequence[Result]) -> dict[Audience, str]:
+        """Return the advice to others than the student on results that share a reason."""
+        return {
+            audience: Messages.of(ENGLISH).say(found[0].sentence.with_fields(**student.naming(found[0].hosts)))
+            for audience, found in self._remedies(results).items()
+            if audience is not Audience.STUDENT
+        }
 
     def _not_probed(self) -> Iterator[_Group]:
         """Yield the reason for endpoints that must be confirmed and are not in the report, if there are any."""
@@ -269,30 +311,32 @@ class _Grouping:
             r.endpoint.category is not required for r in self._report.results
         )
         if missing or absent:
-            yield self._without_results(ReasonCode.UNCONFIRMED, _NOT_PROBED, missing)
+            yield self._without_results(ReasonCode.UNCONFIRMED, student.NOT_PROBED, missing)
 
-    def _without_results(self, code: ReasonCode, sentence: str, endpoints: tuple[str, ...] = ()) -> _Group:
+    def _without_results(self, code: ReasonCode, because: Text, endpoints: tuple[str, ...] = ()) -> _Group:
         action = admit_unconfirmed(self._policy)
-        advice = {Audience.STUDENT: _AGAIN}
-        return _Group(Reason(code=code, action=action, endpoints=endpoints, sentence=sentence, advice=advice))
+        reason = Reason(code=code, action=action, endpoints=endpoints, sentence=because)
+        return _Group(reason, Sentence(because), Sentence(student.TRY_AGAIN))
 
 
 _NEEDS_NOTHING: Final = frozenset({ReasonCode.CONFIRMED, ReasonCode.DISREGARDED})
 _SENTENCES: Final[dict[ReasonCode, str]] = {
     ReasonCode.UNCONFIRMED: "{why}",
     ReasonCode.WITNESS_MISSING: "{why}",
-    ReasonCode.UNREPEATED: "Not every probe that the policy asks for was answered, or confirmed by a required witness.",
+    ReasonCode.UNREPEATED: student.UNREPEATED,
+    ReasonCode.PROXY_NOT_FOLLOWED: "",  # that of the observation
     ReasonCode.STALE_PIN: "Clients accept the certificate, and it is publicly logged; only the pins do not match. "
     "They are probably out of date.",
     ReasonCode.UNKNOWABLE: "{why} Clients accept it.",
-    ReasonCode.INTERCEPTED: "{why} The exam does not depend on these endpoints.",
+    ReasonCode.INTERCEPTED: "{why} Nothing that must be confirmed depends on these endpoints.",
     ReasonCode.DISREGARDED: "These endpoints are not clean, and nothing depends on them.",
     ReasonCode.CONFIRMED: "These endpoints are clean (witnessed, pinned, logged or declared).",
 }
-_NOTHING_CONFIRMED: Final = (
-    "No probed endpoint is of category exam, pinned or named, and the network as a whole is not clean."
-)
-_NOT_PROBED: Final = "These endpoints must be confirmed and were not probed."
+"""For the reviewer."""
+_UNREPEATED_ADVICE: Final = {
+    Audience.IT: "Something drops some of the connections to these servers. If the network is only slow, a longer "
+    "deadline in the policy helps.",
+}
 
 
 def _unfollowed(result: Result) -> Observation | None:
@@ -305,7 +349,7 @@ def _of_unfollowed(seen: Observation, reason: UnfollowedProxy) -> tuple[str, dic
     """Return the sentence on a proxy setting that was not followed, with the route taken, and the advice."""
     route = "through another proxy" if seen.route in PROXIED else "directly"
     sentence = f"{wording.other_route(reason)} This was probed {route}."
-    return sentence, {Audience.STUDENT: _TELL_WHAT_YOU_SEE, Audience.IT: wording.set_route(reason)}
+    return sentence, {Audience.IT: wording.set_route(reason)}
 
 
 _QUOTING_THE_NETWORK: Final = frozenset({Outcome.PROXY_AUTH_UNSUPPORTED, Outcome.PROXY_UNKNOWN})
@@ -326,62 +370,30 @@ def _product(result: Result) -> str | None:
     return None if result.attribution is None else result.attribution.product
 
 
-# Messages to the student. They contain nothing that came over the network: hosts are named by the institution or the
-# client, products by the catalogue.
-
-_EXAM_SERVER: Final = "The exam server"
-_CONFIRMED: Final = "The exam server was confirmed."
-_GO_AHEAD: Final = "You can go ahead with the exam."
-_GO_AHEAD_ANYWAY: Final = "You can go ahead with the exam, but it is better to resolve this first."
-_PLEASE_WAIT: Final = "Please do not start the exam on this connection yet."
-_STILL: Final = "If that does not help, tell the exam office what you see here."
-_NOT_YOU: Final = "This is about how the connection is set up; it is not held against you."
-_AGAIN: Final = "Check that you are online and try again, or use another network."
-_ANOTHER_NETWORK: Final = "Use another network for the exam."
-_UNREPEATED_ADVICE: Final = {
-    Audience.STUDENT: _AGAIN,
-    Audience.IT: "Something drops some of the connections to these servers. If the network is only slow, a longer "
-    "deadline in the exam policy helps.",
+_INSTEAD: Final[dict[tuple[ReasonCode, Action], Text]] = {
+    (ReasonCode.STALE_PIN, Action.WARN): student.GO_AHEAD,
+    (ReasonCode.STALE_PIN, Action.BLOCK): student.TELL_THE_OFFICE,
+    (ReasonCode.UNKNOWABLE, Action.WARN): student.UPDATE,
+    (ReasonCode.UNREPEATED, Action.WARN): student.TRY_AGAIN,
+    (ReasonCode.UNREPEATED, Action.BLOCK): student.TRY_AGAIN,
+    (ReasonCode.PROXY_NOT_FOLLOWED, Action.WARN): student.SAY_WHAT_YOU_SEE,
 }
-_SIGN_IN: Final = "Open a browser and sign in to this network, then try again."
-_NO_ANSWER: Final = "No answer identified the server."
-_STALE_PIN: Final = (
-    "The certificate of {hosts} is valid and publicly logged, but it is not the one on the exam office's list, "
-    "probably because it was renewed."
-)
-_TELL_WHAT_YOU_SEE: Final = "Tell the exam office what you see here."
-_ANOTHER_ROUTE: Final = (
-    "The connection to {hosts} was confirmed, but a browser on this computer may take another route: the proxy setting "
-    "of the computer could not be followed."
-)
-_TELL_THE_OFFICE: Final = "Tell the exam office: only they can update their list."
-_UNKNOWABLE: Final = "The certificate of {hosts} is valid, but one of the additional checks could not be completed."
-_UPDATE: Final = "Please update this program before the next exam."
-_DECRYPTED: Final[dict[Confidence | None, str]] = {
-    Confidence.PROVEN: "Something in between decrypts connections to {hosts}{who}.",
-    Confidence.PROBABLE: "Something in between very probably decrypts connections to {hosts}{who}.",
-}
-_INSTEAD: Final[dict[tuple[ReasonCode, Action], dict[Audience, str]]] = {
-    (ReasonCode.STALE_PIN, Action.WARN): {Audience.STUDENT: _GO_AHEAD},
-    (ReasonCode.STALE_PIN, Action.BLOCK): {Audience.STUDENT: _TELL_THE_OFFICE},
-    (ReasonCode.UNKNOWABLE, Action.WARN): {Audience.STUDENT: _UPDATE},
-}
-"""Advice on a server that a careful client accepts; the result's own advice is for a doubtful one."""
-_NOT_THE_EXAMS: Final = "The exam does not depend on these connections."
-_NOT_ALLOWED_HERE: Final = "The exam office does not allow an exam to start on such a network."
+"""Advice that does not depend on the result, because a careful client accepts the server."""
 
 
-def _message(groups: Sequence[_Group]) -> str:
+def _message(groups: Sequence[_Group]) -> Sequence[Sentence]:
     """Return one short paragraph: what is wrong, what to do, and that the student is not suspected."""
     group = groups[0]
     reason = group.reason
     if reason.action is Action.ALLOW:
-        sentences: tuple[str, ...] = (_CONFIRMED, _GO_AHEAD)
-    elif reason.code is ReasonCode.INTERCEPTED:
-        sentences = _of_interception(group, _hosts(reason.endpoints), confirmed=_all_confirmed(groups))
-    else:
-        sentences = _SENTENCES_OF.get(reason.code, _of_unconfirmed)(group, _hosts(reason.endpoints))
-    return " ".join(filter(None, sentences))
+        return _each(student.CONFIRMED, student.GO_AHEAD)
+    if reason.code is ReasonCode.INTERCEPTED:
+        return _of_interception(group, confirmed=_all_confirmed(groups))
+    return _SENTENCES_OF.get(reason.code, _of_unconfirmed)(group)
+
+
+def _each(*texts: Text) -> list[Sentence]:
+    return list(map(Sentence, texts))
 
 
 def _all_confirmed(groups: Sequence[_Group]) -> bool:
@@ -390,93 +402,54 @@ def _all_confirmed(groups: Sequence[_Group]) -> bool:
     return ReasonCode.CONFIRMED in codes and codes <= {*_NEEDS_NOTHING, ReasonCode.INTERCEPTED}
 
 
-def _server(group: _Group) -> str:
-    """Return what to call the endpoints of a group."""
-    return _EXAM_SERVER if {r.endpoint.category for r in group.results} == {Category.EXAM} else "The server"
+def _not_confirmed(group: _Group) -> Sentence:
+    """Return that the servers of a group could not be confirmed."""
+    if not group.reason.endpoints:
+        return Sentence(student.UNCONFIRMED)
+    return Sentence(student.UNCONFIRMED_EXAM if group.is_exam else student.UNCONFIRMED_HOSTS, group.naming)
 
 
-def _of_unconfirmed(group: _Group, hosts: str) -> tuple[str, ...]:
-    reason = group.reason
-    nothing_seen = reason.rule is not None and table.RULE_OF[reason.rule].is_outcome
-    because = _NO_ANSWER if nothing_seen else reason.sentence
-    product = _product(group.results[0]) if reason.rule is not None else None
-    finding = (
-        f"{_server(group)} could not be confirmed{f': {hosts}' if hosts else ''}.",
-        because,
-        f"It looks like {product}." if product else "",
-    )
-    cure = reason.advice[Audience.STUDENT]
-    ending = (_PLEASE_WAIT, _STILL) if reason.action is Action.BLOCK else ("", _GO_AHEAD_ANYWAY)
-    first, then = ((cure,), ()) if group.sign_in else ((), (cure,))
-    return (*first, *finding, ending[0], *then, ending[1], _NOT_YOU)
+def _of_unconfirmed(group: _Group) -> Sequence[Sentence]:
+    product = _product(group.results[0]) if group.reason.rule is not None else None
+    looks_like = [] if product is None else [Sentence(student.PRODUCT, {"product": product})]
+    finding = [_not_confirmed(group), group.because, *looks_like]
+    before, after = ([group.cure], []) if group.sign_in else ([], [group.cure])
+    if group.reason.action is Action.BLOCK:
+        wait, ending = _each(student.PLEASE_WAIT), _each(student.IF_NOT, student.NOT_YOU)
+    else:
+        wait, ending = [], _each(student.GO_AHEAD_ANYWAY, student.NOT_YOU)
+    return [*before, *finding, *wait, *after, *ending]
 
 
-def _of_another_route(_: _Group, hosts: str) -> tuple[str, ...]:
-    return _GO_AHEAD, _ANOTHER_ROUTE.format(hosts=hosts), _TELL_WHAT_YOU_SEE
+def _of_other_route(group: _Group) -> Sequence[Sentence]:
+    return [Sentence(student.GO_AHEAD), Sentence(student.OTHER_ROUTE, group.naming), group.cure]
 
 
-def _of_stale_pin(group: _Group, hosts: str) -> tuple[str, ...]:
-    stale = _STALE_PIN.format(hosts=hosts)
+def _of_stale_pin(group: _Group) -> Sequence[Sentence]:
+    stale = Sentence(student.STALE_PIN, group.naming)
     if group.reason.action is Action.WARN:
-        return _GO_AHEAD, stale
-    return f"{_server(group)} could not be confirmed: {hosts}.", stale, _PLEASE_WAIT, _TELL_THE_OFFICE, _NOT_YOU
+        return [Sentence(student.GO_AHEAD), stale]
+    return [_not_confirmed(group), stale, Sentence(student.PLEASE_WAIT), group.cure, Sentence(student.NOT_YOU)]
 
 
-def _of_unknowable(_: _Group, hosts: str) -> tuple[str, ...]:
-    return _GO_AHEAD, _UNKNOWABLE.format(hosts=hosts), _UPDATE
+def _of_unknowable(group: _Group) -> Sequence[Sentence]:
+    return [Sentence(student.GO_AHEAD), Sentence(student.UNKNOWABLE, group.naming), group.cure]
 
 
-def _of_interception(group: _Group, hosts: str, *, confirmed: bool) -> tuple[str, ...]:
+def _of_interception(group: _Group, *, confirmed: bool) -> Sequence[Sentence]:
     product = _product(group.results[0])
-    decrypted = _DECRYPTED[group.reason.confidence].format(
-        hosts=hosts, who=f" (it looks like {product})" if product else ""
-    )
-    known = _CONFIRMED if confirmed else ""
+    text = student.DECRYPTED[group.reason.confidence, product is not None]
+    decrypted = Sentence(text, {**group.naming, "product": product or ""})
+    known = _each(student.CONFIRMED) if confirmed else []
     if group.reason.action is Action.WARN:
-        return _GO_AHEAD, known, decrypted, _NOT_THE_EXAMS
-    cure = group.reason.advice[Audience.STUDENT]
-    return known, decrypted, _NOT_ALLOWED_HERE, _PLEASE_WAIT, cure, _STILL, _NOT_YOU
+        return [Sentence(student.GO_AHEAD), *known, decrypted, Sentence(student.NOT_THE_EXAMS)]
+    wait = _each(student.NOT_ALLOWED_HERE, student.PLEASE_WAIT)
+    return [*known, decrypted, *wait, group.cure, *_each(student.IF_NOT, student.NOT_YOU)]
 
 
-_SENTENCES_OF: Final[dict[ReasonCode, Callable[[_Group, str], tuple[str, ...]]]] = {
+_SENTENCES_OF: Final[dict[ReasonCode, Callable[[_Group], Sequence[Sentence]]]] = {
     ReasonCode.STALE_PIN: _of_stale_pin,
     ReasonCode.UNKNOWABLE: _of_unknowable,
-    ReasonCode.PROXY_NOT_FOLLOWED: _of_another_route,
+    ReasonCode.PROXY_NOT_FOLLOWED: _of_other_route,
 }
 """The messages for reasons other than an unconfirmed server and interception of another one."""
-
-_WITHOUT_EXAM: Final = {
-    " with the exam": "",
-    "start the exam on": "start on",
-    "an exam to start": "a start",
-    "The exam office": "Your institution",
-    "the exam office's": "your institution's",
-    "the exam office": "your institution",
-    "The exam server": "The server",
-    " before the next exam": "",
-    " before any exam": "",
-    " for the exam": "",
-    "The exam does": "What you start here does",
-    "exam data": "your data",
-    "of category exam, pinned": "pinned",
-    "the exam policy": "the policy",
-}
-"""What our sentences say where no exam endpoint was probed."""
-
-
-def _without_exam(text: str) -> str:
-    for words, instead in _WITHOUT_EXAM.items():
-        text = text.replace(words, instead)
-    return text
-
-
-def _reason_without_exam(reason: Reason) -> Reason:
-    advice = {audience: _without_exam(text) for audience, text in reason.advice.items()}
-    return msgspec.structs.replace(reason, sentence=_without_exam(reason.sentence), advice=advice)
-
-
-def _hosts(names: Iterable[str]) -> str:
-    """Return a few hosts and the number of further ones; without the port where it is 443."""
-    hosts = list(dict.fromkeys(name.removesuffix(":443") for name in names))
-    more = len(hosts) - NAMED_MOST
-    return ", ".join(hosts[:NAMED_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
+from detector import language as languages
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
 from detector.errors import BundleError, PolicyError, RequestError
@@ -69,13 +72,14 @@ class Plan(NamedTuple):
         return self.named | self.pinned | exam or frozenset(e.name for e in self.endpoints)
 
 
-async def gate(
+async def gate(  # noqa: PLR0913 - what a caller may choose
     targets: Iterable[Target] | None = None,
     *,
     policy: PolicySource = None,
     detector: Detector | None = None,
     keys: Sequence[Ed25519PrivateKey] = (),
     deadline: float | None = None,
+    language: str | None = None,
     **options: Unpack[DetectorOptions],
 ) -> Decision:
     """Check this network and decide whether the exam may start: `allow`, `warn` or `block`.
@@ -91,15 +95,18 @@ async def gate(
             `make_detector` where the policy says how to probe.
         keys: keys that sign the evidence.
         deadline: seconds, counted from this call; takes precedence over the policy's.
+        language: what the student reads is in this language (`de`, `de-CH`); takes precedence over the policy's.
         options: those of `Detector`; they take precedence over the policy's.
 
     Raises:
-        InputError: before anything is sent, for a policy, pins, roots, keys or targets that cannot be used, and for a
-            `detector` that does not probe as the policy says.
+        InputError: before anything is sent, for a policy, pins, roots, keys, targets or a language that cannot be used,
+            and for a `detector` that does not probe as the policy says.
         BusyError: before anything is sent, where so many gates run in this process that this one cannot be in time.
     """
     begin = asyncio.get_running_loop().time()
     chosen = await run_in_thread(lambda: Policy.resolve(policy))
+    if language is not None:
+        chosen = msgspec.structs.replace(chosen, language=languages.check(language))
     until = begin + (chosen.deadline if deadline is None else check_deadline(deadline))
     if detector is not None and options:
         raise TypeError(f"give a detector or {', '.join(sorted(options))}, not both")
@@ -136,6 +143,7 @@ async def _decide(  # noqa: PLR0913 - everything that a decision rests on
         action=decided.action,
         reasons=decided.reasons,
         message=decided.message,
+        language=policy.language,
         policy=policy.name,
         report=report,
         evidence=evidence,
@@ -230,8 +238,10 @@ async def serve_request(
 ) -> Decision:
     """Serve a request: it can add to what the policy probes, and exclude nothing. Raises `InputError`, as `gate`.
 
-    What the browser connected to, by its `view`, is probed too.
+    What the browser connected to, by its `view`, is probed too. The message is in the first known language of the
+    request, or else in the policy's.
     """
+    policy = msgspec.structs.replace(policy, language=languages.preferred(request.languages, policy.language))
     until = asyncio.get_running_loop().time() + (request.deadline or policy.deadline)
     also = (*_known(request.endpoints, policy, detector), *(() if view is None else view.endpoints))
     return await _decide(detector, policy, plan(detector, policy, also=also), keys=keys, until=until, view=view)

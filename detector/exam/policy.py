@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from detector import language as languages
 from detector.errors import InputError, PolicyError, TargetError
 from detector.model import Category, Endpoint, Record, toml_files
 from detector.model.toml_files import shown
@@ -99,6 +100,7 @@ class Policy(Record, frozen=True, kw_only=True):
         probes: how often each endpoint that must be confirmed is probed. All of these probes must be answered.
         spread: whether these probes are distributed over the deadline.
         locate: whether to trace the hop at which TLS that does not look genuine is answered (docs/locate.md).
+        language: of what the student reads (BCP 47); `de-CH` is read as `de` (docs/languages.md).
 
     Raises:
         PolicyError: for an invalid value.
@@ -120,6 +122,7 @@ class Policy(Record, frozen=True, kw_only=True):
     probes: int = PROBES_DEFAULT
     spread: bool = False
     locate: bool = False
+    language: str = languages.ENGLISH
 
     def __post_init__(self) -> None:
         """Validate and normalize: a policy that exists can be used."""
@@ -141,6 +144,7 @@ class Policy(Record, frozen=True, kw_only=True):
         whole_number("probes", self.probes, least=1, most=PROBES_MAX, error=PolicyError)
         for field in ("spread", "locate"):
             flag(field, getattr(self, field), error=PolicyError)
+        replace(self, "language", languages.check(self.language, error=PolicyError))
         try:
             NetworkSettings(**self.network)
         except InputError as error:

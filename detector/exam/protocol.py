@@ -48,11 +48,18 @@ ID_NUMBER_MAX: Final = 2**53 - 1
 HOST_CHARACTERS_MAX: Final = 300
 """Characters of `HOST:PORT`: a DNS name has 253."""
 
+LANGUAGES_MAX: Final = 32
+"""Languages of a request: several times what a person reads."""
+
+LANGUAGE_CHARACTERS_MAX: Final = 100
+"""Characters of a language tag. RFC 5646 section 4.4.1 suggests room for 35; browsers also list longer ones."""
+
 _Id = (
     Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS_MAX)]
     | Annotated[int, msgspec.Meta(ge=-ID_NUMBER_MAX, le=ID_NUMBER_MAX)]
     | None
 )
+_Language = Annotated[str, msgspec.Meta(max_length=LANGUAGE_CHARACTERS_MAX)]
 _Host = Annotated[str, msgspec.Meta(min_length=1, max_length=HOST_CHARACTERS_MAX)]
 
 
@@ -72,7 +79,8 @@ class Request(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `endpoints` (`HOST[:PORT]`) must be confirmed in addition to the policy's. They must be listed in the policy or its
     pin files: a client can neither have other hosts probed nor exclude one of the policy's. `deadline` is in seconds.
-    `report` and `evidence` request those, which are large.
+    `report` and `evidence` request those, which are large. `languages` are those that the student reads, as a browser
+    lists them (BCP 47), the preferred one first: the message is in the first that is available, or in the policy's.
     """
 
     id: _Id = None
@@ -81,6 +89,7 @@ class Request(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deadline: Annotated[float, msgspec.Meta(ge=DEADLINE_LEAST, le=DEADLINE_MOST)] | None = None
     report: bool = False
     evidence: bool = False
+    languages: Annotated[tuple[_Language, ...], msgspec.Meta(max_length=LANGUAGES_MAX)] = ()
     browser: Browser | None = None
     connections: Annotated[tuple[BrowserConnection, ...], msgspec.Meta(max_length=CONNECTIONS_MAX)] = ()
 
@@ -103,7 +112,8 @@ class ErrorCode(enum.StrEnum):
 class Response(Record, frozen=True, kw_only=True, tag_field="type", tag="decision"):
     """A decision: `detector.exam.Decision` with a summary of the report; the report and the evidence on request.
 
-    `browser` is what the browser had reported by then and the decision takes into account.
+    `language` is that of the message and of the advice to the student. `browser` is what the browser had reported by
+    then and the decision takes into account.
     """
 
     id: _Id = None
@@ -111,6 +121,7 @@ class Response(Record, frozen=True, kw_only=True, tag_field="type", tag="decisio
     detector_version: str
     action: Action
     message: str
+    language: str
     reasons: tuple[Reason, ...]
     policy: str
     started: dt.datetime
@@ -195,6 +206,7 @@ def response(decision: Decision, request: Request, browser: tuple[Viewed, ...] =
         detector_version=report.detector_version,
         action=decision.action,
         message=decision.message,
+        language=decision.language,
         reasons=decision.reasons,
         policy=decision.policy,
         started=report.started,

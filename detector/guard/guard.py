@@ -225,7 +225,8 @@ def _finding(policy: Policy, result: Result, evidence: EndpointEvidence) -> str:
         return other_route(result.observation.unfollowed_proxy)
     if confirmed_as(policy, result) is Confirmation.STALE_PIN:
         return "The certificate is publicly trusted and logged; only the pins do not fit, and are probably out of date."
-    observation, reasons = result.observation, [why(policy, result)]
+    observation = result.observation
+    reasons: list[str] = [why(policy, result)]
     if _is_established(observation):
         reasons += _refusals(result, evidence)
         quoted = {witness.ID} if evidence.name_match is NameMatch.MATCH else {witness.ID, host_name.ID}

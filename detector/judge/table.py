@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.language import N_, Text
 from detector.model import Alternative, Assurance, Audience, Confidence, Reason, Verdict
 
 from .checks import (
@@ -51,7 +52,8 @@ R = route_difference.Outcome
 S = shared_signer.Outcome
 
 Advice = Mapping[Audience, str]
-"""What each audience can do, in whole sentences; `{hosts}` stands for the endpoints, `{file}` for their pin file."""
+"""What each audience can do, in whole sentences; `{hosts}` stands for the endpoints, `{file}` for their pin file. Those
+to the student are translated."""
 
 
 class Stage(enum.Enum):
@@ -103,7 +105,7 @@ class Rule(NamedTuple):
     reason: Reason
     needs: str
     holds: Callable[[Facts], bool]
-    why: str
+    why: Text
     grades: tuple[Grade, ...] = ()
     assurance: Assurance | None = None
     alternatives: Callable[[Facts], tuple[Alternative, ...]] = lambda _: ()
@@ -114,7 +116,7 @@ class Rule(NamedTuple):
     is_company: bool = True
     is_final: bool = False
     says_nothing: bool = False
-    why_stale_pins: str = ""
+    why_stale_pins: Text = Text("")
     advice: Advice = {}  # noqa: RUF012 - read only
     advice_stale_pins: Advice = {}  # noqa: RUF012 - read only
     asks_party: bool = False
@@ -154,29 +156,32 @@ _POSSIBLE, _PROBABLE, _PROVEN = Confidence.POSSIBLE, Confidence.PROBABLE, Confid
 _A = Alternative
 _STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
 
-ELSEWHERE: Final = "Try again from another network. If only this network has the problem, tell its IT."
-NOT_THIS_NETWORK: Final = "Do not use this network for the exam: something on it signs in the name of a public CA."
-_NOT_THE_SERVER: Final = "Do not use this network for the exam: what answers on it is not the server. Use another one."
-_NOT_TAKEN: Final = (
+ELSEWHERE: Final = N_("Try again from another network. If only this network has the problem, tell its IT.")
+NOT_THIS_NETWORK: Final = N_("Do not use this network for the exam: something on it signs in the name of a public CA.")
+NOT_THE_SERVER: Final = N_(
+    "Do not use this network for the exam: what answers on it is not the server. Use another one."
+)
+NOT_TAKEN: Final = N_(
     "Do not use this network for the exam: it shows certificates that no browser accepts. If another network shows "
     "them too, tell the exam office."
 )
-_NOT_LOGGED: Final = (
+NOT_LOGGED: Final = N_(
     "Do not use this network for the exam: it shows certificates that are in no public log. If another network shows "
     "them too, tell the exam office."
 )
-_ANOTHER_SESSION: Final = (
+ANOTHER_SESSION: Final = N_(
     "Do not use this network for the exam: something between this device and the server ends the encryption. If "
     "another network does so too, tell the exam office."
 )
-_AGAIN: Final = "Try again. If it keeps happening, use another network and tell the exam office."
-_UPDATE: Final = "Update the detector and try again: its lists of roots and logs are older than this certificate."
+OPEN_AGAIN: Final = N_("Open the page of the exam again, or use Firefox, which reports the whole chain.")
+AGAIN: Final = N_("Try again. If it keeps happening, use another network and tell the exam office.")
+_UPDATE: Final = N_("Update the detector and try again: its lists of roots and logs are older than this certificate.")
 _UNVERIFIABLE: Final = "The certificate of {hosts} is signed in a way that this version cannot verify."
 _FIND_DEVICE: Final = (
     "A CA below a public root signed for {hosts} in a way no client accepts: find the device that holds its key."
 )
 _ADD_INTERMEDIATE: Final = "The server of {hosts} probably lacks an intermediate certificate: add it to its chain."
-_DECLARE_ROOT: Final = "If {hosts} belongs to a private PKI, declare its root in the pin file (private_roots)."
+_DECLARE_ROOT: Final = "If a private PKI signs for {hosts}, declare its root in the pin file (private_roots)."
 
 
 def _always(*alternatives: Alternative) -> Callable[[Facts], tuple[Alternative, ...]]:
@@ -211,7 +216,9 @@ SETTLING: Final = (
         Reason.WITNESSED,
         "the witness signed our exporter, here or in another session that proved the same leaf key as this one",
         lambda f: (f.has(W.EQUAL) or (f.key_proved and f.has(W.SAME_KEY))) and not f.has(W.DIFFERS),
-        "A witness at the endpoint is the other end of this TLS session, or holds the key that this session proved.",
+        N_(
+            "A witness at the endpoint is the other end of this TLS session, or holds the key that this session proved."
+        ),
         assurance=Assurance.WITNESSED,
     ),
     _settles(
@@ -219,7 +226,7 @@ SETTLING: Final = (
         "the key is proved; the leaf's own key is pinned for this endpoint alone or for one operator, and is no key of "
         "the catalogue; no witness signed another exporter",
         lambda f: f.key_proved and f.has(P.LEAF) and not f.has(W.DIFFERS),
-        "The server proved that it holds the key pinned for this endpoint.",
+        N_("The server proved that it holds the key pinned for this endpoint."),
         assurance=Assurance.PINNED,
     ),
 )
@@ -229,7 +236,7 @@ ACCUSING: Final = (
         Reason.WITNESS_DIFFERS,
         "the witness signed another exporter than ours",
         lambda f: f.has(W.DIFFERS),
-        "The witness and this machine are in different TLS sessions: something in between terminates both.",
+        N_("The witness and this machine are in different TLS sessions: something in between terminates both."),
         grades=(
             Grade(
                 _PROBABLE,
@@ -244,7 +251,7 @@ ACCUSING: Final = (
         capped=False,
         is_final=True,
         attack={
-            _STUDENT: _ANOTHER_SESSION,
+            _STUDENT: ANOTHER_SESSION,
             _DEVELOPER: "If your own CDN or load balancer ends TLS in front of the witness, pin no witness there.",
         },
     ),
@@ -253,8 +260,10 @@ ACCUSING: Final = (
         "the chain is private or added, and the endpoint's identity is public; silent for a private chain that a stale "
         "list of roots may not know",
         lambda f: f.private_or_added and f.public_identity and not f.stale,
-        "This endpoint's genuine certificate leads to a public root, but a different certificate was presented for its "
-        "name.",
+        N_(
+            "This endpoint's genuine certificate leads to a public root, but a different certificate was presented for "
+            "its name."
+        ),
         grades=(
             Grade(_PROVEN, "the identity is stated", lambda f: f.has(I.STATED)),
             Grade(
@@ -278,7 +287,10 @@ ACCUSING: Final = (
         "one issuing key that is no public CA's, or one leaf key, serves two canaries whose operators run CAs of "
         "their own",
         lambda f: f.has(S.RIVALS),
-        "One key is used for operators that each run their own public CA; their genuine servers would not share one.",
+        N_(
+            "One key is used for operators that each run their own public CA; their genuine servers would not share "
+            "one."
+        ),
         grades=(Grade(_PROVEN),),
     ),
     _accuses(
@@ -290,7 +302,7 @@ ACCUSING: Final = (
             and f.has(C.PRIVATE, C.ADDED, C.DEFECTIVE, C.UNFAMILIAR, C.INCOMPLETE)
             and not f.stale
         ),
-        "The signer here replaces genuine certificates on another endpoint of this network.",
+        N_("The signer here replaces genuine certificates on another endpoint of this network."),
         grades=(
             Grade(_PROVEN, "the same issuing or leaf key", lambda f: f.has(N.SIGNER_SUBSTITUTES)),
             Grade(_PROBABLE, "the same added root, through another issuing key", lambda f: f.public_place),
@@ -304,17 +316,17 @@ ACCUSING: Final = (
         "a key or certificate of the catalogue is on the path, below a public root too; not of portals, block pages, "
         "or one machine's development CA",
         lambda f: f.has(K.KEY),
-        "A key or certificate on the path is known to belong to an interception product.",
+        N_("A key or certificate on the path is known to belong to an interception product."),
         grades=(Grade(_PROVEN),),
     ),
     _accuses(
         Reason.REPLAYED_CHAIN,
         "the handshake signature is not the presented key's",
         lambda f: f.has(key_possession.Outcome.WRONG),
-        "The server showed a certificate whose key it does not have.",
+        N_("The server showed a certificate whose key it does not have."),
         grades=(Grade(_PROBABLE),),
         attack={
-            _STUDENT: _NOT_THE_SERVER,
+            _STUDENT: NOT_THE_SERVER,
             _IT: "Something answers for {hosts} with a certificate whose key it does not have: find out what it is.",
         },
     ),
@@ -322,7 +334,7 @@ ACCUSING: Final = (
         Reason.PRODUCT_MARK,
         "a strong mark of a product, issued by something else for this name; the chain is not accepted",
         lambda f: f.has(K.PRODUCT) and not f.has(C.ACCEPTED),
-        "The chain carries the name that an interception product writes into the certificates it makes.",
+        N_("The chain carries the name that an interception product writes into the certificates it makes."),
         grades=(Grade(_PROBABLE),),
         alternatives=_always(_A.PRIVATE_PKI),
     ),
@@ -330,7 +342,9 @@ ACCUSING: Final = (
         Reason.FORGED_ISSUER,
         "subject and key identifier of a public CA whose key is known, signed or borne by another key",
         lambda f: f.has(*forged_issuer.Outcome),
-        "A certificate on the path claims to be, or to be signed by, a public CA, but that CA's key does not match.",
+        N_(
+            "A certificate on the path claims to be, or to be signed by, a public CA, but that CA's key does not match."
+        ),
         grades=(Grade(_PROBABLE),),
         alternatives=lambda f: (_A.DEFECTIVE_SERVER,) if f.has(forged_issuer.Outcome.NOT_SIGNED_BY) else (),
         attack={
@@ -342,7 +356,7 @@ ACCUSING: Final = (
         Reason.DEFECTIVE_CHAIN,
         "the chain is defective",
         lambda f: f.has(C.DEFECTIVE),
-        "The chain leads to a public root through signatures that no client accepts.",
+        N_("The chain leads to a public root through signatures that no client accepts."),
         grades=(
             Grade(_PROBABLE, "the identity is stated or pinned-public", lambda f: f.stated_or_pinned),
             Grade(_POSSIBLE),
@@ -353,13 +367,13 @@ ACCUSING: Final = (
             _IT: _FIND_DEVICE,
             _DEVELOPER: "No client accepts the chain of {hosts}: correct it.",
         },
-        attack={_STUDENT: _NOT_TAKEN, _IT: _FIND_DEVICE},
+        attack={_STUDENT: NOT_TAKEN, _IT: _FIND_DEVICE},
     ),
     _accuses(
         Reason.PUBLIC_UNLOGGED,
         "the chain is accepted and unlogged",
         lambda f: f.accepted_unlogged,
-        "The certificate leads to a public root, but is in no public log; genuine ones are logged.",
+        N_("The certificate leads to a public root, but is in no public log; genuine ones are logged."),
         grades=(
             Grade(
                 _PROBABLE,
@@ -374,7 +388,7 @@ ACCUSING: Final = (
             _DEVELOPER: "The certificate of {hosts} is in no public log: ask its CA for CT timestamps.",
         },
         attack={
-            _STUDENT: _NOT_LOGGED,
+            _STUDENT: NOT_LOGGED,
             _IT: "A public CA signed for {hosts} without a public log: find the device on this network that shows it.",
         },
     ),
@@ -382,7 +396,7 @@ ACCUSING: Final = (
         Reason.ADDED_ROOT,
         "the chain is added, the identity is not public, and this is not a root declared for the endpoint",
         lambda f: f.has(C.ADDED) and not f.public_identity,
-        "The chain leads to a root that was added to this machine.",
+        N_("The chain leads to a root that was added to this machine."),
         grades=(Grade(BY_COMPANY),),
         alternatives=lambda f: (*_private_alternatives(f), _A.DEVELOPMENT_CA),
         advice={_STUDENT: ELSEWHERE, _DEVELOPER: _DECLARE_ROOT},
@@ -392,12 +406,12 @@ ACCUSING: Final = (
         Reason.ONE_PRIVATE_SIGNER,
         "one private signer or leaf key serves unrelated operators",
         lambda f: f.private_or_added and f.has(S.PRIVATE_SIGNER, S.LEAF_KEY) and not f.stale,
-        "Unrelated operators share a private signer or key.",
+        N_("Unrelated operators share a private signer or key."),
         grades=(Grade(BY_COMPANY),),
         alternatives=_private_alternatives,
         advice={
             _STUDENT: ELSEWHERE,
-            _DEVELOPER: "If {hosts} belong to one private PKI, declare its root in the pin file (private_roots).",
+            _DEVELOPER: _DECLARE_ROOT,
         },
         asks_party=True,
     ),
@@ -405,7 +419,7 @@ ACCUSING: Final = (
         Reason.FORGOTTEN_BY_EVERYBODY,
         "unrelated operators lack the same intermediate, which the knowledge lacks too",
         lambda f: f.has(C.INCOMPLETE) and f.has(S.MISSING_ISSUER) and not f.stale,
-        "Unrelated operators all lack the same unknown intermediate.",
+        N_("Unrelated operators all lack the same unknown intermediate."),
         grades=(Grade(BY_COMPANY),),
         alternatives=_always(_A.INCOMPLETE_CHAIN, _A.STALE_ROOTS),
         advice={_STUDENT: ELSEWHERE, _DEVELOPER: _ADD_INTERMEDIATE},
@@ -415,7 +429,7 @@ ACCUSING: Final = (
         "no pin matches, and no other probe of this run excuses it; silent for an unreadable chain that a readable one "
         "replaced, and for a browser's report that cannot be verified",
         lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged and not f.is_replaced and not f.report_unverifiable,
-        "The certificate is not the one that is pinned.",
+        N_("The certificate is not the one that is pinned."),
         grades=(
             Grade(
                 _POSSIBLE,
@@ -431,15 +445,17 @@ ACCUSING: Final = (
             Grade(BY_COMPANY, "any other chain"),
         ),
         alternatives=_pin_alternatives,
-        why_stale_pins="The pins are probably stale: a careful client accepts this certificate, but it is not a "
-        "pinned one.",
+        why_stale_pins=N_(
+            "The pins are probably stale: a careful client accepts this certificate, but it is not a pinned one."
+        ),
         advice={
             _STUDENT: ELSEWHERE,
-            _DEVELOPER: "If {hosts} has a new key or belongs to a private PKI, correct the pin file.",
+            _DEVELOPER: "If there is a new key at {hosts}, or a private PKI signs for it, correct the pin file.",
         },
         advice_stale_pins={
-            _STUDENT: "Tell the people who made {file} that it is probably out of date; the network's IT cannot change "
-            "that.",
+            _STUDENT: N_(
+                "Tell the people who made {file} that it is probably out of date; the network's IT cannot change that."
+            ),
             _DEVELOPER: "The pins of {hosts} in {file} are probably out of date: ask the operator of the server for "
             "the new ones, then update the file.",
         },
@@ -449,7 +465,7 @@ ACCUSING: Final = (
         Reason.UNFAMILIAR_ROOT,
         "the chain is unfamiliar; silent where a stale list of roots may not know it",
         lambda f: f.has(C.UNFAMILIAR) and not f.stale,
-        "The chain leads to a root that is not known to be public and whose origin is unknown.",
+        N_("The chain leads to a root that is not known to be public and whose origin is unknown."),
         grades=(
             Grade(_PROBABLE, "the identity is stated or pinned-public", lambda f: f.stated_or_pinned),
             Grade(_POSSIBLE),
@@ -471,12 +487,12 @@ ACCUSING: Final = (
             and not f.reported
             and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY))
         ),
-        "The chain is signed in a way that cannot be verified here, whichever algorithms are offered.",
+        N_("The chain is signed in a way that cannot be verified here, whichever algorithms are offered."),
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.UNREADABLE_ALGORITHM),
         is_company=False,
         advice={
-            _STUDENT: "Update the detector and try again; if nothing changes, try from another network.",
+            _STUDENT: N_("Update the detector and try again; if nothing changes, try from another network."),
             _DEVELOPER: _UNVERIFIABLE,
         },
     ),
@@ -484,14 +500,16 @@ ACCUSING: Final = (
         Reason.WRONG_NAME,
         "the certificate is for another name, whatever else is true of it",
         lambda f: f.certificate_seen and not f.name_right,
-        "The certificate is for another name: portals, block pages and appliances answer like this, and any client "
-        "that checks names stops.",
+        N_(
+            "The certificate is for another name: portals, block pages and appliances answer like this, and any client "
+            "that checks names stops."
+        ),
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.CAPTIVE_PORTAL, _A.BLOCK_PAGE, _A.WRONG_SERVER),
         any_name=True,
         may_be_portal=True,
         advice={
-            _STUDENT: "If this network has a sign-in page, open a browser and sign in, then try again.",
+            _STUDENT: N_("If this network has a sign-in page, open a browser and sign in, then try again."),
             _IT: "Clients get a certificate for another name instead of {hosts}: a portal, a block page or wrong DNS.",
         },
     ),
@@ -499,7 +517,7 @@ ACCUSING: Final = (
         Reason.INCOMPLETE_CHAIN,
         "the chain is incomplete",
         lambda f: f.has(C.INCOMPLETE),
-        "The issuer's certificate is missing; the leaf claims that it was publicly logged.",
+        N_("The issuer's certificate is missing; the leaf claims that it was publicly logged."),
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.INCOMPLETE_CHAIN),
         advice={_STUDENT: ELSEWHERE, _DEVELOPER: _ADD_INTERMEDIATE},
@@ -508,7 +526,7 @@ ACCUSING: Final = (
         Reason.PRIVATE_CHAIN,
         "the chain is private; silent where a stale list of roots may not know it",
         lambda f: f.has(C.PRIVATE) and not f.stale,
-        "The chain does not lead to a known root.",
+        N_("The chain does not lead to a known root."),
         grades=(Grade(_POSSIBLE),),
         alternatives=_chain_alternatives,
         advice={_STUDENT: ELSEWHERE, _DEVELOPER: _DECLARE_ROOT},
@@ -523,14 +541,14 @@ CLEARING: Final = (
         lambda f: (
             f.has(C.ACCEPTED) and f.name_confirmed and f.has(P.CA) and f.has(T.LOGGED, T.UNKNOWABLE, T.NOT_CARRIED)
         ),
-        "A careful client accepts the chain, and it was issued by the CA that is pinned for this endpoint.",
+        N_("A careful client accepts the chain, and it was issued by the CA that is pinned for this endpoint."),
         assurance=Assurance.PINNED,
     ),
     _clears(
         Reason.LOGGED,
         "accepted, right name, logged",
         lambda f: f.accepted_logged and f.name_confirmed,
-        "A careful client accepts the chain, and the certificate was publicly logged.",
+        N_("A careful client accepts the chain, and the certificate was publicly logged."),
         assurance=Assurance.LOGGED,
     ),
     _clears(
@@ -542,7 +560,7 @@ CLEARING: Final = (
             and f.name_confirmed
             and not f.has(C.NOT_TAKEN, C.DATES_FORBID, N.SIGNER_SUBSTITUTES, N.ROOT_SUBSTITUTES)
         ),
-        "The chain leads to the private root that the pin file declares for this endpoint.",
+        N_("The chain leads to the private root that the pin file declares for this endpoint."),
         assurance=Assurance.DECLARED,
     ),
 )
@@ -551,17 +569,17 @@ NOTHING_SEEN: Final = _else(
     Reason.NO_CERTIFICATE,
     "no certificate was seen",
     lambda f: not f.certificate_seen and not f.other_hello,
-    "No certificate was seen; an outage is not evidence of interception.",
+    N_("No certificate was seen; an outage is not evidence of interception."),
     is_outcome=True,
 )
 BUDGET_SPENT: Final = _else(
     Reason.BUDGET_SPENT,
     "other chains used up the run's CPU time before this one was verified",
     lambda f: f.has(C.POSTPONED),
-    "There was no CPU time left to verify this chain.",
+    N_("There was no CPU time left to verify this chain."),
     is_repeatable=False,
     advice={
-        _STUDENT: _AGAIN,
+        _STUDENT: AGAIN,
         _IT: "Certificates on this network take far more work to verify than genuine ones.",
     },
 )
@@ -570,7 +588,7 @@ OTHER_HELLO: Final = _else(
     "the hello that was asked for first got no certificate; another hello, or QUIC, got one, which accuses nobody: "
     "nothing clears in its place, not even a witness or the leaf's own pin",
     lambda f: f.other_hello,
-    "The hello that was asked for first got no certificate; that another one got a genuine one says nothing of it.",
+    N_("The hello that was asked for first got no certificate; that another one got a genuine one says nothing of it."),
     advice={
         _STUDENT: ELSEWHERE,
         _IT: "Something answers some programs and not others when they connect to {hosts}: check for a filter that "
@@ -585,15 +603,15 @@ REPORTED: Final = _else(
     lambda f: (
         f.reported and ((f.has(P.LEAF, W.SAME_KEY) and not f.has(W.DIFFERS)) or any(rule.holds(f) for rule in CLEARING))
     ),
-    "The browser reports the genuine certificate, but only its word says that the server held the key.",
+    N_("The browser reports the genuine certificate, but only its word says that the server held the key."),
     says_nothing=True,
-    advice={_STUDENT: _AGAIN},
+    advice={_STUDENT: AGAIN},
 )
 FALLBACK: Final = _else(
     Reason.STALE_KNOWLEDGE,
     "accepted and unknowable; or a chain that a stale list of roots may not know",
     lambda _: True,
-    "The lists of roots and logs are too old to assess this certificate.",
+    N_("The lists of roots and logs are too old to assess this certificate."),
     advice={
         _STUDENT: _UPDATE,
         _IT: "Update the detector's lists of roots and logs.",
@@ -609,14 +627,14 @@ ELSE: Final = (
         Reason.CLOCK_WRONG,
         "only dates forbid the path, and this machine's clock is wrong",
         lambda f: f.has(clock.Outcome.WRONG) and f.has(C.DATES_FORBID),
-        "This machine's clock is wrong, so certificate dates prove nothing.",
-        advice={_STUDENT: "Set this device's date and time (automatic time is best) and try again."},
+        N_("This machine's clock is wrong, so certificate dates prove nothing."),
+        advice={_STUDENT: N_("Set this device's date and time (automatic time is best) and try again.")},
     ),
     _else(
         Reason.DECLARED_ROOT_INTERCEPTS,
         "declared, and the declared root or the issuing key substitutes another endpoint of this route",
         lambda f: f.has(C.DECLARED) and f.has(N.SIGNER_SUBSTITUTES, N.ROOT_SUBSTITUTES),
-        "The root that is declared for this endpoint also signs in place of genuine CAs on this network.",
+        N_("The root that is declared for this endpoint also signs in place of genuine CAs on this network."),
         advice={
             _STUDENT: ELSEWHERE,
             _IT: "The private root that is declared for {hosts} also signs for other sites on this network.",
@@ -627,7 +645,7 @@ ELSE: Final = (
         Reason.DECLARED_NOT_ACCEPTED,
         "declared, and no client would accept the path",
         lambda f: f.has(C.DECLARED) and f.has(C.NOT_TAKEN, C.DATES_FORBID),
-        "The chain leads to the declared root, but no client would accept it.",
+        N_("The chain leads to the declared root, but no client would accept it."),
         advice={
             _STUDENT: ELSEWHERE,
             _IT: "The certificate of {hosts} leads to the declared root, but no client would accept it: correct its "
@@ -638,7 +656,7 @@ ELSE: Final = (
         Reason.EXPIRED,
         "retired: a date of the chain forbids it",
         lambda f: f.has(C.RETIRED) and f.has(C.DATES_FORBID),
-        "A certificate of the chain has expired or is not valid yet.",
+        N_("A certificate of the chain has expired or is not valid yet."),
         advice={
             _STUDENT: ELSEWHERE,
             _DEVELOPER: "A certificate of {hosts} has expired or is not valid yet: renew it.",
@@ -648,7 +666,7 @@ ELSE: Final = (
         Reason.RETIRED,
         "retired: the root was removed from the public lists",
         lambda f: f.has(C.RETIRED),
-        "The chain leads to a root that is no longer trusted.",
+        N_("The chain leads to a root that is no longer trusted."),
         advice={
             _STUDENT: ELSEWHERE,
             _DEVELOPER: "The root above {hosts} is no longer trusted: get a certificate that leads to a current one.",
@@ -658,9 +676,9 @@ ELSE: Final = (
         Reason.UNREADABLE,
         "the chain is unreadable",
         lambda f: f.has(C.UNREADABLE),
-        "The chain is signed in a way that cannot be verified here.",
+        N_("The chain is signed in a way that cannot be verified here."),
         advice={
-            _STUDENT: "Update the detector and try again: it cannot verify this kind of signature.",
+            _STUDENT: N_("Update the detector and try again: it cannot verify this kind of signature."),
             _DEVELOPER: _UNVERIFIABLE,
         },
     ),
@@ -669,9 +687,9 @@ ELSE: Final = (
         Reason.ISSUER_NOT_REPORTED,
         "the user's own browser reported the leaf alone, its issuer is not known here, and it claims to be logged",
         lambda f: f.has(C.ISSUER_NOT_REPORTED),
-        "The browser reported a certificate whose issuer is not known here.",
+        N_("The browser reported a certificate whose issuer is not known here."),
         advice={
-            _STUDENT: "Open the page of the exam again, or use Firefox, which reports the whole chain.",
+            _STUDENT: OPEN_AGAIN,
             _DEVELOPER: "The browser shows another certificate of {hosts} than the detector: check it in the browser.",
         },
     ),
@@ -679,9 +697,9 @@ ELSE: Final = (
         Reason.KEY_NOT_PROVED,
         "the key was not proved, and the chain would have cleared the endpoint, or nearly",
         lambda f: not f.key_proved and not f.reported and f.has(C.ACCEPTED, C.DECLARED),
-        "The handshake ended before the server proved that it holds the certificate's key.",
+        N_("The handshake ended before the server proved that it holds the certificate's key."),
         advice={
-            _STUDENT: _AGAIN,
+            _STUDENT: AGAIN,
             _IT: "Something cuts TLS handshakes to {hosts} short: check for a filter that resets connections.",
         },
     ),
@@ -689,7 +707,7 @@ ELSE: Final = (
         Reason.NAME_NOT_CONFIRMED,
         "the name is only in the common name, or the list of names was too long to be read in full",
         lambda f: f.has(C.ACCEPTED, C.DECLARED) and not f.name_confirmed,
-        "Today's clients could not confirm that the certificate is for this host.",
+        N_("Today's clients could not confirm that the certificate is for this host."),
         advice={
             _STUDENT: ELSEWHERE,
             _DEVELOPER: "The certificate of {hosts} must list the host among its subject alternative names.",
@@ -699,9 +717,9 @@ ELSE: Final = (
         Reason.WITNESS_SILENT,
         "nothing else clears, and the witness gave no usable answer",
         lambda f: f.has(*witness.SILENT),
-        "The witness of this endpoint gave no usable answer.",
+        N_("The witness of this endpoint gave no usable answer."),
         advice={
-            _STUDENT: _AGAIN,
+            _STUDENT: AGAIN,
             _IT: "Let requests to /.well-known/tls-witness on {hosts} pass unchanged.",
             _DEVELOPER: "Check that the witness of {hosts} is running and that the pin file has the key it signs with.",
         },
@@ -710,9 +728,9 @@ ELSE: Final = (
         Reason.SCTS_NOT_CARRIED,
         "accepted; the leaf embeds no timestamps, and the observation could not carry those outside it",
         lambda f: f.has(C.ACCEPTED) and f.has(T.NOT_CARRIED),
-        "Whether the certificate was publicly logged cannot be determined from what was captured.",
+        N_("Whether the certificate was publicly logged cannot be determined from what was captured."),
         advice={
-            _STUDENT: _AGAIN,
+            _STUDENT: AGAIN,
             _DEVELOPER: "A pasted chain lacks timestamps from outside the certificate: check {hosts} over the network.",
         },
     ),

@@ -89,6 +89,11 @@ _NO_HOSTS: Final[dict[Confidence, str]] = {
     Confidence.POSSIBLE: "TLS on this network may be intercepted, or there is an innocent reason.",
 }
 """Of a run of which only the head was kept."""
+_MORE_HOSTS: Final[dict[Confidence, str]] = {
+    Confidence.PROBABLE: "{count} more: very probably intercepted.",
+    Confidence.POSSIBLE: "{count} more: uncertain.",
+}
+"""Of further hosts, after a sentence on more serious ones; each party has a paragraph of its own."""
 _STALE_PINS: Final = "The pins of {count} of {total} hosts (the keys expected of them) are probably out of date."
 _PORTAL: Final = (
     "A sign-in page of this network answers in the place of {count} of {total} hosts; before you sign in, no more can "
@@ -197,22 +202,20 @@ def _accusations(report: Report) -> Iterator[str]:
     accused = [r for r in report.results if r.verdict is Verdict.MIDDLEWARE]
     if not total:
         yield _NO_HOSTS[report.confidence or Confidence.POSSIBLE]
+    templates = _ONE_HOST if total == 1 else _SOME_HOSTS
     for confidence in reversed(Confidence):
         found = [r for r in accused if r.confidence is confidence and not (signs_in_only(r) or has_stale_pins(r))]
         if found:
-            words = (_ONE_HOST if total == 1 else _SOME_HOSTS)[confidence]
-            host = bare(found[0].endpoint.name)
-            yield words.format(count=len(found), total=total, host=host, parties=_parties(report, found))
+            host, parties = bare(found[0].endpoint.name), _parties(report)
+            yield templates[confidence].format(count=len(found), total=total, host=host, parties=parties)
+            templates = _MORE_HOSTS
     for is_so, words in ((signs_in_only, _PORTAL), (has_stale_pins, _STALE_PINS)):
         if count := sum(map(is_so, accused)):
             yield words.format(count=count, total=total)
 
 
-def _parties(report: Report, found: Sequence[Result]) -> str:
-    names = {result.endpoint.name for result in found}
-    parties = [party_name(party) for party in report.interceptors if names & set(party.endpoints)] or [
-        "an unknown party"
-    ]
+def _parties(report: Report) -> str:
+    parties = [party_name(party) for party in report.interceptors] or ["an unknown party"]
     if len(parties) > PARTIES_MOST:
         return f"{len(parties)} parties"
     return _listed(parties)

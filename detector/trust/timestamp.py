@@ -2,8 +2,8 @@
 
 Room: trust. Pure: the bytes and the authority's roots are arguments. Needs the extra `timestamp` (rfc3161-client).
 
-A token shows one thing: the holder of the authority's key had the hash of this data at that time, so the data existed by
-then. It says nothing about when the data was made, and anyone can have a copy stamped at any later time.
+A token shows one thing: the holder of the authority's key had the hash of this data at that time, so the data existed
+by then. It says nothing about when the data was made, and anyone can have a copy stamped at any later time.
 """
 
 from __future__ import annotations

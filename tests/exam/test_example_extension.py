@@ -12,7 +12,7 @@ from support.example_extension import ADDED, EXAMPLE
 from support.system import program
 
 from detector.exam.browser_view import CONNECTIONS_MAX
-from detector.exam.protocol import REQUEST_BYTES_MAX, Task, read_request
+from detector.exam.protocol import LANGUAGES_MAX, REQUEST_BYTES_MAX, Task, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,6 +78,14 @@ def test_firefox_reports_what_it_saw() -> None:
         name: {"urls": ["https://exam.example.edu/*"]}
         for name in ("onHeadersReceived", "onResponseStarted", "onBeforeRedirect", "onErrorOccurred")
     }
+
+
+@pytest.mark.parametrize("browser", ["FIREFOX", "CHROMIUM"])
+def test_the_gate_hears_the_languages_of_the_browser(browser: str) -> None:
+    """Preferred first, as many and as long as the host reads; a page that asks for others gets those."""
+    _, (asked, chosen) = run(browser, ASK, ("ask", {"languages": ["en"]}))
+    assert asked["languages"] == ["de-CH", *["fr-FR"] * (LANGUAGES_MAX - 1)]
+    assert chosen["languages"] == ["en"]
 
 
 def test_chromium_reports_the_leaf() -> None:

@@ -51,7 +51,9 @@ def decision(evidence: bytes = b"evidence") -> Decision:
         scope=Scope.NONE,
         knowledge=(),
     )
-    return Decision(action=Action.ALLOW, reasons=(), message="Go.", policy="p", report=report, evidence=evidence)
+    return Decision(
+        action=Action.ALLOW, reasons=(), message="Go.", language="en", policy="p", report=report, evidence=evidence
+    )
 
 
 def answering(decide: Callable[[Request], Awaitable[Decision]]) -> Callable[[Request], Awaitable[Response | Observed]]:

@@ -47,7 +47,13 @@ def decision(world: World, pki: PrivatePKI) -> Decision:
     report = network.report(world.judge(case), case.context, started=now, finished=now, vantage="", version="0")
     action, reasons, message = decide(Policy(), report)
     return Decision(
-        action=action, reasons=reasons, message=message, policy="p", report=report, evidence=b"\x00\xffbundle"
+        action=action,
+        reasons=reasons,
+        message=message,
+        language="en",
+        policy="p",
+        report=report,
+        evidence=b"\x00\xffbundle",
     )
 
 
@@ -59,8 +65,8 @@ def test_least_request() -> None:
 def test_whole_request() -> None:
     """Every field is read."""
     sent = {"id": "a", "task": "cancel", "endpoints": [EXAM], "deadline": 2, "report": True, "evidence": True}
-    assert read_request(json.dumps(sent).encode()) == Request(
-        id="a", task=Task.CANCEL, endpoints=(EXAM,), deadline=2.0, report=True, evidence=True
+    assert read_request(json.dumps({**sent, "languages": ["de-CH", "x"]}).encode()) == Request(
+        id="a", task=Task.CANCEL, endpoints=(EXAM,), deadline=2.0, report=True, evidence=True, languages=("de-CH", "x")
     )
 
 

@@ -38,6 +38,7 @@ PACKAGES: Final = {
     "pdftotext": "poppler-utils",
     "pg_isready": "postgresql",
     "postgres": "postgresql",
+    "rsyslogd": "rsyslog",
     "selfserv": "libnss3-tools",
     "squid": "squid-openssl",
     "sslsplit": "sslsplit",

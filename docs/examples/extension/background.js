@@ -9,6 +9,8 @@ const api = globalThis.browser ?? chrome;
 
 const CONNECTIONS_MAX = 64; // of one report
 const CHARACTERS_MAX = 100_000; // of one report: the detector reads at most 128 KiB
+const LANGUAGES_MAX = 32; // of one request
+const LANGUAGE_CHARACTERS_MAX = 100; // of one language tag
 const AGAIN_AFTER = 60_000; // milliseconds after which the same certificate of the same host is reported again
 const GATHERING = 100; // milliseconds in which connections are gathered into one report
 
@@ -175,10 +177,12 @@ function listen() {
 
 listen();
 
-// Any page of this extension may ask the gate, with a request as docs/exam-gate.md describes it.
+// Any page of this extension may ask the gate, with a request as docs/exam-gate.md describes it. The message to the
+// student comes in the first language of the browser that the detector has.
 api.runtime.onMessage.addListener((request, sender, answer) => {
+  const languages = navigator.languages.filter((tag) => tag.length <= LANGUAGE_CHARACTERS_MAX).slice(0, LANGUAGES_MAX);
   report()
-    .then(() => ask(request))
+    .then(() => ask({ languages, ...request }))
     .then(answer);
   return true; // the answer comes later
 });

@@ -51,6 +51,7 @@ const context = {
   Date: Clock,
   URL,
   btoa,
+  navigator: { languages: ["de-CH", "x".repeat(101), ...Array(40).fill("fr-FR")] },
   clearTimeout: () => (timers = []),
   setTimeout: (call) => timers.push(call),
   ...(browser === "FIREFOX" ? { browser: api } : { chrome: api }),

@@ -1,0 +1,107 @@
+"""The sentences that a student reads at exam start, and what they say where no exam is meant.
+
+Room: exam. Pure. They accuse nobody and contain nothing that came over the network: hosts are named by the institution
+or the client, products by the catalogue. `detector.exam.decision` composes messages of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from detector.aio.lazy import LazyModule
+from detector.language import N_, N_plural, Plural, Sentence, Text
+from detector.model import Confidence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from detector.judge import advice
+else:  # imported while waiting for the network
+    advice = LazyModule("detector.judge.advice")
+
+NAMED_MOST: Final = 3
+"""Maximum number of hosts named in a message to a student; the reasons name all."""
+
+CONFIRMED: Final = N_("The exam server was confirmed.")
+GO_AHEAD: Final = N_("You can go ahead with the exam.")
+GO_AHEAD_ANYWAY: Final = N_("You can go ahead with the exam, but it is better to resolve this first.")
+PLEASE_WAIT: Final = N_("Please do not start the exam on this connection yet.")
+IF_NOT: Final = N_("If that does not help, tell the exam office what you see here.")
+NOT_YOU: Final = N_("This is about how the connection is set up; it is not held against you.")
+TRY_AGAIN: Final = N_("Check that you are online and try again, or use another network.")
+OTHER_NETWORK: Final = N_("Use another network for the exam.")
+SAY_WHAT_YOU_SEE: Final = N_("Tell the exam office what you see here.")
+TELL_THE_OFFICE: Final = N_("Tell the exam office: only they can update their list.")
+UPDATE: Final = N_("Please update this program before the next exam.")
+
+UNCONFIRMED: Final = N_("The server could not be confirmed.")
+UNCONFIRMED_HOSTS: Final = N_plural(
+    "The server could not be confirmed: {hosts}.", "These servers could not be confirmed: {hosts}."
+)
+UNCONFIRMED_EXAM: Final = N_plural(
+    "The exam server could not be confirmed: {hosts}.", "The exam servers could not be confirmed: {hosts}."
+)
+NO_ANSWER: Final = N_("No answer identified the server.")
+WITNESS_MISSING: Final = N_("The policy asks for a witness here, and none confirmed the connection.")
+UNREPEATED: Final = N_("Not every probe that the policy asks for was answered, or confirmed by a required witness.")
+NOTHING_CONFIRMED: Final = N_("No probed endpoint is pinned or named, and the network as a whole is not clean.")
+NOT_PROBED: Final = N_("These endpoints must be confirmed and were not probed.")
+PRODUCT: Final = N_("It looks like {product}.")
+
+STALE_PIN: Final = N_(
+    "The certificate of {hosts} is valid and publicly logged, but it is not the one on the exam office's list, "
+    "probably because it was renewed."
+)
+UNKNOWABLE: Final = N_("The certificate of {hosts} is valid, but one of the additional checks could not be completed.")
+OTHER_ROUTE: Final = N_(
+    "The connection to {hosts} was confirmed, but a browser on this computer may take another route: the proxy setting "
+    "of the computer could not be followed."
+)
+
+DECRYPTED: Final[Mapping[tuple[Confidence | None, bool], Text]] = {
+    (Confidence.PROVEN, False): N_("Something in between decrypts connections to {hosts}."),
+    (Confidence.PROVEN, True): N_("Something in between decrypts connections to {hosts} (it looks like {product})."),
+    (Confidence.PROBABLE, False): N_("Something in between very probably decrypts connections to {hosts}."),
+    (Confidence.PROBABLE, True): N_(
+        "Something in between very probably decrypts connections to {hosts} (it looks like {product})."
+    ),
+}
+"""By confidence, and whether a product is named."""
+NOT_THE_EXAMS: Final = N_("The exam does not depend on these connections.")
+NOT_ALLOWED_HERE: Final = N_("The exam office does not allow an exam to start on such a network.")
+
+_MORE_HOSTS: Final = N_plural("{hosts} and {number} more", "{hosts} and {number} more")
+"""`number` is that of hosts; English has one form for both."""
+
+WITHOUT_EXAM: Final[Mapping[Text | Plural, Text | Plural]] = {
+    CONFIRMED: N_("The server was confirmed."),
+    GO_AHEAD: N_("You can go ahead."),
+    GO_AHEAD_ANYWAY: N_("You can go ahead, but it is better to resolve this first."),
+    PLEASE_WAIT: N_("Please do not start on this connection yet."),
+    IF_NOT: N_("If that does not help, tell your institution what you see here."),
+    OTHER_NETWORK: N_("Use another network."),
+    SAY_WHAT_YOU_SEE: N_("Tell your institution what you see here."),
+    TELL_THE_OFFICE: N_("Tell your institution: only they can update their list."),
+    UPDATE: N_("Please update this program."),
+    STALE_PIN: N_(
+        "The certificate of {hosts} is valid and publicly logged, but it is not the one on your institution's list, "
+        "probably because it was renewed."
+    ),
+    NOT_THE_EXAMS: N_("What you start here does not depend on these connections."),
+    NOT_ALLOWED_HERE: N_("Your institution does not allow a start on such a network."),
+}
+"""What sentences say where no exam endpoint was probed, and nothing is known of an exam."""
+
+
+def naming(names: Iterable[str]) -> dict[str, str | int | Sentence]:
+    """Return the fields `hosts`, a few of these endpoints without port 443, and `number`, that of all."""
+    every = list(dict.fromkeys(name.removesuffix(":443") for name in names))
+    listed, more = ", ".join(every[:NAMED_MOST]), len(every) - NAMED_MOST
+    hosts = Sentence(_MORE_HOSTS, {"hosts": listed, "number": more}) if more > 0 else listed
+    return {"hosts": hosts, "number": len(every)}
+
+
+def without_exam(sentence: Sentence) -> Sentence:
+    """Return what a sentence says where no exam endpoint was probed."""
+    other = WITHOUT_EXAM.get(sentence.text) or advice.WITHOUT_EXAM.get(sentence.text)
+    return sentence if other is None else sentence._replace(text=other)
