@@ -559,10 +559,7 @@ def _hints(recorded: Material) -> Iterator[str]:
 
 def _comparison(check: EndpointCheck) -> str:
     claimed, assessed = check.claimed, check.judged
-    return (
-        f"claimed {_text(claimed)}, assessed again {_text(assessed)}; they differ in "
-        f"{', '.join(check.differences)}"
-    )
+    return f"claimed {_text(claimed)}, assessed again {_text(assessed)}; they differ in {', '.join(check.differences)}"
 
 
 def _text(claim: Claim | NetworkClaim) -> str:
