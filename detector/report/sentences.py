@@ -175,7 +175,7 @@ def headline(report: Report) -> str:
         words = "{left} of {total} hosts could not be assessed; the others show no sign of TLS interception."
     else:
         words = "none of the {total} hosts could be assessed." if total > 1 else "{host} could not be assessed."
-    host = _bare(report.results[0].endpoint.name) if total else ""
+    host = bare(report.results[0].endpoint.name) if total else ""
     return f"{report.verdict.value.upper()}: {words.format(**counts, host=host, ended=' '.join(_endings(report)))}"
 
 
@@ -206,7 +206,7 @@ def _accusations(report: Report) -> Iterator[str]:
     for confidence in reversed(Confidence):
         found = [r for r in accused if r.confidence is confidence and not (signs_in_only(r) or has_stale_pins(r))]
         if found:
-            host, parties = _bare(found[0].endpoint.name), _parties(report)
+            host, parties = bare(found[0].endpoint.name), _parties(report)
             yield templates[confidence].format(count=len(found), total=total, host=host, parties=parties)
             templates = _MORE_HOSTS
     for is_so, words in ((signs_in_only, _PORTAL), (has_stale_pins, _STALE_PINS)):
@@ -215,13 +215,14 @@ def _accusations(report: Report) -> Iterator[str]:
 
 
 def _parties(report: Report) -> str:
-    parties = [_name(party) for party in report.interceptors] or ["an unknown party"]
+    parties = [party_name(party) for party in report.interceptors] or ["an unknown party"]
     if len(parties) > PARTIES_MOST:
         return f"{len(parties)} parties"
     return _listed(parties)
 
 
-def _name(party: Interceptor) -> str:
+def party_name(party: Interceptor) -> str:
+    """What an interceptor is called: its product, or else that it is unknown, with its issuer."""
     if party.product is None:
         return f"an unknown party (issuer: {party.issuer or 'unreadable'})"
     vendor = party.vendor or ""
@@ -303,7 +304,7 @@ def parties(report: Report) -> list[Party]:
     """Every interceptor, that of most hosts first."""
     by_name = {result.endpoint.name: result for result in report.results}
     return [
-        Party(_name(party), tuple(filter(None, _of_party(party, by_name, len(report.results)))))
+        Party(party_name(party), tuple(filter(None, _of_party(party, by_name, len(report.results)))))
         for party in sorted(report.interceptors, key=lambda party: -len(party.endpoints))
     ]
 
@@ -374,7 +375,7 @@ def hellos(report: Report) -> str:
 
 def hosts(results: Iterable[Result], most: int = NAMED_MOST) -> str:
     """The hosts of these results, without the port where it is 443; of more than `most` the others are counted."""
-    return _some(dict.fromkeys(_bare(result.endpoint.name) for result in results), most)
+    return _some(dict.fromkeys(bare(result.endpoint.name) for result in results), most)
 
 
 def _some(names: Iterable[str], most: int | None) -> str:
@@ -383,7 +384,8 @@ def _some(names: Iterable[str], most: int | None) -> str:
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
+    """The name of an endpoint as people write it: without the port where it is 443."""
     return name.removesuffix(":443")
 
 
