@@ -31,7 +31,18 @@ from detector.probe.quic import wire as quic
 from detector.probe.routes import connect, pac, proxies, socks
 from detector.probe.tls import hello, reader
 from detector.probe.tls import wire as tls
-from detector.trust import certificate, der, envelope, hostname, name_constraints, roots, sct, strict_parsing
+from detector.trust import (
+    certificate,
+    certificate_files,
+    der,
+    envelope,
+    hostname,
+    name_constraints,
+    pkcs12,
+    roots,
+    sct,
+    strict_parsing,
+)
 from detector.trust import witness_statement as witness
 
 if TYPE_CHECKING:
@@ -568,6 +579,7 @@ def _of_files() -> list[Parser]:
         *_of_pem("PEM", roots.certificates_in_pem, 16 * MIB),
         *_of_pem("PEM of a store", files.certificates, files.BUNDLE_BYTES_MAX),
         *_of_pem("PEM of an issuer", issuers.certificates_in, 64 * KIB),
+        *_of_certificate_files(),
         Parser("p11-kit: objects", p11_kit.parse, filled(b"[p11-kit-object-v1]\n"), 16 * MIB, MIB),
         Parser("p11-kit: spaces", p11_kit.parse, filled(b" ", b"[p11-kit-object-v1]", b"x"), 16 * MIB, MIB),
         Parser("p11-kit: attributes", p11_kit.parse, filled(b"a: b\n", b"[p11-kit-object-v1]\n"), 16 * MIB, MIB),
@@ -584,6 +596,50 @@ def _of_files() -> list[Parser]:
         *_of_json("exam request", _but(DetectorError, protocol.read_request), protocol.REQUEST_BYTES_MAX),
         Parser("native frames: empty", _frames, filled(bytes(4)), MIB, 256 * KIB),
         Parser("native frames: one byte", _frames, filled(b"\x01\x00\x00\x00a"), MIB, 256 * KIB),
+    ]
+
+
+def _of_certificate_files() -> list[Parser]:
+    leaf = _certificate()
+
+    def message(size: int) -> bytes:
+        within = _sequence(b"\x02\x01\x01", der.encode(0xA0, filled(_sequence())(size)))
+        return _sequence(_oid("1.2.840.113549.1.7.2"), der.encode(0xA0, within))
+
+    def packed(size: int) -> bytes:
+        bags = _sequence(filled(_sequence(_oid("1.2.3"), _sequence()))(size))
+        data = _oid("1.2.840.113549.1.7.1")
+        parts = _sequence(_sequence(data, der.encode(0xA0, der.encode(der.OCTET_STRING, bags))))
+        return _sequence(b"\x02\x01\x03", _sequence(data, der.encode(0xA0, der.encode(der.OCTET_STRING, parts))))
+
+    inputs = {
+        "quoted lines": filled(b"> AAAA\n", _BEGIN, _END),
+        "log lines": filled(b"1 A 2 AAAA\n", _BEGIN, _END),
+        "escapes": filled(b"\\n&#10;%0A", _BEGIN, _END),
+        "tags": filled(b"<a>", _BEGIN, _END),
+        "open tags": filled(b"<"),
+        "edges": filled(b"-BEGIN "),
+        "long labels": filled(b"-BEGIN " + b"A" * 49),
+        "ends": filled(b"-----END A-----"),
+        "blocks of others": filled(b"-----BEGIN A-----\n-----END A-----\n"),
+        "base64": filled(b"MIIB"),
+        "listed certificates": filled(b" 1 s:a\n", _BEGIN),
+        "spaces": filled(b" "),
+        "zeros": filled(b"\x00", leaf),
+        "UTF-16": filled(b"-\x00", b"\xff\xfe"),
+        "certificates": filled(leaf),
+        "nested": _nested(der.SEQUENCE),
+        "JSON": filled(b'{"log":', b""),
+    }
+    read = _but(DetectorError, certificate_files.read)
+    unpack = _but(DetectorError, pkcs12.certificates)
+    most = certificate_files.FILE_BYTES_MAX
+    return [
+        *_of_pem("certificate file", read, most),
+        *(Parser(f"certificate file: {kind}", read, make, most, 128 * KIB) for kind, make in inputs.items()),
+        Parser("certificate file: PKCS #7", read, message, most, 128 * KIB),
+        Parser("PKCS #12: bags", unpack, packed, most, 128 * KIB),
+        Parser("PKCS #12: nested", unpack, _nested(der.SEQUENCE), most, 128 * KIB),
     ]
 
 

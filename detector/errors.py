@@ -55,6 +55,10 @@ class BundleError(InputError):
     """An evidence bundle that cannot be read, or is not one."""
 
 
+class TimestampError(InputError):
+    """A time-stamping authority that cannot be asked, or did not answer with a timestamp."""
+
+
 class HistoryError(InputError):
     """A history that cannot be reached, read or written."""
 

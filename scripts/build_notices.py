@@ -62,7 +62,7 @@ def required() -> Requirements:
     floors: dict[str, str] = {}
     extras: dict[str, set[str]] = {}
     through: dict[str, set[str]] = {}
-    offered = metadata.metadata(PACKAGE).get_all("Provides-Extra") or ()
+    offered = _field(PACKAGE, "Provides-Extra")
     open_: list[tuple[str, frozenset[str]]] = [(PACKAGE, frozenset(offered) - {ALL})]
     seen = set(open_)
     while open_:
@@ -86,11 +86,9 @@ def required() -> Requirements:
 
 def license_of(name: str) -> str:
     """The license of an installed distribution, as an SPDX expression where one can be read."""
-    about = metadata.metadata(name)
-    if "License-Expression" in about:
-        return about["License-Expression"]
-    classified = [line.split(" :: ")[-1] for line in about.get_all("Classifier") or () if line.startswith("License ::")]
-    return " AND ".join(SPDX.get(word, word) for word in classified) or "unknown"
+    classifiers = (line for line in _field(name, "Classifier") if line.startswith("License ::"))
+    classified = " AND ".join(SPDX.get(word, word) for word in (line.split(" :: ")[-1] for line in classifiers))
+    return next(iter([*_field(name, "License-Expression"), classified or ", ".join(_field(name, "License"))]))
 
 
 def texts() -> Iterator[str]:
@@ -120,11 +118,14 @@ def _row(name: str, found: Requirements) -> str:
 
 def _home(name: str) -> str:
     """The address where a distribution is developed, else that of its documentation."""
-    about = metadata.metadata(name)
-    labelled = (line.partition(", ") for line in about.get_all("Project-URL") or ())
+    labelled = (line.partition(", ") for line in _field(name, "Project-URL"))
     urls = {label.lower(): url for label, _, url in labelled}
-    urls["old field"] = about["Home-page"] if "Home-page" in about else ""
-    return next(urls[label] for label in (*HOMES, "old field") if label in urls)
+    return next(iter([*(urls[label] for label in HOMES if label in urls), *_field(name, "Home-page")]))
+
+
+def _field(name: str, field: str) -> list[str]:
+    """The values of a field in an installed distribution's metadata."""
+    return metadata.metadata(name).get_all(field) or []
 
 
 if __name__ == "__main__":

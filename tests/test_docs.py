@@ -8,8 +8,10 @@ import runpy
 import tomllib
 from pathlib import Path
 
+from detector.judge.checks import MODULES
 from detector.judge.evidence import Identity
 from detector.model import Reason
+from detector.report import learn_more
 from detector.trust.classes import ChainClass
 from detector.version import VERSION
 
@@ -42,6 +44,33 @@ def test_the_decision_page_is_current() -> None:
     """docs/decisions.md is what the table says; `python scripts/build_decisions.py` writes it."""
     script = runpy.run_path(str(ROOT / "scripts" / "build_decisions.py"))
     assert (ROOT / "docs" / "decisions.md").read_text("utf-8") == script["page"]()
+
+
+def test_the_pages_on_findings_are_current() -> None:
+    """docs/findings has what the checks and the table say, and no other page; `scripts/build_findings.py` writes it."""
+    pages = runpy.run_path(str(ROOT / "scripts" / "build_findings.py"))["pages"]()
+    assert {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / "findings").iterdir()} == pages
+
+
+def test_every_outcome_has_an_address() -> None:
+    """What a finding means has a page and an anchor: the one that reports name."""
+    for module in MODULES:
+        for outcome in module.Outcome:
+            assert outcome.meaning, f"{module.ID}: {outcome}"
+            path, _, anchor = learn_more.address(module.ID, outcome).partition("#")
+            assert f"\n## {anchor}\n\n{outcome.meaning}\n" in (ROOT / path).read_text("utf-8")
+
+
+def test_the_pages_on_findings_name_what_rests_on_them() -> None:
+    """A rule that reads a finding is on the finding's page: what counts for it, against it, and what is innocent."""
+    text = (ROOT / "docs" / "findings" / "pin.md").read_text("utf-8")
+    leaf, mismatch = (text.partition(f"## {outcome}\n")[2].partition("\n## ")[0] for outcome in ("leaf", "mismatch"))
+    assert "* Counts for `pinned` (clean, pinned)" in leaf
+    assert "`pin-mismatch`" not in leaf
+    assert "* Counts for `pin-mismatch` (possible or probable or by company)" in mismatch
+    assert "(`pin-rotation`)" in mismatch
+    differs = (ROOT / "docs" / "findings" / "witness.md").read_text("utf-8").partition("## differs\n")[2]
+    assert "* Keeps from applying: `witnessed`, `pinned`" in differs
 
 
 def test_the_decision_page_explains_every_class_and_identity() -> None:
@@ -99,11 +128,17 @@ def test_the_architecture_shows_the_layers() -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    """The site's navigation lists every page once: those of docs, and those whose text is elsewhere."""
+    """The site's navigation lists every page once: those of docs, and those whose text is elsewhere.
+
+    It has one page for all checks, whose table leads to the page of each.
+    """
     listed = re.findall(r"^ +- (?:[^\n]*: )?([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
     elsewhere = re.findall(
         r'^    "[\w/.]+": "([\w.]+)",$', (ROOT / "scripts" / "site_pages.py").read_text("utf-8"), re.MULTILINE
     )
     assert len(elsewhere) == 5
-    assert sorted(listed) == sorted([*pages, *elsewhere])
+    index = (ROOT / "docs" / "findings" / "index.md").read_text("utf-8")
+    by_index = {f"findings/{page}" for page in re.findall(r"^\| \[`[\w-]+`\]\(([\w-]+\.md)\)", index, re.MULTILINE)}
+    assert len(by_index) == len(MODULES)
+    assert sorted([*listed, *by_index]) == sorted([*pages, *elsewhere])

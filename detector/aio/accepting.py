@@ -12,7 +12,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final
 
-from .tasks import cancel_and_wait
+from .tasks import cancel_and_wait, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,8 +33,9 @@ async def listen(host: str, port: int) -> list[socket.socket]:
     """Return listening sockets for each address of `host`. Raises `OSError`, `OverflowError` or `UnicodeError`."""
     if not 0 <= port <= PORT_MAX:
         raise OverflowError("port")  # getaddrinfo would take it modulo 65536
-    loop = asyncio.get_running_loop()
-    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    infos = await run_in_thread(
+        lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    )
     sockets: list[socket.socket] = []
     try:
         for family, address in dict.fromkeys((info[0], info[4]) for info in infos):

@@ -61,7 +61,7 @@ def _in_files() -> Iterator[InstalledRoot | UnreadableStore]:
 def _through_programs() -> Iterator[InstalledRoot | UnreadableStore]:
     if sys.platform == "darwin":  # pragma: no cover - tested through the readers, with fixtures
         yield from macos.macos_roots(_home() or Path("/var/empty"), programs.run, programs.run_into_file)
-    elif (trust := shutil.which("trust")) is not None:
+    elif sys.platform != "win32" and (trust := shutil.which("trust")) is not None:  # there the working directory counts
         yield from p11_kit.p11_kit_roots(trust, programs.run)
 
 

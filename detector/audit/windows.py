@@ -142,15 +142,12 @@ def filetime(ticks: int) -> dt.datetime:
     return _EPOCH + dt.timedelta(seconds=min(max(ticks, 0), _FILETIME_MAX) // _FILETIME_PER_SECOND)
 
 
-if sys.platform == "win32":  # pragma: no cover - the seam; its output is modelled in the tests
-
-    def registry_time(key: str, thumbprint: str) -> dt.datetime | None:
-        """When the subkey of a certificate was written; None if there is none. Raises OSError."""
+def registry_time(key: str, thumbprint: str) -> dt.datetime | None:
+    """When the subkey of a certificate was written; None if there is none. Raises OSError."""
+    if sys.platform == "win32":
         import winreg  # noqa: PLC0415 - exists on Windows only
 
         hive = {"HKLM": winreg.HKEY_LOCAL_MACHINE, "HKCU": winreg.HKEY_CURRENT_USER}[key[:4]]
-        try:
-            with winreg.OpenKey(hive, rf"{key[5:]}\{thumbprint}") as opened:
-                return filetime(winreg.QueryInfoKey(opened)[2])
-        except FileNotFoundError:
-            return None
+        with contextlib.suppress(FileNotFoundError), winreg.OpenKey(hive, rf"{key[5:]}\{thumbprint}") as opened:
+            return filetime(winreg.QueryInfoKey(opened)[2])
+    return None

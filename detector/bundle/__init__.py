@@ -6,8 +6,8 @@ Room: bundle. Pure: no sockets, no clock. `form` is the file, `packing` makes on
     verification = bundle.verify(data, keys=[public_key])
 """
 
-from .form import Bundle, read, redact, sign
+from .form import Bundle, add_timestamp, read, redact, sign
 from .packing import pack
 from .verification import Conclusion, Verification, verify
 
-__all__ = ["Bundle", "Conclusion", "Verification", "pack", "read", "redact", "sign", "verify"]
+__all__ = ["Bundle", "Conclusion", "Verification", "add_timestamp", "pack", "read", "redact", "sign", "verify"]

@@ -92,6 +92,12 @@ CONNECTIONS_MAX: Final = 81
 TIMESTAMPS_BYTES_MAX: Final = 64 * 1024
 """Bytes of an SCT list or an OCSP response sent with the leaf: as many as the probe keeps of either."""
 
+STAMPS_MAX: Final = 8
+"""Timestamps of one bundle that are read: those of two authorities at each of some signings. Each costs 2 ms."""
+
+STAMP_BYTES_MAX: Final = 64 * 1024
+"""Bytes of one timestamp; an authority's answer with its chain has 2 to 7 KiB."""
+
 SALT_BYTES: Final = 32
 """Random bytes of a salt (RFC 9901 section 9.3 requires at least 16)."""
 
@@ -360,11 +366,18 @@ class CarriedPart(_Strict, frozen=True, kw_only=True):
 
 
 class BundleFile(_Strict, frozen=True, kw_only=True):
-    """The file. `envelope` is a DSSE envelope, kept unchanged."""
+    """The file. `envelope` is a DSSE envelope, kept unchanged.
+
+    `timestamps` are answers of time-stamping authorities (RFC 3161, TimeStampResp in DER) over the manifest: over the
+    payload of the envelope, as decoded from base64. No signature covers them, and each stands for itself.
+    """
 
     format: Literal["tls-interception-evidence-bundle"]
     envelope: msgspec.Raw
     parts: Annotated[tuple[CarriedPart, ...], msgspec.Meta(max_length=2 * ENDPOINTS_MAX + 3)]
+    timestamps: Annotated[
+        tuple[Annotated[bytes, msgspec.Meta(max_length=STAMP_BYTES_MAX)], ...], msgspec.Meta(max_length=STAMPS_MAX)
+    ] = ()
 
 
 class PartState(enum.StrEnum):
@@ -389,9 +402,10 @@ class Part(NamedTuple):
 
 
 class Bundle(NamedTuple):
-    """A bundle that was read but not yet verified."""
+    """A bundle that was read but not yet verified; `payload` is the manifest as it was signed."""
 
     file: BundleFile
+    payload: bytes
     manifest: Manifest
     signers: tuple[envelopes.Signer, ...]
     parts: tuple[Part, ...]
@@ -427,9 +441,8 @@ def read(data: bytes) -> Bundle:
         raise _refused("a part is contained or listed twice")
     if carried.keys() - listed.keys():
         raise _refused("it has a part that the manifest does not list")
-    return Bundle(
-        file, manifest, unsealed.signers, tuple(_part(entry, carried.get(entry.name)) for entry in manifest.parts)
-    )
+    parts = tuple(_part(entry, carried.get(entry.name)) for entry in manifest.parts)
+    return Bundle(file, unsealed.payload, manifest, unsealed.signers, parts)
 
 
 def _part(entry: PartEntry, carried: CarriedPart | None) -> Part:
@@ -463,15 +476,29 @@ def redact(data: bytes, names: Collection[str]) -> bytes:
 
 def sign(data: bytes, keys: Iterable[Ed25519PrivateKey]) -> bytes:
     """Add a signature by each of `keys`. Raises `BundleError`, also where a part does not fit the manifest."""
-    bundle = read(data)
-    for part in bundle.parts:
-        if part.state is PartState.TAMPERED:
-            raise _refused(f"part {part.entry.name} was changed since the manifest was written")
+    bundle = read_unchanged(data)
     try:
         envelope = envelopes.add_signatures(bytes(bundle.file.envelope), payload_type=PAYLOAD_TYPE, keys=keys)
     except ValueError:
         raise _refused(f"it has {len(bundle.signers)} signatures and no room for another") from None
     return write(msgspec.structs.replace(bundle.file, envelope=msgspec.Raw(envelope)))
+
+
+def add_timestamp(data: bytes, response: bytes) -> bytes:
+    """Add the answer of a time-stamping authority. Raises `BundleError`, also where there is no room for it."""
+    bundle = read_unchanged(data)
+    if len(bundle.file.timestamps) == STAMPS_MAX:
+        raise _refused(f"it has {STAMPS_MAX} timestamps and no room for another")
+    return write(msgspec.structs.replace(bundle.file, timestamps=(*bundle.file.timestamps, response)))
+
+
+def read_unchanged(data: bytes) -> Bundle:
+    """Read a bundle whose parts are what the manifest lists, or taken out. Raises `BundleError`."""
+    bundle = read(data)
+    for part in bundle.parts:
+        if part.state is PartState.TAMPERED:
+            raise _refused(f"part {part.entry.name} was changed since the manifest was written")
+    return bundle
 
 
 def bundle_schema() -> dict[str, Any]:

@@ -39,9 +39,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from detector.aio.lazy import LazyModule
 from detector.judge import assess, network
 from detector.judge.checks import witness
 from detector.judge.evidence import Context, EndpointEvidence
+from detector.judge.network_evidence import CLOCK_TOLERANCE
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
 from detector.judge.table import RULE_OF
 from detector.knowledge import ct_logs
@@ -57,6 +59,7 @@ from detector.model import (
     Report,
     normalize_schema,
 )
+from detector.model.record import Moment  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.pins import shared_pins
 from detector.trust.certificate import Certificate
 from detector.trust.envelope import key_identifier
@@ -84,11 +87,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from detector.model import Attribution, Endpoint, Result
+    from detector.trust import timestamp as timestamps
     from detector.trust.ct_logs import LogList
     from detector.trust.envelope import Signer
     from detector.trust.roots import Roots
 
     from .form import Bundle
+else:
+    timestamps = LazyModule("detector.trust.timestamp")  # the extra `timestamp`
 
 
 class Conclusion(enum.StrEnum):
@@ -120,6 +126,27 @@ class Unverifiable(enum.StrEnum):
     WITNESS_BINDING = "witness-binding"
     MACHINE_ROOTS = "machine-roots"
     CONTROL_REQUESTS = "control-requests"
+
+
+class TimestampState(enum.StrEnum):
+    """What a timestamp in a bundle shows.
+
+    `trusted`: an authority below a root that the reader gave says that the manifest existed by then. `not-checked`: the
+    reader gave no such root. `refused`: it shows nothing.
+    """
+
+    TRUSTED = "trusted"
+    NOT_CHECKED = "not-checked"
+    REFUSED = "refused"
+
+
+class TimestampCheck(Record, frozen=True, kw_only=True):
+    """One timestamp: `time` and `authority` where it is trusted, `problem` where it is refused."""
+
+    state: TimestampState
+    time: Moment | None = None
+    authority: str = ""
+    problem: str = ""
 
 
 class Claimed(Record, frozen=True, kw_only=True):
@@ -198,6 +225,7 @@ class Verification(Record, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     signature: SignatureState
     signatures: tuple[KeyCheck, ...] = ()
+    timestamps: tuple[TimestampCheck, ...] = ()
     parts: tuple[PartCheck, ...]
     endpoints: tuple[EndpointCheck, ...]
     network: NetworkCheck
@@ -228,6 +256,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     roots: Roots | None = None,
     logs: LogList | None = None,
     pins: Sequence[Endpoint] = (),
+    authorities: Roots | None = None,
     at: dt.datetime | None = None,
 ) -> Verification:
     """Assess a bundle again.
@@ -239,10 +268,12 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         roots: public roots; by default certifi's. The bundle only names those of the recorder.
         logs: CT logs; by default the shipped ones.
         pins: endpoints of the reader's own pin file, used instead of the recorded expectations.
+        authorities: roots of time-stamping authorities that are believed; without any, no timestamp is.
         at: an aware time, used instead of the recorded one.
 
     Raises:
         BundleError: for a file that is not a bundle. Everything wrong with a bundle is in the result.
+        MissingExtraError: for `authorities` without the extra `timestamp`.
     """
     bundle = read(data)
     roots = trusted.public_roots() if roots is None else roots
@@ -272,11 +303,13 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         knowledge=manifest.knowledge,
         others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
     )
+    stamps = tuple(_timestamp(response, bundle.payload, authorities) for response in bundle.file.timestamps)
     otherwise = Conclusion.ASSESSED_OTHERWISE if recorded.differs else Conclusion.FAILS
     found = (
         *((Conclusion.FAILS, reason) for reason in _failures(bundle, checks)),
         *((otherwise, reason) for reason in _other_verdicts(bundle, checks, network)),
         *((Conclusion.INCOMPLETE, reason) for reason in _gaps(bundle, checks, network, signature)),
+        *((Conclusion.INCOMPLETE, reason) for reason in _too_early(manifest.finished, stamps)),
         *((Conclusion.NOT_VOUCHED, reason) for reason in _no_given_key(signature, keys)),
     )
     hints = _hints(recorded) if any(check.differences for check in checks) else ()
@@ -288,6 +321,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
             KeyCheck(key=key_identifier(signer.key), verifies=signer.verifies, given=signer.key in keys)
             for signer in bundle.signers
         ),
+        timestamps=stamps,
         parts=tuple(
             PartCheck(name=p.entry.name, kind=p.entry.kind, state=p.state, endpoint=names.get(f"endpoint-{p.number}"))
             for p in bundle.parts
@@ -295,7 +329,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         endpoints=checks,
         network=network,
         recorded=recorded,
-        words=tuple(_unverifiable(bundle, endpoints, results, signature)),
+        words=tuple(_unverifiable(bundle, endpoints, results, signature, stamps)),
         report=report,
     )
 
@@ -534,8 +568,42 @@ def _text(claim: Claim | NetworkClaim) -> str:
     return str(claim.verdict) if claim.confidence is None else f"{claim.verdict} ({claim.confidence})"
 
 
+def _timestamp(response: bytes, payload: bytes, authorities: Roots | None) -> TimestampCheck:
+    if authorities is None:
+        return TimestampCheck(state=TimestampState.NOT_CHECKED)
+    try:
+        stamp = timestamps.examine(response, payload, authorities)
+    except timestamps.NoTimestampError as error:
+        return TimestampCheck(state=TimestampState.REFUSED, problem=str(error))
+    return TimestampCheck(state=TimestampState.TRUSTED, time=stamp.time, authority=stamp.authority)
+
+
+def _earliest(stamps: Sequence[TimestampCheck]) -> TimestampCheck | None:
+    """The trusted timestamp with the earliest time: the one that says most."""
+    trusted = {stamp.time: stamp for stamp in stamps if stamp.time is not None}
+    return trusted[min(trusted)] if trusted else None
+
+
+def _too_early(finished: dt.datetime, stamps: Sequence[TimestampCheck]) -> Iterator[str]:
+    """A manifest that existed well before its own time: it was assessed at a time that had not come."""
+    stamp = _earliest(stamps)
+    if stamp is not None and stamp.time is not None and finished - stamp.time > CLOCK_TOLERANCE:
+        yield (
+            f"It says that it was finished at {_moment(finished)}, and existed by {_moment(stamp.time)} "
+            f"({stamp.authority}): the recorder's clock was wrong, and certificates were assessed by it."
+        )
+
+
+def _moment(moment: dt.datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def _unverifiable(
-    bundle: Bundle, endpoints: Sequence[_Recorded], results: Sequence[Result], signature: SignatureState
+    bundle: Bundle,
+    endpoints: Sequence[_Recorded],
+    results: Sequence[Result],
+    signature: SignatureState,
+    stamps: Sequence[TimestampCheck],
 ) -> Iterator[Claimed]:
     """The claims that cannot be verified. Nothing in a bundle says who was where when."""
     asserted = "the signer asserts it" if signature is SignatureState.SIGNED else "nobody known asserts it"
@@ -544,8 +612,15 @@ def _unverifiable(
         summary=f"That these bytes were captured on one network, and not assembled: {asserted}. A TLS 1.3 signature "
         "shows that the key's holder made a handshake, not which one.",
     )
-    started = f"{bundle.manifest.started:%Y-%m-%d %H:%M:%S %Z}"
-    yield Claimed(ground=Unverifiable.TIME, summary=f"That it was {started}: the recorder's clock.")
+    started, stamp = _moment(bundle.manifest.started), _earliest(stamps)
+    if stamp is None or stamp.time is None:
+        when = f"That it was {started}: the recorder's clock."
+    else:
+        when = (
+            f"That it was not before {started}: the recorder's clock. It was not later than {_moment(stamp.time)}: "
+            f"{stamp.authority} says so."
+        )
+    yield Claimed(ground=Unverifiable.TIME, summary=when)
     bare = {one.part: Expected(**{name: getattr(one.record.expected, name) for name in _NAMING}) for one in endpoints}
     claims: tuple[tuple[Unverifiable, str, list[bool]], ...] = (
         (

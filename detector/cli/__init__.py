@@ -69,23 +69,16 @@ class Commands(UserDict[str, click.Command]):
         return len(COMMANDS)
 
 
-class _Program(options.Group):
-    """The program, whose help lists the commands by section."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each section."""
-        del ctx
-        width = formatter.width - 6 - max(map(len, COMMANDS))
-        rows = {
-            title: [(name, self.commands[name].get_short_help_str(width)) for name in names]
-            for title, names in SECTIONS.items()
-        }
-        options.write_sections(formatter, rows)
-
-
 @click.group(
-    cls=_Program,
+    cls=options.Group,
     commands=Commands(),
+    sections=SECTIONS,
+    examples=(
+        "detector check",
+        "detector check exam.example.edu https://lms.example.org/login",
+        "detector --config detector.toml watch",
+        "detector demo",
+    ),
     context_settings={
         "max_content_width": 100,
         "auto_envvar_prefix": settings.PREFIX,
@@ -156,9 +149,9 @@ def _run(arguments: Sequence[str] | None, started: float | None) -> int:  # noqa
 
 def _open_what_is_closed() -> None:
     """Open the null device for a stream that was closed, where Python has None and `print` writes nothing."""
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
 
 
 def _fault(error: Exception) -> int:

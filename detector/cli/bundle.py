@@ -5,7 +5,9 @@ Room: cli.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -14,51 +16,75 @@ from detector import bundle as bundles
 from detector.bundle import form
 from detector.errors import BundleError
 from detector.model.private_files import OWNER_ONLY
+from detector.session.session import Detector
 from detector.trust.envelope import key_identifier
 from detector.trust.key_files import load_signing_key
 
 from . import common, options, streams
-from .streams import put
 from .verify import naming, printable, read_file
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-@click.group(cls=options.Group)
+
+@click.group(
+    cls=options.Group,
+    sections={"Read": ("show",), "Change": ("redact", "sign")},
+    examples=("detector bundle show evidence.json",),
+)
 def bundle() -> None:
     """Inspect, redact or sign an evidence bundle. `detector verify` assesses one."""
 
 
-@bundle.command()
+@bundle.command(
+    examples=("detector bundle show evidence.json", "detector bundle show evidence.json endpoint-1 -o part.json")
+)
 @click.argument("file", metavar="BUNDLE")
 @click.argument("part", required=False, metavar="[PART]")
-def show(file: str, part: str | None) -> int:
-    """List the parts of a bundle, or print the content of one of them as JSON. Nothing is assessed."""
+@options.output
+def show(file: str, part: str | None, output: str | None) -> int:
+    """List the parts of a bundle, or print one of them.
+
+    A part is printed as JSON. Nothing is assessed.
+    """
+    with common.result_stream(output) as stream:
+        stream.writelines(f"{line}\n" for line in _contents(file, part))
+    return common.CLEAN
+
+
+def _contents(file: str, part: str | None) -> Iterator[str]:
+    """The lines of a bundle's list of parts, or of one part. Raises `BundleError`."""
     data = read_file(file)
     with naming(file):
         read = form.read(data)
     if part is None:
         manifest = read.manifest
-        put(f"detector {printable(manifest.detector_version)}, {manifest.started:%Y-%m-%d %H:%M:%S %Z}")
+        yield f"detector {printable(manifest.detector_version)}, {manifest.started:%Y-%m-%d %H:%M:%S %Z}"
         for signer in read.signers:
-            put(f"signature by {key_identifier(signer.key)}: {'right' if signer.verifies else 'WRONG'}")
+            yield f"signature by {key_identifier(signer.key)}: {'right' if signer.verifies else 'WRONG'}"
+        if stamps := read.file.timestamps:
+            yield f"{len(stamps)} timestamp(s), not checked; `detector verify --tsa-root` checks them"
         for entry, state, content in read.parts:
             endpoint = f"  {content.expected.name}" if isinstance(content, form.RecordedEndpoint) else ""
-            put(f"{entry.name:<20}{state}{endpoint}")
-        return common.CLEAN
+            yield f"{entry.name:<20}{state}{endpoint}"
+        return
     content = next((p.content for p in read.parts if p.entry.name == part), None)
     if content is None:
         raise BundleError(
             f"{file}: has no unchanged part {part!r}.", advice="`detector bundle show BUNDLE` lists the parts."
         )
-    put(json.dumps(json.loads(msgspec.json.encode(content)), indent=2))
-    return common.CLEAN
+    yield json.dumps(json.loads(msgspec.json.encode(content)), indent=2)
 
 
-@bundle.command()
+@bundle.command(examples=("detector bundle redact evidence.json endpoint-1 -o redacted.json",))
 @click.argument("file", metavar="BUNDLE")
 @click.argument("parts", nargs=-1, required=True, metavar="PART...")
 @options.output
 def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
-    """Remove parts from a bundle. Signatures stay valid, and everyone can see that something is missing."""
+    """Remove parts from a bundle.
+
+    Signatures stay valid, and everyone can see that something is missing.
+    """
     streams.for_programs()
     data = read_file(file)
     with naming(file):
@@ -68,17 +94,49 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
     return common.CLEAN
 
 
-@bundle.command()
+@bundle.command(examples=("detector bundle sign evidence.json --signing-key key.pem -o signed.json",))
 @click.argument("file", metavar="BUNDLE")
-@options.option("--signing-key keys", "Ed25519 key; repeatable.", multiple=True, required=True, metavar="PEM")
+@options.result(
+    "--signing-key keys",
+    "Sign with this Ed25519 key (PKCS #8); repeatable.",
+    multiple=True,
+    metavar="PEM",
+)
+@options.probing(
+    "--tsa",
+    "Have this time-stamping authority (RFC 3161) confirm that the bundle exists; repeatable (extra timestamp).",
+    multiple=True,
+    metavar="URL",
+)
+@options.deadline("Wait this long for each authority.")
+@options.settings(only={"proxy", "resolve", "connect-to"})
 @options.output
-def sign(file: str, keys: tuple[str, ...], output: str | None) -> int:
-    """Add signatures to a bundle. A signer asserts the recorder's claims that cannot be verified from the bundle."""
+def sign(  # noqa: PLR0913 - one parameter per option
+    *,
+    settings: dict[str, Any],
+    file: str,
+    keys: tuple[str, ...],
+    tsa: tuple[str, ...],
+    deadline: float,
+    output: str | None,
+) -> int:
+    """Add signatures, timestamps, or both to a bundle.
+
+    A signer asserts the recorder's claims that cannot be verified from the bundle. A time-stamping authority is sent a
+    hash of the manifest, and asserts that it existed by then.
+    """
+    if not keys and not tsa:
+        raise click.UsageError("Say who signs (--signing-key), which authority confirms the time (--tsa), or both.")
     streams.for_programs()
     loaded = [load_signing_key(key) for key in keys]
     data = read_file(file)
     with naming(file):
-        data = bundles.sign(data, loaded)
+        data = bundles.sign(data, loaded) if loaded else data
+        payload = form.read_unchanged(data).payload
+    for url in tsa:
+        response = asyncio.run(Detector(**settings).timestamp(payload, url, timeout=deadline))
+        with naming(file):
+            data = bundles.add_timestamp(data, response)
     with common.result_stream(output, mode=OWNER_ONLY) as stream:
         stream.write(data.decode())
     return common.CLEAN

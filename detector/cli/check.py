@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -22,22 +22,36 @@ from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
 
 from . import common, options, progress
+from .syslog import Collector, CollectorType
 
 if TYPE_CHECKING:
     from detector import bundle as bundles
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Confidence, Endpoint, Report
+    from detector.report import siem
 
     from . import chains
 else:
     bundles = LazyModule("detector.bundle")
     chains = LazyModule("detector.cli.chains")
+    siem = LazyModule("detector.report.siem")
+
+SYSLOG_SECONDS: Final = 3.0
+"""For a collector, after the verdict: it is on the same network, or a round trip away."""
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector check exam.example.edu",
+        "detector check https://exam.example.edu/login lms.example.org:8443 --json",
+        "detector check --pins pins.toml --format html -o report.html",
+        "detector check exam.example.edu --route all --quic -v",
+    ),
+)
 @options.targets
-@options.deadline("Answer within this time, counted from the start of the command.")
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
+@options.deadline()
+@options.fail_on()
 @options.probing(
     "--portal-url",
     "Control request for captive portals (http), made only when an endpoint is suspicious.",
@@ -63,6 +77,9 @@ else:
 @options.history
 @options.settings()
 @options.variants
+@options.result(
+    "--syslog", "Also send each result to this collector (RFC 5424, CEF).", type=CollectorType(), metavar="URL"
+)
 @options.report_form
 @options.output
 @click.pass_obj
@@ -80,12 +97,15 @@ def check(  # noqa: PLR0913 - one parameter per option
     bundle: str | None,
     signing_key: str | None,
     save_chain: str | None,
+    syslog: Collector | None,
     place: str | None,
     form: options.Format,
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
+    """Check whether TLS is intercepted on this network.
+
+    Probes the endpoints named, as hosts or URLs, or every endpoint of the pin files (the shipped ones without --pins).
 
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive.
     """
@@ -116,9 +136,15 @@ def check(  # noqa: PLR0913 - one parameter per option
             lambda: history.write(lambda kept: kept.record(report)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
             lambda: save and save(report.results),
+            lambda: _send(report, syslog),
         )
         common.warn_of_age(report.knowledge, report.finished)
     return common.exit_code(report, fail_on)
+
+
+def _send(report: Report, to: Collector | None) -> None:
+    if to is not None:
+        to.send(siem.syslog(report).splitlines(), seconds=SYSLOG_SECONDS)
 
 
 async def _check(

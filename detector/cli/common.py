@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from detector.judge.network import NetworkDecision
     from detector.knowledge import age
     from detector.model import Confidence, Knowledge, Report
+    from detector.report import siem
 else:
     age = LazyModule("detector.knowledge.age")
     platformdirs = LazyModule("platformdirs")
     reports = LazyModule("detector.report")
+    siem = LazyModule("detector.report.siem")
     rich_console = LazyModule("rich.console")
     store = LazyModule("detector.history.store")  # the extra `history`
 
@@ -402,8 +404,10 @@ def write(
             text = reports.html([report], timeline=timeline)
         case Format.TABLE:
             text = as_table(report, stream, detail)
+        case Format.ECS | Format.OCSF | Format.CEF | Format.SYSLOG | Format.SARIF:
+            text = getattr(siem, form)(report)
         case _:
-            text = getattr(reports, form)(report)  # these functions are called after their format
+            text = getattr(reports, form)(report)  # these functions, too, are called after their format
     stream.write(text)
 
 

@@ -21,10 +21,13 @@ _AUTOLOADED: Final = ("$zsh_eval_context[-1] == loadautofunc", "$funcstack[1] ==
 what holds in every call."""
 
 
-@click.command(cls=options.Command)
+@click.command(cls=options.Command, examples=("detector completion bash", 'eval "$(detector completion bash)"'))
 @click.argument("shell", type=options.Choice(["bash", "zsh", "fish"]))
 def completion(*, shell: str) -> int:
-    """Print the completion script of a shell: put `eval "$(detector completion bash)"` into ~/.bashrc."""
+    """Print the completion script of a shell.
+
+    Put `eval "$(detector completion bash)"` into ~/.bashrc.
+    """
     sys.stdout.write(script(shell))
     return common.CLEAN
 

@@ -37,10 +37,13 @@ DEADLINE: Final = 5.0
 """Seconds for each of the two checks; on loopback they take a few hundredths."""
 
 
-@click.command(cls=options.Command)
+@click.command(cls=options.Command, examples=("detector demo", "detector demo -q"))
 @options.detail
 def demo(*, detail: Detail) -> int:
-    """Show a clean network, then one where a school filter intercepts all but the bank. All on this machine."""
+    """Show a clean and an intercepted network, on loopback.
+
+    In the second one a school filter intercepts all but the bank. Nothing leaves this machine.
+    """
     if importlib.util.find_spec("detector_testing") is None:
         raise click.ClickException("The demo needs the test kit. Run it from a clone: uv run detector demo")
     clean, intercepted = asyncio.run(_demonstrate())

@@ -48,10 +48,16 @@ _HOLDS: Final = {
 }
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector dossier --history runs.sqlite --vantage room-12 -o dossier.html",
+        "detector dossier monday.json tuesday.json --key-file recorder.pem --days 30 --json",
+    ),
+)
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
-@options.known_history
-@options.option("--vantage", "The place, as its runs name it; by default as the bundles do.", metavar="NAME")
+@options.read_history
+@options.target("--vantage", "The place, as its runs name it; by default as the bundles do.", metavar="NAME")
 @options.days
 @reviewing
 @options.form(Format.HTML, Format.JSON)
@@ -68,11 +74,12 @@ def dossier(  # noqa: PLR0913 - one parameter per option
     form: Format,
     output: str | None,
 ) -> int:
-    """Report what is known of one place, from the history and evidence bundles: since when, which hosts, how sure.
+    """Report what is known of one place, for its review.
 
-    Includes the attempts to disprove it, other explanations, and what the evidence does not show. It is the basis for
-    reviewing an institution's usage rights. Every bundle is assessed again, as by `detector verify`; one that does not
-    hold is named and left out. What is only possible is listed as uncertain and names nobody.
+    The sources are the history and evidence bundles. Says since when TLS is intercepted, to which hosts, how sure that
+    is, and includes the attempts to disprove it, other explanations, and what the evidence does not show. It is the
+    basis for reviewing an institution's usage rights. Every bundle is assessed again, as by `detector verify`; one that
+    does not hold is named and left out. What is only possible is listed as uncertain and names nobody.
     """
     if place is None and not bundles:
         raise HistoryError(

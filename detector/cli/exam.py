@@ -17,11 +17,11 @@ import click
 import msgspec
 
 from detector import language as languages
+from detector.aio.lazy import LazyModule
 from detector.errors import InputError, RequestError
 from detector.exam import browser_session, gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
-from detector.frozen import detector_command, host
 from detector.locate.locate import Locating
 from detector.model import Detail, encode
 from detector.model.files import reason_of
@@ -40,9 +40,12 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from detector import frozen
     from detector.exam.decision import Decision
     from detector.session.session import Detector
     from detector.session.settings import SeenBefore
+else:
+    frozen = LazyModule("detector.frozen")  # for a manifest
 
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
 """0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""
@@ -62,13 +65,26 @@ _probing: Final = options.together(
 """How to probe and what the exam requires. What is given here takes precedence over the policy's keys."""
 
 
-@click.group(cls=options.Group)
+@click.group(
+    cls=options.Group,
+    sections={"At exam start": ("gate",), "Browser extension": ("manifest", "native-host")},
+    examples=("detector exam gate --policy policy.toml",),
+)
 def exam() -> None:
-    """Decide whether an exam may start on this network (docs/exam-gate.md)."""
+    """Decide whether an exam may start on this network.
+
+    The gate, its policy and its protocol are in docs/exam-gate.md.
+    """
 
 
-@exam.command()
-@options.option("--request", "Request (JSON) to answer; - reads it from standard input.", metavar="FILE|-")
+@exam.command(
+    examples=(
+        "detector exam gate --policy policy.toml",
+        "detector exam gate --policy policy.toml --format text",
+        "detector exam gate --policy policy.toml --bundle evidence.json --signing-key key.pem",
+    )
+)
+@options.target("--request", "Request (JSON) to answer; - reads it from standard input.", metavar="FILE|-")
 @options.bundle
 @options.known_history
 @_probing
@@ -91,7 +107,9 @@ def gate(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Probe this network once and answer with one line of JSON, or with a text for people.
+    """Probe this network once and decide.
+
+    Answers with one line of JSON, or with a text for people.
 
     Exit code: 0 the exam may begin (allow, or warn), 3 it may not (block: the exam server was not confirmed), 2 bad
     usage, policy, pins or request, 70 internal error, 74 no room for the result or the bundle, 130 interrupted.
@@ -131,14 +149,15 @@ def _write_decision(decision: Decision, asked: protocol.Request, form: Format, d
         stream.write(common.as_table(decision.report, stream, detail))
 
 
-@exam.command("native-host")
+@exam.command("native-host", examples=("detector exam native-host --policy policy.toml",))
 @_probing
 def native_host(
     *, settings: dict[str, Any], policy: str | None, signing_key: str | None, language: str | None, locate: bool
 ) -> int:
-    """Answer a browser extension over standard input and output (native messaging).
+    """Answer a browser extension (native messaging).
 
-    A browser starts this; `detector exam manifest` writes the file it needs. It ends when the browser closes the port.
+    Reads and writes messages on standard input and output. A browser starts this; `detector exam manifest` writes the
+    file it needs. It ends when the browser closes the port.
     """
     talking = _take_over_output()
     try:
@@ -153,13 +172,18 @@ def native_host(
     return common.CLEAN
 
 
-@exam.command()
-@options.option(
+@exam.command(
+    examples=(
+        "detector exam manifest --browser firefox --extension-id exam@example.edu --policy policy.toml",
+        "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install",
+    )
+)
+@options.browser(
     "--browser", "The browser that will start the host.", type=options.Choice(manifests.Browser), required=True
 )
-@options.option("--extension-id", "The one extension that may talk to it.", required=True, metavar="ID")
-@options.option("--install", "Write both files for this user instead of showing them.", is_flag=True)
-@options.option("--user-data-dir", "For a browser that is started with this option, not Firefox.", metavar="DIR")
+@options.browser("--extension-id", "The one extension that may talk to it.", required=True, metavar="ID")
+@options.browser("--install", "Write both files for this user instead of showing them.", is_flag=True)
+@options.browser("--user-data-dir", "For a browser that is started with this option, not Firefox.", metavar="DIR")
 @_probing
 @click.pass_context
 def manifest(  # noqa: PLR0913 - one parameter per option
@@ -175,17 +199,18 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     install: bool,
     user_data_dir: str | None,
 ) -> int:
-    """Create the files that let a browser start the native-messaging host with the options given here.
+    """Create the files with which a browser starts the host.
 
-    Shows them; with --install writes them. On Windows also shows the command that adds them to the registry.
+    The native-messaging host is started with the options given here. Shows them; with --install writes them. On Windows
+    also shows the command that adds them to the registry.
     """
     chosen = _policy(policy, language)
     _keys(signing_key)
     _detector(chosen, settings, locate=locate)  # unusable options are reported to the administrator, not to the student
-    command = detector_command()
+    command = frozen.detector_command()
     if command is None:
         raise InputError(
-            f"No browser can start the host through this program, which is {host()}.",
+            f"No browser can start the host through this program, which is {frozen.host()}.",
             advice="Run this command of the program `detector`: a browser then starts that.",
         )
     made = manifests.files(
@@ -220,8 +245,8 @@ def _policy(source: str | None, language: str | None) -> Policy:
 def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
     context = click.get_current_context()
-    defaults = {p.setting for p in context.command.params if isinstance(p, options.Option) and not p.was_given(context)}
-    given = {name: value for name, value in settings.items() if name not in defaults}
+    chosen = {p.setting for p in context.command.params if isinstance(p, options.Option) and p.was_given(context)}
+    given = {name: value for name, value in settings.items() if name in chosen}
     locating = Locating() if locate else None
     detector = gatekeeper.make_detector(policy, locating=locating, **given, seen_before=seen_before)
     gatekeeper.plan(detector, policy)

@@ -52,18 +52,25 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
         return moment.astimezone(dt.UTC)
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector examine chain.pem --host exam.example.edu",
+        "detector examine chain.pem --host https://exam.example.edu/ --at 2026-11-23T09:00:00Z --json",
+        "detector examine chain.pem --host exam.example.edu:8443 --pins pins.toml -v",
+    ),
+)
 @click.argument("chain", metavar="FILE|-")
-@options.option("--host", "The host that presented the certificates.", metavar="HOST[:PORT]")
-@options.option("--at", "Assess as of this time instead of now.", type=_Moment())
-@options.option("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
-@options.option(
+@options.target("--host", "The host that presented the certificates.", metavar="HOST[:PORT]")
+@options.target("--at", "Assess as of this time instead of now.", type=_Moment())
+@options.target("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
+@options.target(
     "--as-presented", "Keep the file's order, even where the first certificate is another one.", is_flag=True
 )
-@options.option("--password-file", "File with the password of a PKCS #12 file.", metavar="FILE")
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
+@options.target("--password-file", "File with the password of a PKCS #12 file.", metavar="FILE")
+@options.fail_on()
 @options.save_chain
-@options.settings()
+@options.settings(only={"pins", "roots", "add-roots", "ct-logs", "vantage"})
 @options.report_form
 @options.output
 def examine(  # noqa: PLR0913 - one parameter per option
@@ -81,10 +88,10 @@ def examine(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Assess the certificates in a file, or on standard input (-), offline.
+    """Assess certificates that were captured elsewhere.
 
-    Reads PEM as it was copied or exported, output of openssl s_client -showcerts, DER, PKCS #7 and PKCS #12. The
-    server's own certificate comes first.
+    They are in a file, or on standard input (-), the server's own first: PEM as it was copied or exported, output of
+    openssl s_client -showcerts, DER, PKCS #7 or PKCS #12. Makes no connection.
     """
     common.refuse_same_file(output, save_chain, chains.OPTION)
     if host is None:

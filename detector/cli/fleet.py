@@ -61,40 +61,58 @@ class _SchedulerAddress(click.ParamType):  # type: ignore[type-arg] # generic on
         return value
 
 
-_tls = options.option(
+_tls = options.service(
     "--tls folder", "Folder with the files from `detector fleet certificates`.", required=True, metavar="DIR"
 )
-_scheduler = options.option(
+_scheduler = options.service(
     "--scheduler", "Address of the scheduler.", required=True, type=_SchedulerAddress(), metavar="tls://HOST:PORT"
 )
 
 
-@click.group(cls=options.Group)
+@click.group(
+    cls=options.Group,
+    sections={"Set up": ("certificates", "scheduler", "worker"), "Use": ("scan",)},
+    examples=("detector fleet certificates fleet --host scheduler.example.edu",),
+)
 def fleet() -> None:
-    """Scan from many machines and many vantages: `certificates`, then `scheduler`, `worker`s, and `scan`.
+    """Scan from many machines and vantages.
 
-    All parts speak mutual TLS, and no part runs code of another.
+    First `certificates`, then one `scheduler`, some `worker`s, and `scan`. All parts speak mutual TLS, and no part runs
+    code of another.
     """
 
 
-@fleet.command(name="certificates")
-@click.argument("folder", metavar="DIR")
-@options.option("--host hosts", "Names of the scheduler.", multiple=True, required=True, metavar="NAME|ADDRESS")
-@options.option(
-    "--days", "Days that the certificates are valid.", type=click.IntRange(1, 3650), default=certificates.DAYS_VALID
+@fleet.command(
+    name="certificates",
+    examples=(
+        "detector fleet certificates fleet --host scheduler.example.edu",
+        "detector fleet certificates fleet --host 192.0.2.7 --host scheduler.example.edu --expires-in 90",
+    ),
 )
-def make_certificates(*, folder: str, hosts: tuple[str, ...], days: int) -> int:
-    """Create the certificates of a fleet: ca.pem, and a .pem and .key for scheduler, worker and client."""
-    for file in certificates.write(folder, hosts=hosts, now=utc_now(), days=days):
+@click.argument("folder", metavar="DIR")
+@options.target("--host hosts", "Names of the scheduler.", multiple=True, required=True, metavar="NAME|ADDRESS")
+@options.result(
+    "--expires-in",
+    "Days that the certificates are valid.",
+    type=click.IntRange(1, 3650),
+    default=certificates.DAYS_VALID,
+    metavar="DAYS",
+)
+def make_certificates(*, folder: str, hosts: tuple[str, ...], expires_in: int) -> int:
+    """Create the certificates of a fleet.
+
+    Writes ca.pem, and a .pem and .key for scheduler, worker and client.
+    """
+    for file in certificates.write(folder, hosts=hosts, now=utc_now(), days=expires_in):
         put(str(file))
     say("Give each machine ca.pem and the two files of its role, over a secure channel, and no others.")
     return common.CLEAN
 
 
-@fleet.command(name="scheduler")
+@fleet.command(name="scheduler", examples=("detector fleet scheduler --tls fleet --port 8786",))
 @_tls
-@options.option("--host", "Address to listen on.  [default: all]", default="", metavar="ADDRESS")
-@options.option("--port", "Port to listen on.", type=click.IntRange(0, PORT_MAX), default=PORT)
+@options.service("--host", "Address to listen on.  [default: all]", default="", metavar="ADDRESS")
+@options.service("--port", "Port to listen on.", type=click.IntRange(0, PORT_MAX), default=PORT)
 def run_scheduler(*, folder: str, host: str, port: int) -> int:
     """Run the scheduler until it is stopped."""
     asyncio.run(_scheduling(folder, host, port))
@@ -115,20 +133,32 @@ async def _scheduling(folder: str, host: str, port: int) -> None:
         ) from error
 
 
-@fleet.command(name="worker")
+@fleet.command(
+    name="worker",
+    examples=("detector fleet worker --tls fleet --scheduler tls://scheduler.example.edu:8786 --vantage library",),
+)
 @_tls
 @_scheduler
-@options.option("--vantage", "Your name for the place this worker probes from.", required=True, metavar="NAME")
-@options.option("--threads", "Jobs of 32 targets at once.", type=click.IntRange(1, messages.THREADS_MAX), default=8)
+@options.service("--vantage", "Your name for the place this worker probes from.", required=True, metavar="NAME")
+@options.probing("--threads", "Jobs of 32 targets at once.", type=click.IntRange(1, messages.THREADS_MAX), default=8)
 def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int) -> int:
-    """Run a worker until it is stopped or its scheduler has been gone for a minute."""
+    """Run a worker that probes for a scheduler.
+
+    It ends when it is stopped, or its scheduler has been gone for a minute.
+    """
     settings = certificates.context(folder, certificates.WORKER, now=utc_now())
     registered = functools.partial(say, f"{scheduler}: registered, probes from {vantage}")
     asyncio.run(worker.serve(scheduler, settings, vantage=vantage, threads=threads, on_registered=registered))
     return common.CLEAN
 
 
-@fleet.command(name="scan")
+@fleet.command(
+    name="scan",
+    examples=(
+        "detector fleet scan --tls fleet --scheduler tls://scheduler.example.edu:8786 --targets hosts.txt",
+        "detector fleet scan --tls fleet --scheduler tls://127.0.0.1:8786 exam.example.edu --format html -o page.html",
+    ),
+)
 @_tls
 @_scheduler
 @options.targets
@@ -139,7 +169,7 @@ def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int) -> in
     type=options.Choice(["every", "spread"]),
     default="every",
 )
-@options.probing("--vantage vantages", "Only these vantages; repeatable.", multiple=True, metavar="NAME")
+@options.target("--vantage vantages", "Only these vantages; repeatable.", multiple=True, metavar="NAME")
 @options.probing("--concurrency", "Targets of one job at once.", type=click.IntRange(1, 1024), default=32)
 @scan.timeout_option
 @scan.retries_option
@@ -152,13 +182,14 @@ def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int) -> in
 )
 @options.settings(without={"resolve", "connect-to", "vantage"}, proxy="env")
 @scan.strict_option
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
+@options.fail_on()
 @options.form(Format.JSONL, Format.HTML)
 @options.output
 def scan_fleet(*, settings: dict[str, Any], **given: Any) -> int:  # noqa: ANN401 - click passes what the options declare
-    """Probe targets from every vantage (or spread over all), assess here, and write one line each, or one page.
+    """Probe targets from every vantage, and assess here.
 
-    Each vantage is a network of its own, and the most serious verdict decides.
+    Writes one line for each target and vantage, or one page; with --mode spread each target is probed from one. Each
+    vantage is a network of its own, and the most serious verdict decides.
 
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive, as for `detector
     check`: targets of arguments and files count as named.

@@ -6,7 +6,6 @@ Room: cli.
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -21,9 +20,10 @@ from detector.session.seams import utc_now
 from . import common, options
 from .options import Format
 from .stderr import say
-from .streams import put
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from detector.history.store import History, Run
 
 REPORT_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -36,42 +36,91 @@ WORSE: Final = frozenset({ChangeKind.INTERCEPTED, ChangeKind.OTHER_INTERCEPTOR, 
 """Changes that make `diff` exit with 1."""
 
 
-@click.group(cls=options.Group, invoke_without_command=True)
-@options.known_history
-@options.option("--vantage", "Only runs from this place.", metavar="NAME")
+@click.group(
+    cls=options.Group,
+    invoke_without_command=True,
+    sections={"Read": ("show",)},
+    examples=(
+        "detector history --history runs.sqlite",
+        "detector history --history runs.sqlite --vantage room-12 --days 30",
+        "detector history show 1 --history runs.sqlite",
+    ),
+)
+@options.read_history
+@options.target("--vantage", "Only runs from this place.", metavar="NAME")
 @options.days
-@options.option("--limit", "Maximum number of runs.", type=click.IntRange(1, 100000), default=50)
+@options.target("--limit", "Maximum number of runs.", type=click.IntRange(1, 100000), default=50)
 @options.form(Format.TABLE, Format.JSONL)
+@options.output
 @click.pass_context
 def history(  # noqa: PLR0913 - one parameter per option
-    context: click.Context, *, place: str | None, vantage: str | None, days: int | None, limit: int, form: Format
+    context: click.Context,
+    *,
+    place: str | None,
+    vantage: str | None,
+    days: int | None,
+    limit: int,
+    form: Format,
+    output: str | None,
 ) -> int:
-    """List the runs of the history, newest first; `detector history show RUN` shows one of them.
+    """List the runs of the history, newest first.
 
-    Runs are recorded by `detector check --history FILE|URL` and `detector scan --history FILE|URL`. The environment
-    variable DETECTOR_HISTORY can name the place instead. `default` is a file in your own data directory.
+    `detector history show RUN` shows one of them. Runs are recorded by `detector check --history FILE|URL` and
+    `detector scan --history FILE|URL`. The environment variable DETECTOR_HISTORY can name the place instead. `default`
+    is a file in your own data directory.
     """
     context.obj = place
     if context.invoked_subcommand is not None:
+        _refuse_options_of_the_list(context)
         return common.CLEAN
     since = None if days is None else utc_now() - dt.timedelta(days=days)
     with _open(place) as kept:
         found = kept.runs(vantage=vantage, since=since, limit=limit)
-    for run in found:
-        put(_line(run) if form is Format.TABLE else msgspec.json.encode(run._asdict()).decode())
+    with common.result_stream(output) as stream:
+        for run in found:
+            line = _line(run) if form is Format.TABLE else msgspec.json.encode(run._asdict()).decode()
+            stream.write(f"{line}\n")
     if not found:
         say("The history has no such run.")
     return common.CLEAN
 
 
-@history.command()
+def _refuse_options_of_the_list(context: click.Context) -> None:
+    """Refuse what is given for the list of runs in front of a subcommand. Raises click.UsageError."""
+    order = click.core.ParameterSource
+    for param in context.command.params:
+        given = context.get_parameter_source(str(param.name)) is order.COMMANDLINE
+        if given and param.name not in {"place", "verbose"}:
+            raise click.UsageError(
+                f"{param.opts[0]} is for the list of runs: write options of `{context.invoked_subcommand}` after it."
+            )
+
+
+@history.command(
+    examples=(
+        "detector history show 1 --history runs.sqlite",
+        "detector history --history runs.sqlite show 1 --format html -o run.html",
+    )
+)
 @click.argument("run", type=int)
+@options.read_history
 @options.report_form
 @options.output
 @click.pass_obj
-def show(place: str | None, *, run: int, form: Format, detail: Detail, output: str | None) -> int:
-    """Show the report of one run; as HTML with the earlier runs of its vantage."""
-    with _open(place) as kept:
+def show(  # noqa: PLR0913 - one parameter per option
+    place_of_group: str | None,
+    *,
+    run: int,
+    place: str | None,
+    form: Format,
+    detail: Detail,
+    output: str | None,
+) -> int:
+    """Show the report of one run.
+
+    As HTML it has the earlier runs of its vantage.
+    """
+    with _open(place or place_of_group) as kept:
         report = kept.load(run)
         timeline = common.timeline(kept, report, form)
     with common.result_stream(output) as stream:
@@ -79,30 +128,42 @@ def show(place: str | None, *, run: int, form: Format, detail: Detail, output: s
     return common.CLEAN
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector diff 1 2 --history runs.sqlite",
+        "detector diff yesterday.json today.json --json",
+        "detector diff 1 today.json --history runs.sqlite -o changes.txt",
+    ),
+)
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
-@options.known_history
+@options.read_history
 @options.record_form
-def diff(*, before: str, after: str, place: str | None, form: Format, detail: Detail) -> int:
-    """Report what changed from A to B: what is intercepted or uncertain now, what no longer is, which pins are stale.
+@options.output
+def diff(  # noqa: PLR0913 - one parameter per option
+    *, before: str, after: str, place: str | None, form: Format, detail: Detail, output: str | None
+) -> int:
+    """Report what changed from one run to another.
 
-    A and B are numbers of runs in the history, or files with JSON reports.
+    That is what is intercepted or uncertain now, what no longer is, and which pins are stale. A and B are numbers of
+    runs in the history, or files with JSON reports.
 
     Exit code: 0 nothing got worse, 1 something did, 2 bad usage or input.
     """
     found = compare(_report(before, place), _report(after, place), names=(_named(before), _named(after)))
-    if form is Format.JSON:
-        sys.stdout.write(common.as_json(found))
-    else:
-        _print(found, detail)
+    with common.result_stream(output) as stream:
+        if form is Format.JSON:
+            stream.write(common.as_json(found))
+        else:
+            stream.writelines(f"{line}\n" for line in _lines(found, detail))
     return common.MIDDLEWARE if any(change.kind in WORSE for change in found.changes) else common.CLEAN
 
 
-def _print(found: Difference, detail: Detail) -> None:
+def _lines(found: Difference, detail: Detail) -> Iterator[str]:
     if detail is Detail.VERDICT:
         worse = sum(change.kind in WORSE for change in found.changes)
-        put(f"Changes from {found.before} to {found.after}: {len(found.changes)}, for the worse: {worse}.")
+        yield f"Changes from {found.before} to {found.after}: {len(found.changes)}, for the worse: {worse}."
         return
     hosts_by_words: dict[str, list[str]] = {}
     for change in found.changes:
@@ -110,11 +171,11 @@ def _print(found: Difference, detail: Detail) -> None:
         words = change.summary.removeprefix(f"{change.endpoint}: ")
         hosts_by_words.setdefault(words + code, []).append(change.endpoint)
     for words, hosts in hosts_by_words.items():
-        put(f"{', '.join(hosts)}: {words}")
+        yield f"{', '.join(hosts)}: {words}"
     if not found.changes:
-        put(f"Nothing changed from {found.before} to {found.after}.")
+        yield f"Nothing changed from {found.before} to {found.after}."
     for note in found.notes:
-        put(f"Note: {note}")
+        yield f"Note: {note}"
 
 
 def _is_run(what: str) -> bool:

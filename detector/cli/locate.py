@@ -41,7 +41,14 @@ HOPS_LONGEST: Final = 64
 """Hops that no route exceeds: the usual TTL of a packet."""
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector locate exam.example.edu",
+        "detector locate https://exam.example.edu/login --ipv4 --max-hops 20",
+        "detector locate exam.example.edu --control-port 80 --control-port 22 --json",
+    ),
+)
 @click.argument("target", metavar="HOST[:PORT]")
 @options.probing(
     "--control-port control_ports",
@@ -56,7 +63,6 @@ HOPS_LONGEST: Final = 64
 @options.probing("--ipv6 ip_version", "Trace an IPv6 address.", flag_value=6, type=int)
 @options.settings(only={"resolve", "connect-to"})
 @options.deadline(
-    "Answer within this time, counted from the start of the command.",
     longest=DEADLINE_LONGEST,
     shortest=0.5,
     default=DEADLINE_DEFAULT,
@@ -77,11 +83,11 @@ def locate(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Trace the hop at which TLS to a host is answered, and whether the host itself is further away.
+    """Trace the hop at which TLS to a host is answered.
 
-    Connects directly, whatever proxy is configured, to the host's port and to a control port of the same address. A
-    device that answers early need not decrypt: `detector check` detects whether it does. The list shows routers near
-    this machine; the report of a check does not.
+    Shows whether the host itself is further away. Connects directly, whatever proxy is configured, to the host's port
+    and to a control port of the same address. A device that answers early need not decrypt: `detector check` detects
+    whether it does. The list shows routers near this machine; the report of a check does not.
 
     Exit code: 0 located, 3 inconclusive, 2 bad usage.
     """

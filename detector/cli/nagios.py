@@ -31,23 +31,45 @@ class _Plugin(options.Command):
             raise SystemExit(_unknown(error.format_message())) from error
 
 
-@click.command(cls=_Plugin)
+@click.command(
+    cls=_Plugin,
+    examples=(
+        "detector nagios exam.example.edu",
+        "detector nagios --pins /etc/detector/pins --fail-on proven --deadline 20",
+    ),
+)
 @options.targets
-@options.deadline("Answer within this time.")
+@options.deadline()
 @options.fail_on("Lowest confidence of middleware that is CRITICAL; below it is WARNING.")
+@options.known_history
 @options.settings()
 @options.output
-def nagios(
-    *, settings: dict[str, Any], targets: tuple[str, ...], deadline: float, fail_on: Confidence, output: str | None
+@click.pass_obj
+def nagios(  # noqa: PLR0913 - one parameter per option
+    started: float | None,
+    *,
+    settings: dict[str, Any],
+    targets: tuple[str, ...],
+    deadline: float,
+    fail_on: Confidence,
+    place: str | None,
+    output: str | None,
 ) -> int:
-    """Check endpoints and print one line for Nagios, Icinga and similar systems.
+    """Print one line for Nagios, Icinga and similar systems.
+
+    Checks the endpoints named, or every endpoint of the pin files.
 
     Exit code: 0 OK, 1 WARNING, 2 CRITICAL (middleware at --fail-on or above), 3 UNKNOWN, wrong usage included; 74 no
     room for --output.
     """
     try:
-        with common.result_stream(output) as stream:
-            report = asyncio.run(check(targets or None, deadline=deadline, **settings))
+        with (
+            common.SideHistory(place, common.history_wait(deadline, started)) as history,
+            common.result_stream(output) as stream,
+        ):
+            left = common.remaining(deadline, started)
+            checking = check(targets or None, deadline=left, **settings, seen_before=history.genuine)
+            report = asyncio.run(checking)
             stream.write(programs.nagios(report, fail_on))
     except NoRoomError:
         raise

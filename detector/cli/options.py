@@ -29,15 +29,15 @@ from .stderr import LOG, configure_logging
 
 if TYPE_CHECKING:
     import difflib
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 else:
     difflib = LazyModule("difflib")
 
-SECTIONS: Final = ("Targets", "Probing", "Pins and trust", "Result", "Other options")
-"""Sections of a command's help, in order."""
-TARGETS, PROBING, TRUST, RESULT, OTHER = SECTIONS
+SECTIONS: Final = ("Targets", "Browser", "Service", "Probing", "Pins and trust", "Result", "Other options")
+"""Sections of a command's help, in order; the last is for what every command has."""
+TARGETS, BROWSER, SERVICE, PROBING, TRUST, RESULT, OTHER = SECTIONS
 _VERBOSITY: Final = "detector.verbosity"
 """In `click.Context.meta`, which a command has in common with its groups: how often -v was given to any of them."""
 GIVEN: Final = "detector.given"
@@ -63,7 +63,16 @@ class Format(enum.StrEnum):
     HTML = "html"
     CSV = "csv"
     PROMETHEUS = "prometheus"
+    ECS = "ecs"
+    OCSF = "ocsf"
+    CEF = "cef"
+    SYSLOG = "syslog"
+    SARIF = "sarif"
     TEXT = "text"
+
+
+SIEM_LINES: Final = (Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG)
+"""Formats with a line for each result (docs/siem.md)."""
 
 
 class Option(click.Option):
@@ -106,10 +115,16 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help lists options by section, and that takes -v."""
+    """A command whose help lists options by section, then examples, and that takes -v."""
 
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401 - click's
+        examples: Sequence[str] = (),
+        **attributes: Any,  # noqa: ANN401 - click's
+    ) -> None:
         super().__init__(*arguments, **attributes)
+        self.examples = examples
         self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
         words = "Show the evidence; twice: also log to standard error; three times: in detail, with tracebacks."
         verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
@@ -140,7 +155,15 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             if isinstance(parameter, click.Option) and (row := parameter.get_help_record(ctx)) is not None:
                 sections[getattr(parameter, "section", OTHER)].append(row)
-        write_sections(formatter, sections)
+        _write_sections(formatter, sections)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, each on a line that can be copied."""
+        del ctx
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
 
 
 def _naming_the_option(message: str, context: click.Context) -> str:
@@ -160,17 +183,36 @@ def _naming_the_option(message: str, context: click.Context) -> str:
 
 
 class Group(Command, click.Group):
-    """A command with subcommands."""
+    """A command with subcommands, which help lists by section."""
 
     command_class = Command
+
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401 - click's
+        sections: Mapping[str, Sequence[str]],
+        **attributes: Any,  # noqa: ANN401 - click's
+    ) -> None:
+        super().__init__(*arguments, **attributes)
+        self.sections = sections
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the subcommands."""
         super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section of subcommands."""
+        del ctx
+        width = formatter.width - 6 - max(map(len, self.commands))
+        rows = {
+            title: [(name, self.commands[name].get_short_help_str(width)) for name in names]
+            for title, names in self.sections.items()
+        }
+        _write_sections(formatter, rows)
 
-def write_sections(formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]) -> None:
+
+def _write_sections(formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]) -> None:
     """Write the sections that have rows."""
     for title, rows in sections.items():
         if rows:
@@ -223,10 +265,14 @@ class Choice(click.Choice[Member]):
 def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's
     """Declare an option; `flags` are its names (and the parameter's, if different), `words` its help text."""
     attributes.setdefault("show_default", attributes.get("default") not in (None, ""))
+    if isinstance(attributes.get("type"), click.IntRange | click.FloatRange):
+        attributes.setdefault("metavar", "N")
     return click.option(*flags.split(), cls=Option, section=section, help=words, **attributes)
 
 
 target: Final = functools.partial(option, section=TARGETS)
+browser: Final = functools.partial(option, section=BROWSER)
+service: Final = functools.partial(option, section=SERVICE)
 probing: Final = functools.partial(option, section=PROBING)
 trusting: Final = functools.partial(option, section=TRUST)
 result: Final = functools.partial(option, section=RESULT)
@@ -257,7 +303,7 @@ def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy
 
 
 class _Rule(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """Where to connect instead of resolving a name, in one form; validated, and passed on as it is written."""
+    """Where to connect instead of resolving a name, in one form; validated, and passed on unchanged."""
 
     name = "rule"
 
@@ -377,15 +423,22 @@ history: Final = _history(
     "Keep runs in this history and use what it knows to be genuine: a file (SQLite) or postgresql://…"
 )
 known_history: Final = _history("Use what this history knows to be genuine; nothing is written to it.")
+read_history: Final = _history("The history to read.")
 
 
-def fail_on(words: str) -> Decorator:
+def fail_on(
+    words: str = "Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.",
+) -> Decorator:
     """Declare --fail-on; `words` say what the lowest confidence decides there."""
     return result("--fail-on", words, type=Choice(Confidence), default="probable")
 
 
 def deadline(
-    words: str, *, longest: float = DEADLINE_LONGEST, shortest: float = 0.1, default: float = DEADLINE_DEFAULT
+    words: str = "Answer within this time, counted from the start of the command.",
+    *,
+    longest: float = DEADLINE_LONGEST,
+    shortest: float = 0.1,
+    default: float = DEADLINE_DEFAULT,
 ) -> Decorator:
     """Declare --deadline in seconds; `words` say what must be done by then."""
     return probing("--deadline", words, type=click.FloatRange(shortest, longest), default=default, metavar="SECONDS")

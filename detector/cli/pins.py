@@ -16,15 +16,17 @@ from detector import pins as pin_files
 from detector.errors import LearnError
 from detector.judge.evidence import recorded_identity
 from detector.knowledge.roots import public_roots
-from detector.model import Category, RecordedIdentity
+from detector.model import Category, Detail, RecordedIdentity
+from detector.pins.load import shipped_folder
 from detector.session.seams import utc_now
 from detector.session.session import Detector
 from detector.session.settings import Expectations
 
 from . import common, options, streams
-from .streams import put
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint
 
@@ -33,51 +35,78 @@ PINS_LIVE: Final = 90
 March 2026), and a pin file that is not renewed should stop accusing before its pins are stale."""
 
 
-@click.group(cls=options.Group)
+@click.group(
+    cls=options.Group,
+    sections={"Read": ("show", "lint"), "Make": ("learn",)},
+    examples=("detector pins learn exam.example.edu -o pins.toml", "detector pins lint pins.toml"),
+)
 def pins() -> None:
     """Learn pins, lint pin files, show what they say."""
 
 
-@pins.command()
+@pins.command(examples=("detector pins show", "detector pins show pins.toml -o pins.txt"))
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
-def show(paths: tuple[str, ...]) -> int:
-    """Show the endpoints of pin files (the shipped ones if none is named)."""
-    pin_set = Expectations(pins=paths or None).pin_set
-    until = f", pins evaluated until {pin_set.expires}" if pin_set.expires else ""
-    put(f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
-    for endpoint in pin_set.endpoints:
-        operator = f" ({endpoint.operator})" if endpoint.operator else ""
-        canary = ", canary" if endpoint.canary else ""
-        put(f"\n{endpoint.name}  {endpoint.category}{operator}{canary}")
-        if endpoint.pins or endpoint.certificates or endpoint.identity is not RecordedIdentity.UNKNOWN:
-            put(f"  {'identity':<12}{recorded_identity(endpoint)}")
-        for title, digests in (("pin", endpoint.pins), ("backup", endpoint.backup_pins)):
-            for digest in digests:
-                put(f"  {title:<12}{pin_files.encode_pin(digest)}")
-        for digest in endpoint.certificates:
-            put(f"  {'certificate':<12}sha256:{digest.hex()}")
-        for root in endpoint.roots:
-            put(f"  {'root':<12}{root}")
-        if endpoint.private_roots:
-            put(f"  {'private':<12}{len(endpoint.private_roots)} declared private root(s)")
+@options.output
+def show(paths: tuple[str, ...], output: str | None) -> int:
+    """Show the endpoints of pin files.
+
+    Without a name those that are shipped.
+    """
+    with common.result_stream(output) as stream:
+        stream.writelines(f"{line}\n" for line in _described(Expectations(pins=paths or None).pin_set))
     return common.CLEAN
 
 
-@pins.command()
+def _described(pin_set: pin_files.PinSet) -> Iterator[str]:
+    """The lines that describe a pin set."""
+    until = f", pins evaluated until {pin_set.expires}" if pin_set.expires else ""
+    yield (f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
+    for endpoint in pin_set.endpoints:
+        operator = f" ({endpoint.operator})" if endpoint.operator else ""
+        canary = ", canary" if endpoint.canary else ""
+        yield (f"\n{endpoint.name}  {endpoint.category}{operator}{canary}")
+        if endpoint.pins or endpoint.certificates or endpoint.identity is not RecordedIdentity.UNKNOWN:
+            yield (f"  {'identity':<12}{recorded_identity(endpoint)}")
+        for title, digests in (("pin", endpoint.pins), ("backup", endpoint.backup_pins)):
+            for digest in digests:
+                yield (f"  {title:<12}{pin_files.encode_pin(digest)}")
+        for digest in endpoint.certificates:
+            yield (f"  {'certificate':<12}sha256:{digest.hex()}")
+        for root in endpoint.roots:
+            yield (f"  {'root':<12}{root}")
+        if endpoint.private_roots:
+            yield (f"  {'private':<12}{len(endpoint.private_roots)} declared private root(s)")
+
+
+@pins.command(examples=("detector pins lint", "detector pins lint pins.toml -q"))
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
-def lint(paths: tuple[str, ...]) -> int:
-    """Report what is stale or weak in pin files. Exit code 2 for errors, 0 for warnings only."""
+@options.detail
+@options.output
+def lint(paths: tuple[str, ...], detail: Detail, output: str | None) -> int:
+    """Report what is stale or weak in pin files.
+
+    Exit code: 0 nothing, or warnings only, 2 errors.
+    """
     pin_set = Expectations(pins=paths or None).pin_set
-    messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels)
-    for message in messages:
-        place = f"{message.source}: {message.endpoint}: " if message.endpoint else f"{message.source}: "
-        put(f"{message.severity}: {place}{message.message}")
+    shipped = {str(file) for file in shipped_folder().glob("*.toml")}
+    messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels, keyless=shipped)
     errors = sum(message.severity is pin_files.Severity.ERROR for message in messages)
-    put(f"{len(pin_set.endpoints)} endpoint(s), {errors} error(s), {len(messages) - errors} warning(s)")
+    with common.result_stream(output) as stream:
+        for message in messages if detail is not Detail.VERDICT else ():
+            place = f"{message.source}: {message.endpoint}: " if message.endpoint else f"{message.source}: "
+            stream.write(f"{message.severity}: {place}{message.message}\n")
+        warnings = len(messages) - errors
+        stream.write(f"{len(pin_set.endpoints)} endpoint(s), {errors} error(s), {warnings} warning(s)\n")
     return common.BAD_INPUT if errors else common.CLEAN
 
 
-@pins.command()
+@pins.command(
+    examples=(
+        "detector pins learn exam.example.edu lms.example.org -o pins.toml",
+        "detector pins learn exam.example.edu --category exam --name finals --expires-in 60 -o pins.toml",
+        "detector pins learn intranet.example.edu --allow-private",
+    )
+)
 @click.argument("targets", nargs=-1, required=True, metavar="HOST[:PORT]...")
 @options.output
 @options.result("--name", "Name of the pin file.", default="learned")
@@ -86,11 +115,13 @@ def lint(paths: tuple[str, ...]) -> int:
     "--expires-in", "Days that the pins are evaluated.", type=click.IntRange(1, 3650), default=PINS_LIVE, metavar="DAYS"
 )
 @options.trusting("--allow-private", "Also learn from chains without a public root.", is_flag=True)
-@options.deadline("Finish within this time.")
-@options.settings(without={"pins", "offline", "vantage"}, proxy="env")
+@options.deadline()
+@options.settings(without={"pins", "vantage"}, proxy="env")
+@click.pass_obj
 def learn(  # noqa: PLR0913 - one parameter per option
-    targets: tuple[str, ...],
+    started: float | None,
     *,
+    targets: tuple[str, ...],
     settings: dict[str, Any],
     output: str | None,
     name: str,
@@ -106,10 +137,10 @@ def learn(  # noqa: PLR0913 - one parameter per option
     learned; exit code 3 if one could not.
     """
     streams.for_programs()
-    detector = Detector(**settings, pins=pin_files.PinSet(name=name, endpoints=()), offline=True)
+    detector = Detector(**settings, pins=pin_files.PinSet(name=name, endpoints=()))
     endpoints = detector.endpoints(targets)
     with common.result_stream(output) as stream:
-        evidence = asyncio.run(_observe(detector, endpoints, deadline))
+        evidence = asyncio.run(_observe(detector, endpoints, common.remaining(deadline, started)))
         today = utc_now().date()
         expires = today + dt.timedelta(days=expires_in)
         learned = pin_files.learn_all(evidence, allow_private=allow_private)

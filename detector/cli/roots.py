@@ -33,14 +33,20 @@ _EXIT: Final = {
 """By `detector.audit.Verdict`."""
 
 
-@click.group(cls=options.Group)
+@click.group(cls=options.Group, sections={"Read": ("audit",)}, examples=("detector roots audit",))
 def roots() -> None:
     """Audit the roots this machine trusts."""
 
 
-@roots.command()
+@roots.command(
+    examples=(
+        "detector roots audit",
+        "detector roots audit --certificates exported.pem -v",
+        "detector roots audit --json -o audit.json",
+    )
+)
 @options.target(
-    "--bundle bundles",
+    "--certificates bundles",
     "Audit this file of certificates instead of the machine; repeatable.",
     multiple=True,
     metavar="FILE",
@@ -56,10 +62,10 @@ def audit(
     detail: Detail,
     output: str | None,
 ) -> int:
-    """List every root this machine trusts beyond the public set, and what is known about each.
+    """List every root this machine trusts beyond the public set.
 
-    Reads the stores of the operating system and, for the current user, those of Firefox and Chromium. A root that
-    is installed decrypts nothing by itself; `detector check` shows whether it is used.
+    Says what is known about each. Reads the stores of the operating system and, for the current user, those of Firefox
+    and Chromium. A root that is installed decrypts nothing by itself; `detector check` shows whether it is used.
 
     Exit code: 0 nothing beyond the public set; 1 a root with a publicly known private key, or of a known interception
     product, is trusted; 3 other roots beyond the public set are trusted, or a store could not be read; 2 bad usage or

@@ -14,12 +14,13 @@ from . import common, options
 from .streams import put
 
 
-@click.command(cls=options.Command)
+@click.command(cls=options.Command, examples=("detector rules", "detector rules identity-substituted"))
 @click.argument("reason", required=False, type=options.Choice(Reason), metavar="[REASON]")
 def rules(reason: Reason | None) -> int:
-    """Explain how verdicts are reached: every rule of the decision table, or the one called REASON.
+    """Explain how verdicts are reached.
 
-    REASON is what a report gives as the reason of a result.
+    Lists every rule of the decision table, or explains the one called REASON. REASON is what a report gives as the
+    reason of a result.
     """
     for line in text.listing() if reason is None else text.explain(reason):
         put(line)

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from detector.history import store
     from detector.probe.routes import resolving
-    from detector.report import spreadsheet
+    from detector.report import siem, spreadsheet
     from detector.scan import processes, work
     from detector.session.stream import Probe
 else:
@@ -60,6 +60,7 @@ else:
     resolving = LazyModule("detector.probe.routes.resolving")
     rich_console = LazyModule("rich.console")
     rich_progress = LazyModule("rich.progress")
+    siem = LazyModule("detector.report.siem")
     spreadsheet = LazyModule("detector.report.spreadsheet")
     store = LazyModule("detector.history.store")  # the extra `history`
     work = LazyModule("detector.scan.work")
@@ -120,7 +121,15 @@ timeout_option: Final = options.probing(
 strict_option: Final = options.target("--strict", "Stop at the first line that is not a target.", is_flag=True)
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector scan --targets hosts.txt",
+        "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
+        "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
+        "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
+    ),
+)
 @options.targets
 @target_files
 @options.target("--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True)
@@ -164,11 +173,11 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
     type=options.Choice(Lookup),
     default="auto",
 )
-@options.option("--progress/--no-progress", "Report progress on stderr.", default=True)
-@options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
+@options.result("--progress/--no-progress", "Report progress on stderr.", default=True)
+@options.fail_on()
 @options.history
 @options.settings()
-@options.form(Format.TEXT, Format.JSONL, Format.CSV)
+@options.form(Format.TEXT, Format.JSONL, Format.CSV, *options.SIEM_LINES)
 @options.detail
 @options.output
 def scan(  # noqa: PLR0913 - one parameter per option
@@ -197,11 +206,11 @@ def scan(  # noqa: PLR0913 - one parameter per option
     output: str | None,
     place: str | None,
 ) -> int:
-    """Scan any number of targets: a line of result for each as it comes, in constant memory.
+    """Scan any number of targets, one line of result for each.
 
-    Targets are the arguments, files with one target per line (# begins a comment), CSV with a header (host, port,
-    address, category, operator, sni), networks, or, if none is given, the endpoints of the pin files. Lines that are
-    not targets are reported by number and skipped.
+    Lines come as results do, in constant memory. Targets are the arguments (hosts or URLs), files with one target per
+    line (# begins a comment), CSV with a header (host, port, address, category, operator, sni), networks, or, if none
+    is given, the endpoints of the pin files. Lines that are not targets are reported by number and skipped.
 
     With --resume and --output a scan that was ended, however abruptly, continues where it was when the same command is
     given again.
@@ -347,11 +356,10 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
 
 @contextlib.contextmanager
 def _open(name: str) -> Iterator[IO[bytes]]:
-    if name == common.STDIN:
-        yield sys.stdin.buffer
-        return
     try:
-        stream = Path(name).open("rb")  # noqa: SIM115 - closed below
+        # Standard input through a reader of its own: Python would not end while a thread waits in `sys.stdin`.
+        place = sys.stdin.fileno() if name == common.STDIN else name
+        stream = open(place, "rb", closefd=name != common.STDIN)  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
         raise InputError(
             f"--targets {name}: cannot be read ({reason_of(error)}).", advice="Name a readable file."
@@ -508,6 +516,8 @@ class _Writer:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Format.CSV:
             self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
+        elif self._form in options.SIEM_LINES:
+            self._put(siem.LINES[self._form](siem.Event(found, utc_now(), self._vantage)))
         elif not self._verdict_alone:
             self._put(_text(found, self._detail) + "\n")
 

@@ -15,6 +15,7 @@ from detector.aio.lazy import LazyModule
 from detector.bundle.form import BUNDLE_BYTES_MAX
 from detector.errors import BundleError
 from detector.judge import wording
+from detector.knowledge import roots as trusted
 from detector.knowledge.age import describe
 from detector.model import Detail
 from detector.pins.encoding import parse_witness_key
@@ -70,9 +71,21 @@ reviewing: Final = options.together(
 """What a reviewer provides: `keys`, `key_files`, and roots and logs as `settings`."""
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector verify evidence.json --key-file recorder.pem",
+        "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json",
+        "detector verify evidence.json --key-file recorder.pem -q",
+    ),
+)
 @click.argument("bundle", metavar="BUNDLE")
 @reviewing
+@options.trusting(
+    "--tsa-root authorities",
+    "Believe timestamps of authorities below these roots (RFC 3161; extra timestamp).",
+    metavar="PEM",
+)
 @options.trusting("--pins", "Pins to use instead of the recorded ones.", multiple=True, metavar="FILE|DIR")
 @options.record_form
 @options.output
@@ -82,12 +95,15 @@ def verify(  # noqa: PLR0913 - one parameter per option
     bundle: str,
     keys: tuple[bytes, ...],
     key_files: tuple[str, ...],
+    authorities: str | None,
     pins: tuple[str, ...],
     form: options.Format,
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Assess an evidence bundle again, offline, from the raw bytes in it.
+    """Assess an evidence bundle again, offline.
+
+    It is assessed from the raw bytes in it.
 
     Exit code: 0 it holds: nothing was changed, a given key signed it, and it is assessed as it was; 1 it does not hold;
     2 bad usage or input; 3 undecided: no given key signed it, evidence was taken out, or it is assessed otherwise with
@@ -97,9 +113,10 @@ def verify(  # noqa: PLR0913 - one parameter per option
     given = (*keys, *map(load_public_key, key_files))
     public, logs = expected.public_roots, expected.log_list
     own_pins = expected.pin_set.endpoints if pins else ()
+    believed = None if authorities is None else trusted.load(authorities)
     data = read_file(bundle)
     with naming(bundle):
-        verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins)
+        verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins, authorities=believed)
     with common.result_stream(output) as stream:
         common.write_record(verification, form, stream, lambda: _render(verification, detail))
     return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)
@@ -141,7 +158,7 @@ def _render(verification: Verification, detail: Detail) -> rich_console.Renderab
     """The conclusion, why, what the evidence shows per endpoint, and which claims cannot be verified."""
     headline, style = _HEADLINE[verification.conclusion]
     if detail is Detail.VERDICT:
-        return rich_text.Text(headline, style=style)
+        return rich_text.Text(" ".join(map(printable, (headline, *verification.reasons[:1]))), style=style)
     signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
     explanation = (
         *verification.reasons,
@@ -174,6 +191,11 @@ def _footer(verification: Verification, detail: Detail) -> Iterator[str]:
     for part in verification.parts:
         if part.state != "intact":
             yield f"Part {part.name}: {part.state}."
+    for number, stamp in enumerate(verification.timestamps, 1):
+        if stamp.state == "not-checked":
+            yield f"Timestamp {number}: not checked; name the root of its authority (--tsa-root)."
+        if stamp.state == "refused":
+            yield f"Timestamp {number} shows nothing: {stamp.problem}."
     for word in verification.words:
         names = f" ({', '.join(word.endpoints)})" if word.endpoints else ""
         yield f"Not verifiable: {word.summary}{names}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from detector.aio.lazy import LazyModule
 from detector.judge.wording import mark, state, tone
 from detector.model import Detail, Verdict
 from detector.model.validate import naming
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from detector.model import Confidence, Endpoint
+    from detector.report import siem
     from detector.watch.events import WatchEvent
+else:
+    siem = LazyModule("detector.report.siem")
 
 INTERVAL_LEAST: Final = 1.0
 """Seconds; more often is a load on other people's servers and not a watch."""
@@ -42,7 +46,14 @@ METRICS_CONNECTIONS_MAX: Final = 1000
 _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
 
 
-@click.command(cls=options.Command)
+@click.command(
+    cls=options.Command,
+    examples=(
+        "detector watch exam.example.edu --interval 30",
+        "detector watch --duration 3600 --format jsonl -o events.jsonl",
+        "detector watch exam.example.edu --metrics 9469",
+    ),
+)
 @options.targets
 @options.probing(
     "--interval",
@@ -60,7 +71,7 @@ _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
     metavar="SECONDS",
 )
 @options.deadline("Time limit of one probe.", longest=DEADLINE_LONGEST)
-@options.fail_on("Lowest confidence of middleware, at any time, that makes the exit code 1; below it, it is 3.")
+@options.fail_on()
 @options.result(
     "--metrics", "Serve Prometheus metrics there, on loopback without a host (extra metrics).", metavar="PORT|HOST:PORT"
 )
@@ -72,7 +83,7 @@ _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
 )
 @options.known_history
 @options.settings()
-@options.form(Format.TABLE, Format.JSONL)
+@options.form(Format.TABLE, Format.JSONL, *options.SIEM_LINES)
 @options.detail
 @options.output
 def watch(  # noqa: PLR0913 - one parameter per option
@@ -90,7 +101,9 @@ def watch(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Watch the endpoints named, or every endpoint of the pin files, and report when something changes.
+    """Watch endpoints and report when something changes.
+
+    Probes the endpoints named, as hosts or URLs, or every endpoint of the pin files, again and again.
 
     Ends after --duration, or on Ctrl-C, SIGTERM or SIGHUP. Exit code: 0 clean from beginning to end without a gap, 1
     middleware at --fail-on or above at any time, 2 bad usage or input, 3 anything else.
@@ -105,7 +118,10 @@ def watch(  # noqa: PLR0913 - one parameter per option
 
         def report(event: WatchEvent) -> None:
             seen.note(event)
-            if not verdict_alone:
+            if form in options.SIEM_LINES:
+                if event.result is not None:
+                    write(siem.LINES[form](siem.Event(event.result, event.at, event.vantage)).rstrip("\n"))
+            elif not verdict_alone:
                 write(event.to_json().decode() if form is Format.JSONL else _line(event, detail))
 
         schedule = {"interval": interval, "deadline": deadline, "duration": duration}

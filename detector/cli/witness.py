@@ -31,36 +31,48 @@ PORT_DEFAULT: Final = 8443
 """A port that needs no privilege; a deployment on 443 names it."""
 
 
-@click.group(cls=options.Group)
+@click.group(
+    cls=options.Group,
+    sections={"Set up": ("keygen",), "Run": ("serve",)},
+    examples=("detector witness keygen -o witness.key",),
+)
 def witness() -> None:
-    """Run a witness, which signs what it sees of each TLS connection."""
+    """Run a witness, which signs what it sees of connections."""
 
 
-@witness.command()
-@options.option("-o --output", "New file for the private key.", required=True, metavar="FILE")
+@witness.command(examples=("detector witness keygen -o witness.key",))
+@options.result("-o --output", "New file for the private key.", required=True, metavar="FILE")
 def keygen(output: str) -> int:
-    """Create a signing key (Ed25519, PKCS #8 PEM, mode 0600) and print its public key as encoded in pin files."""
+    """Create a signing key and print its public key.
+
+    The key is Ed25519 (PKCS #8 PEM, mode 0600); the public key is printed as pin files have it.
+    """
     key = create_signing_key(output)
     put(key_identifier(public_key_of(key)))
     return common.CLEAN
 
 
-@witness.command()
-@options.option("--certificate", "Certificate chain to present, leaf first.", required=True, metavar="PEM")
-@options.option("--key", "Private key of the certificate, not encrypted.", required=True, metavar="PEM")
-@options.option(
+@witness.command(
+    examples=(
+        "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key",
+        "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key --port 443",
+    )
+)
+@options.service("--certificate", "Certificate chain to present, leaf first.", required=True, metavar="PEM")
+@options.service("--key", "Private key of the certificate, not encrypted.", required=True, metavar="PEM")
+@options.service(
     "--signing-key signing_keys",
-    "Key to sign with, from `witness keygen`; twice during a key rollover.",
+    "Sign with this Ed25519 key (PKCS #8), from `witness keygen`; twice during a key rollover.",
     required=True,
     multiple=True,
-    metavar="FILE",
+    metavar="PEM",
 )
-@options.option("--host", "Address to listen on.", default="127.0.0.1", metavar="ADDRESS")
-@options.option(
+@options.service("--host", "Address to listen on.", default="127.0.0.1", metavar="ADDRESS")
+@options.service(
     "--port", "Port to listen on; 0 is any free one.", type=click.IntRange(0, PORT_MAX), default=PORT_DEFAULT
 )
-@options.option("--peer-address", "Include the client's address in statements.", is_flag=True)
-@options.option(
+@options.service("--peer-address", "Include the client's address in statements.", is_flag=True)
+@options.service(
     "--limit limits",
     "A resource limit (docs/witness.md), such as connections=5000; repeatable.",
     multiple=True,
@@ -76,11 +88,11 @@ def serve(  # noqa: PLR0913 - one parameter per option
     peer_address: bool,
     limits: tuple[str, ...],
 ) -> int:
-    """Answer clients until interrupted; TLS must be terminated here, not in front of it.
+    """Answer clients until interrupted.
 
-    Prints where it listens and the line for the pin file. On SIGTERM, SIGHUP or Ctrl-C, requests in progress are
-    answered and the exit code is 0; standard error says how many connections had to wait, were replaced or refused, if
-    any.
+    TLS must be terminated here, not in front of it. Prints where it listens and the line for the pin file. On SIGTERM,
+    SIGHUP or Ctrl-C, requests in progress are answered and the exit code is 0; standard error says how many connections
+    had to wait, were replaced or refused, if any.
     """
     chosen = server.read_limits(limits)
     if len(signing_keys) > server.SIGNING_KEYS_MAX:

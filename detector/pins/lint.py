@@ -54,11 +54,14 @@ class LintMessage(Record, frozen=True, kw_only=True):
     message: str
 
 
-def lint(pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = None) -> tuple[LintMessage, ...]:
+def lint(
+    pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = None, keyless: Collection[str] = ()
+) -> tuple[LintMessage, ...]:
     """Check a pin set as of the day `at`.
 
-    `root_labels` are the names of the roots trusted now; None skips the check for removed roots. Messages come file by
-    file in the order of the set, the file's own before those of its endpoints.
+    `root_labels` are the names of the roots trusted now; None skips the check for removed roots. `keyless` are files
+    that state no keys on purpose, as the shipped ones: no operator promises theirs to anybody but its customers.
+    Messages come file by file in the order of the set, the file's own before those of its endpoints.
     """
     by_source: dict[str, list[Endpoint]] = {}
     for endpoint in pin_set.endpoints:
@@ -71,7 +74,11 @@ def lint(pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = 
             *(
                 LintMessage(severity=severity, source=source, endpoint=endpoint.name, message=text)
                 for endpoint in endpoints
-                for severity, text in (*_endpoint(endpoint, root_labels), *_without_effect(endpoint))
+                for severity, text in (
+                    *_endpoint(endpoint, root_labels),
+                    *(() if source in keyless else _without_expectation(endpoint)),
+                    *_without_effect(endpoint),
+                )
             ),
         )
     )
@@ -113,10 +120,6 @@ def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterat
         yield Severity.WARNING, "a backup pin is also a pin; it backs up nothing. Pin another key."
     if endpoint.certificates and not keys:
         yield Severity.WARNING, "only whole certificates are pinned; they change with every renewal. Add key pins."
-    if endpoint.category is Category.EXAM and not keys:
-        yield Severity.WARNING, "an exam endpoint without pins; learn its pins on a network you trust."
-    elif not (keys or endpoint.certificates or endpoint.roots or endpoint.private_roots or endpoint.witness):
-        yield Severity.WARNING, "neither pins nor roots; only public roots and CT logs can confirm it."
     if len(endpoint.witness) > WITNESS_KEYS_IN_ROTATION:
         yield (
             Severity.WARNING,
@@ -125,8 +128,15 @@ def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterat
     gone = [root for root in endpoint.roots if root_labels is not None and root not in root_labels]
     if gone and len(gone) == len(endpoint.roots):
         yield Severity.ERROR, f"every root it names has left the trusted roots: {', '.join(gone)}. Name a current one."
-    elif gone:
-        yield Severity.WARNING, f"no longer among the trusted roots: {', '.join(gone)}. Remove it when it is not used."
+
+
+def _without_expectation(endpoint: Endpoint) -> Iterator[tuple[Severity, str]]:
+    """Endpoints of which the file says too little to be worth an entry."""
+    keys = endpoint.pins or endpoint.backup_pins
+    if endpoint.category is Category.EXAM and not keys:
+        yield Severity.WARNING, "an exam endpoint without pins; learn its pins on a network you trust."
+    elif not (keys or endpoint.certificates or endpoint.roots or endpoint.private_roots or endpoint.witness):
+        yield Severity.WARNING, "neither pins nor roots; only public roots and CT logs can confirm it."
 
 
 def _without_effect(endpoint: Endpoint) -> Iterator[tuple[Severity, str]]:

@@ -1,5 +1,7 @@
 """Reports: the same `Report` for people (table, HTML) and for programs (JSON, JSON Lines, CSV, Prometheus, Nagios).
 
+`siem` has the formats of security monitoring, imported on use.
+
 Room: report. Pure: records in, text out; nothing is written to a file or a terminal here.
 """
 

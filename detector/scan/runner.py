@@ -5,11 +5,11 @@ Room: scan. What is kept is bounded, whatever the number of targets: see the str
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from itertools import count, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.aio.tasks import run_in_thread
 from detector.model import Confidence, Record, Result, Verdict
 from detector.session.stream import Probed, Prober, StreamSettings, stream
 
@@ -121,9 +121,12 @@ async def numbered_batches(
     done: Container[int] = (),
     on_bad_line: Callable[[BadLine], None] | None = None,
 ) -> AsyncIterator[tuple[Numbered, ...]]:
-    """Number the targets, and yield those that are not `done` in non-empty batches, read in a thread."""
+    """Number the targets, and yield those that are not `done` in non-empty batches.
+
+    They are read in a thread that nothing waits for at the end: it may be reading from a pipe that brings nothing.
+    """
     iterator, numbers = iter(targets), count()
-    while lines := await asyncio.to_thread(lambda: list(islice(iterator, size))):
+    while lines := await run_in_thread(lambda: list(islice(iterator, size))):
         batch = []
         for line in lines:
             if isinstance(line, BadLine):

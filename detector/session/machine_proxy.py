@@ -13,11 +13,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from detector.frozen import system_environment
+from detector.aio.lazy import LazyModule
 from detector.probe.routes import system
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from detector import frozen
+else:
+    frozen = LazyModule("detector.frozen")  # where a program is started
 
 SECONDS_MAX: Final = 3.0
 """Seconds for one program; both answer in a few hundredths."""
@@ -54,7 +58,7 @@ def output_of(command: Sequence[str]) -> str:
             capture_output=True,
             timeout=SECONDS_MAX,
             check=True,
-            env=system_environment(),
+            env=frozen.system_environment(),
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -179,7 +179,7 @@ def read_route(route: str, proxy: str = MACHINE) -> RouteSettings:
             advice=f"Name one of {', '.join(ROUTES)}, or several separated by commas; a proxy is given as proxy.",
         )
     if proxy == "none" and words == (PROXY,):
-        raise ProxyError("route: only proxy is to be used, and the proxy is none.", advice="Name a proxy.")
+        raise ProxyError("route: only proxy is to be used, and there is no proxy.", advice="Name a proxy.")
     return RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, proxy)
 
 

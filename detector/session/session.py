@@ -21,6 +21,7 @@ from detector import pins as pin_files
 from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group, run_in_thread
+from detector.errors import TimestampError
 from detector.model import Endpoint, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result
 from detector.model.validate import seconds
 from detector.trust.budget import CHAIN_SECONDS, RUN_SECONDS, Budget
@@ -53,7 +54,10 @@ if TYPE_CHECKING:
     from detector.locate import locate
     from detector.locate.locate import Locating
     from detector.pins import PinSet
+    from detector.probe.http import timestamp as authorities
+    from detector.probe.routes import pac
     from detector.trust import certificate_files
+    from detector.trust import timestamp as timestamps
     from detector.trust.roots import Roots
     from detector.watch import runner
     from detector.watch.events import WatchEvent
@@ -73,7 +77,10 @@ else:
     locate = LazyModule("detector.locate.locate")
     network = LazyModule("detector.judge.network")
     runner = LazyModule("detector.watch.runner")
+    authorities = LazyModule("detector.probe.http.timestamp")
+    pac = LazyModule("detector.probe.routes.pac")
     stream = LazyModule("detector.session.stream")
+    timestamps = LazyModule("detector.trust.timestamp")  # the extra `timestamp`
 
 DEADLINE_DEFAULT: Final = 10.0
 """Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""
@@ -513,6 +520,23 @@ class Detector:
         first, *others = await self._probe_repeatedly(probing, endpoint, until)
         await self._read_roots()
         return evidence.EndpointEvidence(endpoint, first, self.context(), others=others)
+
+    async def timestamp(self, data: bytes, url: str, *, timeout: float = DEADLINE_DEFAULT) -> bytes:  # noqa: ASYNC109 - see `scan`
+        """Return the answer of the time-stamping authority at `url` (http or https) over `data`, such as a manifest.
+
+        The usual route is taken, within `timeout` seconds. Raises `TimestampError` where the authority cannot be asked,
+        or its answer is not one to this request, and `MissingExtraError` without the extra `timestamp`.
+        """
+        until = asyncio.get_running_loop().time() + seconds("timeout", timeout)
+        asked = timestamps.query(data)
+        await self._planner.read_machine_settings()
+        try:
+            answer = await authorities.ask(url, asked.encoded, dialer_for=self._planner.first_route, deadline=until)
+            timestamps.check_answer(answer, asked)
+        except ValueError as error:
+            advice = "Try again, or ask another time-stamping authority."
+            raise TimestampError(f"{pac.shown(url)}: {error}.", advice=advice) from error
+        return answer
 
     async def _preload_assessment(self) -> None:
         """Import what assessment needs, and read the roots, in a thread while the network is waited for."""

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psutil
 import pytest
 from support.command import clean_environment, run
 from support.silent_server import silent_server
@@ -25,8 +26,8 @@ if sys.platform == "win32":
 pytestmark = pytest.mark.lab
 
 QUIET: Final = ("--offline", "--proxy", "none")
-PROMPTLY: Final = 15.0
-"""Seconds, on a busy machine: half of what a history waits for a lock, and far below every other patience here."""
+PROMPTLY: Final = 25.0
+"""Seconds, on a busy machine: less than a history waits for a lock, and than every other patience here."""
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +40,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextlib.contextmanager
 def started(*words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that runs; ended at the latest with the block."""
+    """A command that runs, whose standard input brings nothing; ended at the latest with the block."""
+    silent, other = os.pipe()
     process = subprocess.Popen(  # noqa: S603 - our own command
         [sys.executable, "-m", "detector", *words],
-        stdin=subprocess.PIPE,
+        stdin=silent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=clean_environment() | {"DETECTOR_LOG": "cli=info"},
@@ -52,13 +54,19 @@ def started(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.communicate()
+        os.close(silent)
+        os.close(other)
 
 
 def begun(process: subprocess.Popen[bytes]) -> None:
-    """Wait until the command itself runs: it logs its name then."""
+    """Wait until the command itself runs, which logs its name then, and has come to where it waits."""
     assert process.stderr is not None
     line = process.stderr.readline()
     assert b"version" in line, line
+    running, used = psutil.Process(process.pid), -1.0
+    while process.poll() is None and used < (now := sum(running.cpu_times()[:2])):
+        used = now
+        time.sleep(0.3)  # what is busy uses more in this time than the clock's hundredth of a second
 
 
 def ended(process: subprocess.Popen[bytes], number: signal.Signals) -> tuple[int, str]:
@@ -99,15 +107,14 @@ SERVER: Final = {
 """Commands that wait for a server that says nothing."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", SERVER)
-def test_waiting_for_a_server(name: str, number: signal.Signals) -> None:
+def test_waiting_for_a_server(name: str) -> None:
     """With 128 and the signal as exit code."""
     if name.startswith("fleet"):
         assert run("fleet", "certificates", "f", "--host", "127.0.0.1").returncode == 0
     with silent_server() as (port, taken), started(*(word.format(port) for word in SERVER[name])) as process:
         assert taken.acquire(timeout=60)
-        in_order(*ended(process, number), 128 + number)
+        in_order(*ended(process, signal.SIGTERM), 128 + signal.SIGTERM)
 
 
 PIPES: Final = {
@@ -159,15 +166,14 @@ STREAMS: Final = {
 """Commands that wait for standard input, or for whoever connects."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", STREAMS)
-def test_waiting_for_standard_input(name: str, number: signal.Signals) -> None:
+def test_waiting_for_standard_input(name: str) -> None:
     """Standard input that stays open and brings nothing."""
     if name.startswith("fleet"):
         assert run("fleet", "certificates", "f", "--host", "127.0.0.1").returncode == 0
     with started(*STREAMS[name]) as process:
         begun(process)
-        in_order(*ended(process, number), 128 + number)
+        in_order(*ended(process, signal.SIGTERM), 128 + signal.SIGTERM)
 
 
 LOCKED: Final[dict[str, tuple[str, ...]]] = {

@@ -108,7 +108,7 @@ def hostile(text: str, like: Report) -> Report:
         )
         told = (
             *result.findings,
-            Finding(check="pin", outcome=text, says=Meaning.NEUTRAL, summary=text, data={text: text}),
+            Finding(check="of-another-version", outcome=text, says=Meaning.NEUTRAL, summary=text, data={text: text}),
         )
         who = result.attribution and msgspec.structs.replace(result.attribution, issuer=text, basis=text, product=text)
         return msgspec.structs.replace(

@@ -35,6 +35,7 @@ NEVER = (
     "h11",
     "importlib.resources",
     "zipfile",
+    "detector.frozen",
 )
 """What a check of a clean network needs nothing of."""
 

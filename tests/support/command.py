@@ -13,6 +13,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -165,11 +166,15 @@ def _loggers() -> list[logging.Logger]:
 @contextlib.contextmanager
 def _standard_input(data: bytes) -> Iterator[None]:
     before = sys.stdin
-    sys.stdin = io.TextIOWrapper(io.BytesIO(data), "utf-8")
-    try:
-        yield
-    finally:
-        sys.stdin = before
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        with open(file.fileno(), encoding="utf-8", closefd=False) as stdin:
+            sys.stdin = stdin
+            try:
+                yield
+            finally:
+                sys.stdin = before
 
 
 def _text(stream: io.TextIOWrapper) -> str:

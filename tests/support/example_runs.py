@@ -25,7 +25,7 @@ from detector import report as reports
 from detector.judge import network
 from detector.judge.assess import assess_all
 from detector.judge.evidence import EndpointEvidence
-from detector.model import Category, Endpoint, Observation, Outcome, PortalObservation, PortalOutcome, Report
+from detector.model import Category, Detail, Endpoint, Observation, Outcome, PortalObservation, PortalOutcome, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -131,10 +131,10 @@ def _stale(world: World, hosts: Iterable[tuple[str, Category]]) -> list[Endpoint
     ]
 
 
-def as_text(report: Report, width: int) -> str:
+def as_text(report: Report, width: int, detail: Detail = Detail.SUMMARY) -> str:
     """The report as `detector check` prints it into a pipe of this width."""
     stream = io.StringIO()
-    Console(file=stream, width=width, highlight=False, markup=False, emoji=False).print(reports.table(report))
+    Console(file=stream, width=width, highlight=False, markup=False, emoji=False).print(reports.table(report, detail))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 

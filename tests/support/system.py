@@ -37,6 +37,7 @@ PACKAGES: Final = {
     "openssl": "openssl",
     "pg_isready": "postgresql",
     "postgres": "postgresql",
+    "rsyslogd": "rsyslog",
     "selfserv": "libnss3-tools",
     "squid": "squid-openssl",
     "sslsplit": "sslsplit",

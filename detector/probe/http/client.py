@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from detector.probe.routes import Dialer
 
-Method = Literal["GET", "HEAD"]
+Method = Literal["GET", "HEAD", "POST"]
 
 URL_CHARACTERS_MAX: Final = 2048  # of a URL requested or reported; what browsers and the sitemap protocol agree on
 HEAD_BYTES_DEFAULT: Final = 16 * 1024  # common servers send under 2 KiB and accept 8 KiB themselves
@@ -117,6 +117,18 @@ class Fetched(Record, frozen=True, kw_only=True):
     exchange_ms: float | None = None
 
 
+class Content(NamedTuple):
+    """What a request carries: its media type, and its bytes."""
+
+    media_type: str
+    data: bytes
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that announce it."""
+        return ("Content-Type", self.media_type), ("Content-Length", str(len(self.data)))
+
+
 class Target(NamedTuple):
     """The parts of a URL: host without brackets, port, Host header, and origin-form (RFC 9112 section 3.2.1)."""
 
@@ -177,7 +189,7 @@ class Answer:
     `outcome` is None until it is settled; nothing is read after that.
     """
 
-    def __init__(self, request: h11.Request, limits: Limits) -> None:
+    def __init__(self, request: h11.Request, limits: Limits, content: bytes = b"") -> None:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.head_bytes)
         self._limits = limits
         self._wire_bytes_left = FRAMING_FACTOR * (limits.head_bytes + limits.body_bytes)
@@ -187,7 +199,8 @@ class Answer:
         self._body = bytearray()
         self.head: h11.Response | None = None
         self.outcome: FetchOutcome | None = None
-        self.request: Final = (self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
+        events = (request, *([h11.Data(data=content)] if content else []), h11.EndOfMessage())
+        self.request: Final = b"".join(self._http.send(event) or b"" for event in events)
 
     @property
     def body(self) -> bytes:
@@ -265,8 +278,14 @@ def request_for(authority: str, path: str, *headers: tuple[str, str], method: Me
     return h11.Request(method=method, target=path, headers=[*always, *headers])
 
 
-async def fetch(
-    url: str, *, dialer: Dialer, limits: Limits = DEFAULT_LIMITS, deadline: float | None = None, method: Method = "GET"
+async def fetch(  # noqa: PLR0913 - keyword-only past the URL; each is one part of a request
+    url: str,
+    *,
+    dialer: Dialer,
+    limits: Limits = DEFAULT_LIMITS,
+    deadline: float | None = None,
+    method: Method = "GET",
+    content: Content | None = None,
 ) -> Fetched:
     """Request `url` once, over plain HTTP through `dialer`, and report what came.
 
@@ -278,34 +297,37 @@ async def fetch(
     loop = asyncio.get_running_loop()
     begun = loop.time()
     target = parse_url(url)
-    request = None if target is None else _closing_request(target, method)
+    request = None if target is None else _closing_request(target, method, content)
     if target is None or request is None:
         return Fetched(url=printable(url), outcome=FetchOutcome.REFUSED_URL)
     until = begun + limits.seconds if deadline is None else min(begun + limits.seconds, deadline)
-    session = _Session(Answer(request, limits))
+    session = _Session(Answer(request, limits, b"" if content is None else content.data))
     outcome = FetchOutcome.TIMEOUT
     if begun < until:
         outcome = await _converse(session, Endpoint(host=target.host, port=target.port), dialer, until)
     return _fetched(url, outcome, session.answer, None if session.sent is None else loop.time() - session.sent)
 
 
-def _closing_request(target: Target, method: Method) -> h11.Request | None:
+def _closing_request(target: Target, method: Method, content: Content | None) -> h11.Request | None:
     """Make the only request of a connection; None when the URL cannot be put into one."""
     headers = (("Accept", "*/*"), ("Cache-Control", "no-cache"), ("Connection", "close"))
+    announced = () if content is None else content.headers
     try:
-        return request_for(target.authority, target.path, *headers, method=method)
+        return request_for(target.authority, target.path, *headers, *announced, method=method)
     except h11.LocalProtocolError:
         return None
 
 
-async def ask_over(transport: asyncio.Transport, request: h11.Request, *, limits: Limits, until: float) -> Answer:
+async def ask_over(
+    transport: asyncio.Transport, request: h11.Request, *, limits: Limits, until: float, content: bytes = b""
+) -> Answer:
     """Send a request over an open connection, and read its answer no longer than loop time `until`.
 
     The connection stays open and belongs to the caller. It can carry another request only when the outcome is
     `answered` and it is not closing; an answer without outcome took too long. `limits.seconds` is ignored. Raises
     nothing for reasons of the peer.
     """
-    session = _Session(Answer(request, limits))
+    session = _Session(Answer(request, limits, content))
     transport.set_protocol(session)
     session.connection_made(transport)
     await session.wait(until)

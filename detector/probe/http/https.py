@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from detector.probe.routes import Dialer
     from detector.probe.tls.transport import TLSTransport
 
-    from .client import Limits, Target
+    from .client import Answer, Content, Limits, Target
 
 
 class HTTPSServer:
@@ -59,11 +59,28 @@ class HTTPSServer:
         for path in wanted:
             request = request_for(self._authority, path, ("Accept", accept))
             answer = await ask_over(connection, request, limits=limits, until=self._deadline)
-            status = answer.head.status_code if answer.head and answer.outcome is FetchOutcome.ANSWERED else None
-            bodies.append(answer.body if status == OK else None)
+            bodies.append(_ok(answer))
             if not answer.leaves_reusable or connection.is_closing():
                 break
         return (*bodies, *(None,) * (len(wanted) - len(bodies)))
+
+    async def post(self, content: Content, *, limits: Limits) -> bytes | None:
+        """Send content to the path of the URL; return the body of an answer with status 200.
+
+        Raises nothing for reasons of network or peer.
+        """
+        if self._connection is None:
+            return None
+        headers = (("Accept", "*/*"), *content.headers)
+        request = request_for(self._authority, self.path, *headers, method="POST")
+        asked = ask_over(self._connection, request, limits=limits, until=self._deadline, content=content.data)
+        return _ok(await asked)
+
+
+def _ok(answer: Answer) -> bytes | None:
+    """The body of a complete answer with status 200."""
+    status = answer.head.status_code if answer.head and answer.outcome is FetchOutcome.ANSWERED else None
+    return answer.body if status == OK else None
 
 
 @contextlib.asynccontextmanager

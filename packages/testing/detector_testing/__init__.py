@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .proxy import Lie, Proxy, serve_proxy, serve_socks
     from .quic import serve_datagrams, serve_quic
     from .threads import Serving, serving
+    from .timestamps import TimeStampingAuthority, serve_tsa
     from .tls_server import Ending, Script, ScriptedServer, Step, serve_script
 
 __all__ = (
@@ -56,6 +57,7 @@ __all__ = (
     "ScriptedServer",
     "Serving",
     "Step",
+    "TimeStampingAuthority",
     "WrittenPKI",
     "fetch_mitmdump",
     "generate_key",
@@ -70,6 +72,7 @@ __all__ = (
     "serve_relay",
     "serve_script",
     "serve_socks",
+    "serve_tsa",
     "serving",
 )
 
@@ -82,6 +85,7 @@ _MODULES: Final = {
     "proxy": "Lie Proxy serve_proxy serve_socks",
     "quic": "serve_datagrams serve_quic",
     "threads": "Serving serving",
+    "timestamps": "TimeStampingAuthority serve_tsa",
     "tls_server": "Ending Script ScriptedServer Step serve_script",
 }
 _HOME: Final = {name: module for module, names in _MODULES.items() for name in names.split()}
