@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.aio.lazy import LazyModule
-from detector.language import N_, N_plural, Plural, Sentence, Text
+from detector.language import N_, N_plural, Plural, Sentence, Text, some
 from detector.model import Audience, Category, Confidence, Outcome
 
 if TYPE_CHECKING:
@@ -73,8 +73,6 @@ _DECRYPTED: Final[Mapping[tuple[Confidence | None, bool], Text]] = {
 NOT_THE_EXAMS: Final = N_("The exam does not depend on these connections.")
 NOT_ALLOWED_HERE: Final = N_("The exam office does not allow an exam to start on such a network.")
 
-_MORE_HOSTS: Final = N_plural("{hosts} and {number} more", "{hosts} and {number} more")
-"""`number` is that of hosts; English has one form for both."""
 
 WITHOUT_EXAM: Final[Mapping[Text | Plural, Text | Plural]] = {
     CONFIRMED: N_("The server was confirmed."),
@@ -102,9 +100,7 @@ _QUOTING_THE_NETWORK: Final = frozenset({Outcome.PROXY_AUTH_UNSUPPORTED, Outcome
 def naming(names: Iterable[str]) -> dict[str, str | int | Sentence]:
     """Return the fields `hosts`, a few of these endpoints without port 443, and `number`, that of all."""
     every = list(dict.fromkeys(name.removesuffix(":443") for name in names))
-    listed, more = ", ".join(every[:NAMED_MOST]), len(every) - NAMED_MOST
-    hosts = Sentence(_MORE_HOSTS, {"hosts": listed, "number": more}) if more > 0 else listed
-    return {"hosts": hosts, "number": len(every)}
+    return {"hosts": some(every, NAMED_MOST), "number": len(every)}
 
 
 def cure(results: Sequence[Result]) -> Sentence:
