@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 import build_language
 import pytest
-from babel.messages.pofile import read_po
+from babel.messages.pofile import read_po, write_po
 
+from detector import language
 from detector.exam import student
 from detector.judge import advice, table
 from detector.language import DATA, Plural
 from detector.model import Audience
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from babel.messages.catalog import Catalog
 
 CODES: Final = build_language.codes()
@@ -93,6 +96,28 @@ def fields_of(template: str) -> set[str]:
         assert not spec
         assert conversion is None
     return {str(name) for _, name, _, _ in found}
+
+
+def test_another_language_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new catalogue begins empty; translated and compiled, the language is known."""
+    for module in (build_language, language):
+        monkeypatch.setattr(module, "DATA", tmp_path)
+    language.languages.cache_clear()
+    try:
+        assert build_language.build("es") == len(build_language.template())
+        catalog = build_language.catalogue("es")
+        for entry in catalog:
+            text = f"{build_language.parts(entry.id)[0]} (es)"
+            entry.string = (text,) * catalog.num_plurals if entry.pluralizable else text
+        with (tmp_path / "es.po").open("wb") as file:
+            write_po(file, catalog)
+        assert build_language.build("es") == 0
+        language.languages.cache_clear()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["es.mo", "es.po"]
+        said = language.Messages.of("es-MX").say(language.Sentence(student.CONFIRMED))
+        assert said == "The exam server was confirmed. (es)"
+    finally:
+        language.languages.cache_clear()
 
 
 class TestGerman:
