@@ -5,6 +5,7 @@ Room: tests. Reads files and starts `check-jsonschema`, which carries the schema
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,11 @@ def test_ci_installs_every_program() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     wanted = {package for packages in PACKAGES.values() for package in packages.split()}
     assert sorted(package for package in wanted if package not in script.split()) == []
+
+
+def test_the_release_builds_what_the_page_says() -> None:
+    """One command makes the stand-alone program: the tests run it, and so does the workflow for every system."""
+    page = (ROOT / "docs" / "ship-it.md").read_text("utf-8")
+    (command,) = re.findall(r"^uv run (pyinstaller .*)$", page, re.MULTILINE)
+    assert f"- run: uv run --no-sync {command}\n" in (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
+    assert "-m frozen tests/lab/test_frozen.py" in (ROOT / ".ci" / "run").read_text("utf-8")

@@ -28,6 +28,15 @@ PROGRAMS = [block for kind, block in BLOCKS if kind == "python" and "def test_" 
 TESTS = [block for kind, block in BLOCKS if kind == "python" and "def test_" in block]
 SETTING_UP = ("pip install uv", "pipx ", "uv tool ", "python -m venv", ".venv/bin/", "export ", "man ")
 """Commands that make environments or use one: `.ci/run` runs them, on a clean clone, where they mean something."""
+PINS = """
+schema = 1
+name = "learned"
+updated = 2026-11-01
+[[endpoint]]
+host = "exam.example.edu"
+category = "exam"
+operator = "University"
+"""
 UNTRIED = ("docker ",)
 """Commands that need what neither CI nor this test has; tests/test_install.py carries out the steps of the image."""
 
@@ -35,7 +44,9 @@ UNTRIED = ("docker ",)
 def test_set_up_commands_are_run_by_ci() -> None:
     """What this file does not run is in .ci/run, character for character."""
     script = (ROOT / ".ci" / "run").read_text("utf-8")
-    setting_up = [command for command in COMMANDS if command.startswith(SETTING_UP)]
+    contributing = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    commands = [*COMMANDS, *(line for _, block in contributing for line in block.splitlines())]
+    setting_up = [command for command in commands if command.startswith(SETTING_UP)]
     assert len(setting_up) > 7
     assert [command for command in setting_up if command not in script] == []
 
@@ -52,9 +63,9 @@ def test_untried_commands_are_called_untried() -> None:
 
 @pytest.fixture
 def visitor(pki: PrivatePKI, tmp_path: Path) -> Path:
-    """A folder as a reader of README.md has it: the repository's pins and scripts, and a chain to assess."""
-    (tmp_path / "pins").symlink_to(ROOT / "pins")
+    """A folder as a reader of README.md has it: the repository's scripts, and files that earlier commands wrote."""
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    (tmp_path / "exam-pins.toml").write_text(PINS, "utf-8")
     (tmp_path / "chain.pem").write_bytes(pki.issue(["exam.example.edu"]).chain_pem)
     return tmp_path
 

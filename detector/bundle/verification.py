@@ -46,6 +46,7 @@ from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import CLOCK_TOLERANCE
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
 from detector.judge.table import RULE_OF
+from detector.judge.wording import state
 from detector.knowledge import ct_logs
 from detector.knowledge import roots as trusted
 from detector.knowledge.age import describe, used
@@ -558,14 +559,12 @@ def _hints(recorded: Material) -> Iterator[str]:
 
 def _comparison(check: EndpointCheck) -> str:
     claimed, assessed = check.claimed, check.judged
-    return (
-        f"claimed {_text(claimed)} ({claimed.reason}), assessed again {_text(assessed)} "
-        f"({assessed.reason}); they differ in {', '.join(check.differences)}"
-    )
+    return f"claimed {_text(claimed)}, assessed again {_text(assessed)}; they differ in {', '.join(check.differences)}"
 
 
 def _text(claim: Claim | NetworkClaim) -> str:
-    return str(claim.verdict) if claim.confidence is None else f"{claim.verdict} ({claim.confidence})"
+    sure = "" if claim.confidence is None else f" ({claim.confidence})"
+    return f"{state(claim.verdict, claim.confidence)}{sure}"
 
 
 def _timestamp(response: bytes, payload: bytes, authorities: Roots | None) -> TimestampCheck:

@@ -14,7 +14,7 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
-from detector.model import Detail
+from detector.model import Confidence, Detail, Verdict
 from detector.model.private_files import OWNER_ONLY
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.seams import utc_now
@@ -22,12 +22,13 @@ from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
 
 from . import common, options, progress
+from .stderr import say
 from .syslog import Collector, CollectorType
 
 if TYPE_CHECKING:
     from detector import bundle as bundles
     from detector.judge.evidence import EndpointEvidence
-    from detector.model import Confidence, Endpoint, Report
+    from detector.model import Endpoint, Report
     from detector.report import siem
 
     from . import chains
@@ -144,7 +145,16 @@ def check(  # noqa: PLR0913 - one parameter per option
             lambda: _send(report, syslog),
         )
         common.warn_of_age(report.knowledge, report.finished)
+        if form is options.Format.TABLE and detail is not Detail.VERDICT and settings.get("offline"):
+            _note_offline(report)
     return common.exit_code(report, fail_on)
+
+
+def _note_offline(report: Report) -> None:
+    """Say what a run with --offline could not find out, where that would have mattered."""
+    seen = any(one.observation.chain for one in report.results)
+    if seen and report.verdict is not Verdict.CLEAN and report.confidence in {None, Confidence.POSSIBLE}:
+        say("Note: --offline leaves out the comparison with well-known hosts; without it the answer may be surer.")
 
 
 def _send(report: Report, to: Collector | None) -> None:

@@ -121,6 +121,15 @@ def open_history(place: str, wait: Callable[[], float] | None = None) -> store.H
     return store.History(folder / "history.sqlite", wait=wait)
 
 
+@contextlib.contextmanager
+def naming_history() -> Iterator[None]:
+    """Name the option in what fails."""
+    try:
+        yield
+    except HistoryError as error:
+        raise type(error)(f"--history: {error.message}", advice=error.advice) from error
+
+
 class SideHistory:
     """A history that a command uses alongside its own work: what fails is reported once, and then it is done without.
 
@@ -151,12 +160,11 @@ class SideHistory:
     def _access(self) -> Iterator[None]:
         """Name the option in what fails, and remember it."""
         try:
-            yield
-        except HistoryError as error:
-            failed = type(error)(f"--history: {error.message}", advice=error.advice)
-            if isinstance(failed, HistoryUnavailableError):
-                self._failure = failed
-            raise failed from error
+            with naming_history():
+                yield
+        except HistoryUnavailableError as error:
+            self._failure = error
+            raise
 
     @property
     def genuine(self) -> Callable[[Iterable[str]], frozenset[str]] | tuple[()]:
@@ -261,7 +269,7 @@ def result_stream(output: str | None, option: str = "--output", *, mode: int = 0
         if not in_place:
             temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.part")
             descriptor = create_private(temporary) if mode == OWNER_ONLY else os.open(temporary, _NEW_FILE, OWNER_ONLY)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, before Python 3.13; a NUL character
         raise unwritable(what, error) from error
     if in_place:
         with growing_stream(output, option, append=True) as stream:
@@ -307,7 +315,7 @@ def _naming(what: str) -> Iterator[None]:
     """Raise what the system refuses as an `OutputError` that names the option and the file."""
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         raise unwritable(what, error) from error
 
 

@@ -93,7 +93,7 @@ def dossier(  # noqa: PLR0913 - one parameter per option
         gathering, known = _from_bundles(bundles, _verifier(given, settings), vantage, since)
         unfinished = 0
         if place is not None:
-            with common.open_history(place) as history:
+            with common.naming_history(), common.open_history(place) as history:
                 unfinished = _from_history(gathering, history, since, known)
         found = gathering.dossier(made=made, unfinished_runs=unfinished)
         stream.write(common.as_json(found) if form is Format.JSON else reports.render_dossier(found))

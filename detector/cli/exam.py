@@ -115,7 +115,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     """
     common.refuse_same_file(output, bundle)
     chosen = _policy(policy, language)
-    asked = protocol.read_request(_request_bytes(request, chosen.deadline)) if request else protocol.Request()
+    asked = _read_request(request, chosen.deadline) if request else protocol.Request()
     if asked.task is not protocol.Task.GATE:
         raise RequestError(
             f"--request: the task {asked.task} is for native messaging only.",
@@ -254,6 +254,15 @@ def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_be
 
 def _keys(signing_key: str | None) -> tuple[Ed25519PrivateKey, ...]:
     return () if signing_key is None else (load_signing_key(signing_key),)
+
+
+def _read_request(source: str, patience: float) -> protocol.Request:
+    """A request from a file, or from standard input. Raises `RequestError`."""
+    data = _request_bytes(source, patience)
+    try:
+        return protocol.read_request(data)
+    except RequestError as error:
+        raise RequestError(f"--request {source}: {error.message}", advice=error.advice) from error
 
 
 def _request_bytes(source: str, patience: float) -> bytes:

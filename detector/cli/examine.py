@@ -149,7 +149,7 @@ def read_certificates(path: str, password: str = "") -> CertificateFile:
 
 
 def _require_issuer(found: CertificateFile, result: Result) -> None:
-    """Refuse a genuine-looking certificate without its issuer's: a file says nothing of what the server left out."""
+    """Refuse a publicly logged certificate without its issuer's: a file says nothing of what the server left out."""
     if result.reason is Reason.INCOMPLETE_CHAIN and len(found.certificates) == 1:
         raise ChainError(
             "This holds the server's certificate alone, and its issuer is not known here.",

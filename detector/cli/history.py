@@ -5,6 +5,7 @@ Room: cli.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
@@ -201,13 +202,15 @@ def _report(what: str, place: str | None) -> Report:
         ) from error
 
 
-def _open(place: str | None) -> History:
+@contextlib.contextmanager
+def _open(place: str | None) -> Iterator[History]:
     if place is None:
         raise HistoryError(
             "No history was named.",
             advice="Give --history FILE|URL or set DETECTOR_HISTORY; `default` is a file in your data directory.",
         )
-    return common.open_history(place)
+    with common.naming_history(), common.open_history(place) as kept:
+        yield kept
 
 
 def _line(run: Run) -> str:

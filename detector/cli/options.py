@@ -168,7 +168,10 @@ class Command(click.Command):
 
 
 def _naming_the_option(message: str, context: click.Context) -> str:
-    """The message of an error, with the option in place of the field, or before the value, that it begins with."""
+    """The message of an error, with the option in place of the field, or before the value, that it begins with.
+
+    One word may precede the value ("Key server.pem: ...").
+    """
     given = {**context.params, **context.params.get("settings", {})}
     field, colon, rest = message.partition(": ")
     for parameter in context.command.params:
@@ -180,6 +183,8 @@ def _naming_the_option(message: str, context: click.Context) -> str:
             for value in values if isinstance(values, tuple) else (values,):
                 if isinstance(value, str) and value and message.startswith((f"{value}:", f"{value}/")):
                     return f"{flag} {message}"
+                if isinstance(value, str) and value and message.partition(" ")[2].startswith(f"{value}:"):
+                    return f"{flag}: {message}"
     return message
 
 

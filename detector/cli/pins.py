@@ -89,7 +89,7 @@ def lint(paths: tuple[str, ...], detail: Detail, output: str | None) -> int:
     """
     pin_set = Expectations(pins=paths or None).pin_set
     shipped = {str(file) for file in shipped_folder().glob("*.toml")}
-    messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels, keyless=shipped)
+    messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels, shipped=shipped)
     errors = sum(message.severity is pin_files.Severity.ERROR for message in messages)
     with common.result_stream(output) as stream:
         for message in messages if detail is not Detail.VERDICT else ():

@@ -21,7 +21,7 @@ KIT: Final = "detector_testing"
 """The test kit, which only `detector demo` imports: what is built for students does without it."""
 
 _BY_NAME: Final = frozenset({"LazyModule", "import_module", "find_spec"})
-"""Functions of this package's source that import a module, or look for one, by its name."""
+"""Functions of this package's source that import a module, or search for one, by its name."""
 
 _BY_OTHERS: Final = (
     "pg8000.dbapi",  # by SQLAlchemy, for the URL that a history gets
@@ -62,7 +62,7 @@ def modules() -> list[str]:
 
 
 def mentions() -> list[Mention]:
-    """Return every call of the source that imports a module by its name or looks for one."""
+    """Return every call of the source that imports a module by its name or searches for one."""
     return [mention for path in sorted(PACKAGE.rglob("*.py")) for mention in _mentions_in(path)]
 
 

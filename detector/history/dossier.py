@@ -16,6 +16,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from detector.judge import checks, wording
 from detector.judge.checks import pin, witness
 from detector.model import Alternative, Category, Confidence, ManagedBy, Reason, Record, Result, Verdict
@@ -111,6 +113,15 @@ class Tried(Record, frozen=True, kw_only=True):
     outcomes: dict[str, int]
 
 
+class DossierDay(Record, frozen=True, kw_only=True):
+    """What all results of one day show together: the gravest accusation, else clean if one is, else inconclusive."""
+
+    date: dt.date
+    verdict: Verdict
+    confidence: Confidence | None = None
+    results: int
+
+
 class Dossier(Record, frozen=True, kw_only=True):
     """What is known of one place.
 
@@ -124,6 +135,7 @@ class Dossier(Record, frozen=True, kw_only=True):
     last: dt.datetime | None
     results: int
     sources: int
+    days: tuple[DossierDay, ...]
     summary: str
     interceptors: tuple[DossierInterceptor, ...]
     uncertain: tuple[AffectedEndpoint, ...]
@@ -159,6 +171,21 @@ class _Occurrences:
         self.sources[item.source] = None
 
 
+def _with(so_far: DossierDay | None, date: dt.date, result: Result) -> DossierDay:
+    """Return a day with one more result."""
+    one = DossierDay(date=date, verdict=result.verdict, confidence=result.confidence, results=1)
+    if so_far is None:
+        return one
+    gravest = max(one, so_far, key=_gravity)
+    return msgspec.structs.replace(gravest, results=so_far.results + 1)
+
+
+def _gravity(day: DossierDay) -> int:
+    if day.confidence is not None:
+        return list(Confidence).index(day.confidence) + 1
+    return 0 if day.verdict is Verdict.CLEAN else -1
+
+
 _Party = tuple[str | None, str | None]
 """Identifies a party over time: its product, or else the issuer's name."""
 _WITNESSED: Final = frozenset({witness.Outcome.EQUAL, witness.Outcome.DIFFERS})
@@ -170,7 +197,7 @@ class Gathering:
 
     def __init__(self, vantage: str) -> None:
         self.vantage: Final = vantage
-        self._days: set[dt.date] = set()
+        self._days: dict[dt.date, DossierDay] = {}
         self._times: tuple[dt.datetime, dt.datetime] | None = None
         self._results = 0
         self._sources: dict[str, str | None] = {}
@@ -191,7 +218,8 @@ class Gathering:
         """Count one result."""
         result, name = item.result, item.result.endpoint.name
         self._results += 1
-        self._days.add(item.at.date())
+        day = item.at.date()
+        self._days[day] = _with(self._days.get(day), day, result)
         first, last = self._times or (item.at, item.at)
         self._times = min(first, item.at), max(last, item.at)
         self.note_source(item)
@@ -243,6 +271,7 @@ class Gathering:
             last=self._times[1] if self._times else None,
             results=self._results,
             sources=len(self._sources),
+            days=tuple(self._days[day] for day in sorted(self._days)),
             summary=self._summary(interceptors),
             interceptors=interceptors,
             uncertain=self._affected(self._uncertain),

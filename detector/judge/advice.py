@@ -119,7 +119,7 @@ _OF_OTHER_HOSTS: Final[dict[ManagedBy, Advice]] = {
 """The same, of all other hosts, where it differs."""
 _BY_OUTCOME: Final[dict[str, Text]] = {
     "dns-failure": N_("Check the spelling of {hosts}, and that this device is online."),
-    "connect-refused": N_("The host refused the connection: check the host and port, and whether the service is up."),
+    "connect-refused": N_("{hosts} refused the connection: check the host and port, and whether the service is up."),
     "connect-timeout": N_("Nothing answered: a firewall may drop this traffic; ask the network's IT to allow it."),
     "unreachable": N_("The network has no route to the host: check the connection."),
     "no-address": N_("The host has no address of this family (IPv4 or IPv6); it may have one of the other family."),

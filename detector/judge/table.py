@@ -181,7 +181,7 @@ _FIND_DEVICE: Final = (
     "A CA below a public root signed for {hosts} in a way no client accepts: find the device that holds its key."
 )
 _ADD_INTERMEDIATE: Final = "The server of {hosts} probably lacks an intermediate certificate: add it to its chain."
-_DECLARE_ROOT: Final = "If {hosts} belongs to a private PKI, declare its root in the pin file (private_roots)."
+_DECLARE_ROOT: Final = "If a private PKI signs for {hosts}, declare its root in the pin file (private_roots)."
 
 
 def _always(*alternatives: Alternative) -> Callable[[Facts], tuple[Alternative, ...]]:
@@ -411,7 +411,7 @@ ACCUSING: Final = (
         alternatives=_private_alternatives,
         advice={
             _STUDENT: ELSEWHERE,
-            _DEVELOPER: "If {hosts} belong to one private PKI, declare its root in the pin file (private_roots).",
+            _DEVELOPER: _DECLARE_ROOT,
         },
         asks_party=True,
     ),
@@ -450,7 +450,7 @@ ACCUSING: Final = (
         ),
         advice={
             _STUDENT: ELSEWHERE,
-            _DEVELOPER: "If {hosts} has a new key or belongs to a private PKI, correct the pin file.",
+            _DEVELOPER: "If there is a new key at {hosts}, or a private PKI signs for it, correct the pin file.",
         },
         advice_stale_pins={
             _STUDENT: N_(

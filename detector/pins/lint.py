@@ -55,13 +55,14 @@ class LintMessage(Record, frozen=True, kw_only=True):
 
 
 def lint(
-    pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = None, keyless: Collection[str] = ()
+    pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = None, shipped: Collection[str] = ()
 ) -> tuple[LintMessage, ...]:
     """Check a pin set as of the day `at`.
 
-    `root_labels` are the names of the roots trusted now; None skips the check for removed roots. `keyless` are files
-    that state no keys on purpose, as the shipped ones: no operator promises theirs to anybody but its customers.
-    Messages come file by file in the order of the set, the file's own before those of its endpoints.
+    `root_labels` are the names of the roots trusted now; None skips the check for removed roots. `shipped` are the
+    files of this package: they state no keys on purpose, because no operator promises us theirs, and name roots that
+    left the bundles on purpose, because chains below those are still seen. Messages come file by file in the order of
+    the set, the file's own before those of its endpoints.
     """
     by_source: dict[str, list[Endpoint]] = {}
     for endpoint in pin_set.endpoints:
@@ -76,7 +77,7 @@ def lint(
                 for endpoint in endpoints
                 for severity, text in (
                     *_endpoint(endpoint, root_labels),
-                    *(() if source in keyless else _without_expectation(endpoint)),
+                    *(() if source in shipped else _of_own_files(endpoint, root_labels)),
                     *_without_effect(endpoint),
                 )
             ),
@@ -130,8 +131,11 @@ def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterat
         yield Severity.ERROR, f"every root it names has left the trusted roots: {', '.join(gone)}. Name a current one."
 
 
-def _without_expectation(endpoint: Endpoint) -> Iterator[tuple[Severity, str]]:
-    """Endpoints of which the file says too little to be worth an entry."""
+def _of_own_files(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterator[tuple[Severity, str]]:
+    """What a user can do better in a file of their own: endpoints of which it says too little, and roots to remove."""
+    gone = [root for root in endpoint.roots if root_labels is not None and root not in root_labels]
+    if gone and len(gone) < len(endpoint.roots):
+        yield Severity.WARNING, f"no longer among the trusted roots: {', '.join(gone)}. Remove it when it is not used."
     keys = endpoint.pins or endpoint.backup_pins
     if endpoint.category is Category.EXAM and not keys:
         yield Severity.WARNING, "an exam endpoint without pins; learn its pins on a network you trust."

@@ -97,17 +97,17 @@ def parse_target(text: str, *, port: int = HTTPS_PORT) -> tuple[str, int]:
     if not separator or not _SCHEME.match(scheme):
         scheme, rest = "", pasted
     scheme = scheme.lower()
-    authority, path = _split(rest.lstrip("/") if scheme or rest.startswith("//") else rest)
+    authority, path = _split(rest.removeprefix("/" if scheme else "//"))
     user, at, place = authority.rpartition("@")
     if "@" in path and ":" in place and not (_is_address(place) or place.rpartition(":")[2].isdecimal()):
         raise TargetError("A password with a slash in it cannot be read.", advice="Leave out user name and password.")
     if not scheme and (pasted.lower().startswith("mailto:") or (at and ":" not in user)):
         raise TargetError(
-            f"{_show(authority)} is a mail address, not a server.", advice="Name the server, such as exam.example.edu."
+            f"{quoted(authority)} is a mail address, not a server.", advice="Name the server, such as exam.example.edu."
         )
     if not scheme and path[1:].isdecimal() and _is_address(place):
         raise TargetError(
-            f"{_show(pasted)} is a network, not a server.", advice="`detector scan --network` takes networks."
+            f"{quoted(pasted)} is a network, not a server.", advice="`detector scan --network` takes networks."
         )
     host, number = parse_address(place.removesuffix(":") if scheme else place, port=_PORTS.get(scheme, port))
     if scheme and scheme not in _PORTS:
@@ -140,12 +140,12 @@ def parse_address(text: str, *, port: int) -> tuple[str, int]:
     Raises `TargetError`.
     """
     if len(text) > _MAX_TEXT:
-        raise TargetError(f"{_show(text)} is too long for a host name.", advice=_ADVICE)
+        raise TargetError(f"{quoted(text)} is too long for a host name.", advice=_ADVICE)
     host, after = text, ""
     if text.startswith("["):
         host, bracket, after = text[1:].partition("]")
         if not bracket or (after and not after.startswith(":")) or ":" not in host:
-            raise TargetError(f"{_show(text)} is not an IPv6 address in brackets.", advice=_ADVICE)
+            raise TargetError(f"{quoted(text)} is not an IPv6 address in brackets.", advice=_ADVICE)
         after = after[1:] if after != ":" else after
     elif text.count(":") == 1:
         host, _, after = text.partition(":")
@@ -167,12 +167,12 @@ def parse_rule(rule: str, forms: Collection[str] = (RESOLVE, CONNECT_TO)) -> tup
     known = {form.count(":") + 1 for form in forms}
     if len(parts) not in known or ":".join(parts) != rule or not all(parts[:2]):
         examples = ", ".join(f"{form} (such as {_EXAMPLES[form]})" for form in forms)
-        raise TargetError(f"{_show(rule)} is not a rule of where to connect.", advice=f"Write {examples}.")
+        raise TargetError(f"{quoted(rule)} is not a rule of where to connect.", advice=f"Write {examples}.")
     host, port = parse_address(":".join(parts[:2]), port=0)
     if len(parts) < _PARTS_MAX:
         if not _is_address(parts[2]):
             raise TargetError(
-                f"{_show(parts[2])} is not one IP address.",
+                f"{quoted(parts[2])} is not one IP address.",
                 advice=f"{CONNECT_TO} takes a name: exam.example.edu:443:stage.example.edu:443.",
             )
         return (host, port), parse_address(parts[2], port=port)
@@ -186,7 +186,7 @@ def parse_host(text: str) -> str:
         TargetError: it is anything else, such as a URL, a port, a path, a wildcard, or labels no resolver accepts.
     """
     if len(text) > _MAX_TEXT:
-        raise TargetError(f"{_show(text)} is too long for a host name.", advice=_ADVICE)
+        raise TargetError(f"{quoted(text)} is too long for a host name.", advice=_ADVICE)
     if ":" in text:
         return _ipv6(text)
     name = text if text.isascii() else _to_ascii(text)
@@ -194,12 +194,12 @@ def parse_host(text: str) -> str:
     labels = name.split(".")
     if len(name) > MAX_NAME or not all(map(_LABEL.match, labels)):
         reason = "contains blanks" if any(map(str.isspace, text)) else "is not a host name"
-        raise TargetError(f"{_show(text)} {reason}.", advice=_ADVICE)
+        raise TargetError(f"{quoted(text)} {reason}.", advice=_ADVICE)
     if labels[-1].isdigit():  # no top-level domain is a number: RFC 3696 section 2
         try:
             return str(ipaddress.IPv4Address(name))
         except ValueError:
-            raise TargetError(f"{_show(text)} is not an IPv4 address.", advice=_ADVICE) from None
+            raise TargetError(f"{quoted(text)} is not an IPv4 address.", advice=_ADVICE) from None
     return name
 
 
@@ -207,9 +207,9 @@ def _ipv6(text: str) -> str:
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError:
-        raise TargetError(f"{_show(text)} is neither a host name nor an IPv6 address.", advice=_ADVICE) from None
+        raise TargetError(f"{quoted(text)} is neither a host name nor an IPv6 address.", advice=_ADVICE) from None
     if address.scope_id is not None:
-        raise TargetError(f"{_show(text)} has a zone, which has no meaning elsewhere.", advice="Leave out %ZONE.")
+        raise TargetError(f"{quoted(text)} has a zone, which has no meaning elsewhere.", advice="Leave out %ZONE.")
     return str(address)
 
 
@@ -217,19 +217,20 @@ def _to_ascii(text: str) -> str:
     try:
         return idna.encode(text, uts46=True).decode("ascii")
     except UnicodeError as error:
-        raise TargetError(f"{_show(text)} is not a host name: {_show(str(error))}.", advice=_ADVICE) from None
+        raise TargetError(f"{quoted(text)} is not a host name: {quoted(str(error))}.", advice=_ADVICE) from None
 
 
 def _port(digits: str, text: str) -> int:
     number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= len(str(PORT_MAX)) else 0
     if not 1 <= number <= PORT_MAX:
         raise TargetError(
-            f"{_show(text)} does not end in a port.", advice=f"A port is a number from 1 to {PORT_MAX}, as in HOST:443."
+            f"{quoted(text)} does not end in a port.",
+            advice=f"A port is a number from 1 to {PORT_MAX}, as in HOST:443.",
         )
     return number
 
 
-def _show(text: str) -> str:
+def quoted(text: str) -> str:
     """Quote a text for a message: bounded, escaped, and without what may be credentials before an @."""
     credentials, at, rest = text.rpartition("@")
     shown = f"…@{rest}" if at and credentials else text

@@ -12,6 +12,7 @@ Of an uncertain result no name is shown except in the folded certificates, which
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import functools
 import hashlib
 import itertools
@@ -21,26 +22,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.errors import MissingExtraError
-from detector.judge import wording
+from detector.judge import advice, wording
 from detector.judge.assess import names_a_party
 from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
 from detector.language import ENGLISH, Messages
-from detector.model import Audience, Confidence, Coverage, Locality, Meaning, Verdict
-from detector.model.validate import HTTPS_PORT
+from detector.model import Audience, Confidence, Coverage, Locality, ManagedBy, Meaning, Verdict
 
 from . import learn_more, picture, sentences
-from .timeline import plot
+from .timeline import TimelineEntry, plot
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Sequence
 
     from jinja2 import Template
 
-    from detector.model import Category, Interceptor, PresentedCertificate, Record, Report, Result
-
-    from .timeline import TimelineEntry
+    from detector.model import Category, Interceptor, PresentedCertificate, Report, Result
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 PEM_WIDTH: Final = 64
@@ -64,6 +61,14 @@ _COVERAGE: Final[dict[Coverage, tuple[str, str, str]]] = {
     Coverage.UNKNOWN: ("uncertain", "?", "no answer"),
 }
 """Tone, symbol and label of each state."""
+_RUN_BY: Final[dict[ManagedBy, str]] = {
+    ManagedBy.INSTITUTION: "the institution",
+    ManagedBy.ENDPOINT_OWNER: "the owner of this device",
+    ManagedBy.DEVELOPER: "a developer",
+    ManagedBy.ATTACKER: "an attacker",
+    ManagedBy.STATE: "a state",
+    ManagedBy.UNKNOWN: "not known",
+}
 _SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.UNCERTAIN, Coverage.CLEAR, Coverage.UNKNOWN)
 """Most important first: what was seen takes precedence over what was not."""
 _WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
@@ -106,15 +111,38 @@ def render(
         endpoints=_endpoints(reports),
         certificates=certificates,
         number_of={one.certificate.sha256: number for number, one in enumerate(certificates, 1)},
-        explained=learn_more.explain(f for report in reports for result in report.results for f in result.findings),
+        explained=learn_more.explain(
+            (f.check, f.outcome) for report in reports for result in report.results for f in result.findings
+        ),
         timeline=plot(timeline),
         portals=[r.portal for r in reports if r.portal is not None],
     )
 
 
-def render_dossier(dossier: Record) -> str:
+def render_dossier(dossier: Any) -> str:  # noqa: ANN401 - of a room above this one
     """One page for a dossier (`detector.history.dossier.Dossier`). Raises `MissingExtraError` as `render` does."""
-    return _template("dossier.html.jinja").render(dossier=dossier)
+    names = [found.product or found.issuer or "an unknown party" for found in dossier.interceptors]
+    pictures = [
+        picture.route("intercepted", f"{len(found.endpoints)} servers", ("TLS ends here", name))
+        for found, name in zip(dossier.interceptors, names, strict=True)
+    ]
+    midnight = dt.time(tzinfo=dt.UTC)
+    days = [
+        TimelineEntry(
+            dt.datetime.combine(day.date, midnight),
+            dossier.vantage,
+            day.verdict,
+            day.confidence,
+            f"{day.results} results",
+        )
+        for day in dossier.days
+    ]
+    return _template("dossier.html.jinja").render(
+        dossier=dossier,
+        parties=list(zip(dossier.interceptors, names, pictures, strict=True)),
+        timeline=plot(days),
+        explained=learn_more.explain((tried.check, outcome) for tried in dossier.tried for outcome in tried.outcomes),
+    )
 
 
 @functools.cache
@@ -145,7 +173,14 @@ def _template(name: str) -> Template:
         mark=wording.mark,
         hello_name=HELLO_NAME,
         other_route=wording.other_route,
-        why=wording.why,
+        cause=wording.cause,
+        alternatives=wording.alternatives,
+        state=wording.state,
+        state_of=wording.state_of,
+        category_name=sentences.CATEGORIES,
+        run_by=_RUN_BY,
+        place=picture.PLACE,
+        bare=sentences.bare,
         summary=wording.summary,
         data_of=wording.data,
         is_uncertain=wording.is_uncertain,
@@ -204,10 +239,12 @@ def _headline_of_many(reports: Sequence[Report]) -> str:
     order = sorted(enumerate(reports, 1), key=lambda one: _gravity(one[1]))
     names: dict[str, list[str]] = {}
     for at, report in order:
-        found = report.verdict.value + (f" ({report.confidence})" if report.confidence else "")
+        found = wording.state(report.verdict, report.confidence)
+        found += f" ({report.confidence})" if report.confidence else ""
         names.setdefault(found, []).append(_vantage(report, at))
     listed = "; ".join(f"{found} from {', '.join(places)}" for found, places in names.items())
-    return f"{order[0][1].verdict.value.upper()}: {len(reports)} vantages; {listed}."
+    worst = order[0][1]
+    return f"{wording.state(worst.verdict, worst.confidence).upper()}: {len(reports)} vantages; {listed}."
 
 
 def _coverage(reports: Sequence[Report]) -> list[tuple[Category, str, str, str]]:
@@ -225,9 +262,10 @@ def _coverage(reports: Sequence[Report]) -> list[tuple[Category, str, str, str]]
 
 
 class _Party(NamedTuple):
-    """Who appears to intercept, once for all vantages; or, without `found`, what may be intercepted."""
+    """Who appears to intercept, once for all vantages; or, without `found`, what hosts have in common."""
 
     found: Interceptor | None
+    title: str
     confidence: Confidence | None
     vantages: tuple[str, ...]
     picture: picture.Picture
@@ -235,51 +273,62 @@ class _Party(NamedTuple):
     reasons: dict[str, dict[str, None]]
 
 
+_Seen = list[tuple[str, "Result"]]
+"""Results with the names of their vantages."""
+
+
 def _parties(reports: Sequence[Report]) -> list[_Party]:
     """Every interceptor; then what is uncertain. Where there is neither, the clean endpoints, if there are any."""
-    found: dict[tuple[str | None, str | None], list[tuple[str, Interceptor, Report]]] = {}
+    found: dict[tuple[str | None, str | None], list[tuple[Interceptor, _Seen]]] = {}
     for vantage, report in _named(reports):
         for one in report.interceptors:
-            found.setdefault((one.product, None if one.product else one.issuer), []).append((vantage, one, report))
+            seen = [(vantage, r) for r in report.results if r.endpoint.name in one.endpoints]
+            found.setdefault((one.product, None if one.product else one.issuer), []).append((one, seen))
     parties = []
-    for seen in found.values():
-        names = [(vantage, report, set(one.endpoints)) for vantage, one, report in seen]
-        accused = [
-            (vantage, result)
-            for vantage, report, endpoints in names
-            for result in report.results
-            if result.endpoint.name in endpoints and names_a_party(result.confidence)
-        ]
-        parties.append(_party(accused, "intercepted", seen[0][1], [vantage for vantage, _, _ in seen]))
+    for same in found.values():
+        first, title = same[0][0], sentences.party_name(same[0][0])
+        seen = list(itertools.chain.from_iterable(seen for _, seen in same))
+        between = ("TLS ends here", title, picture.PLACE[first.locality])
+        parties.append(_party(title, seen, "intercepted", between)._replace(found=first))
     everything = [(vantage, result) for vantage, report in _named(reports) for result in report.results]
-    uncertain = [(vantage, result) for vantage, result in everything if wording.is_uncertain(result)]
-    if uncertain:
-        parties.append(_party(uncertain, "uncertain"))
+    groups: dict[tuple[str, tuple[str, ...]], _Seen] = {}
+    for vantage, result in everything:
+        if wording.is_uncertain(result):
+            groups.setdefault(_uncertainty(result), []).append((vantage, result))
+    parties += [_party(title, seen, "uncertain", between) for (title, between), seen in groups.items()]
     clean = [(vantage, result) for vantage, result in everything if result.verdict is Verdict.CLEAN]
-    return parties or ([_party(clean, "clean")] if clean else [])
+    return parties or ([_party("No sign that TLS ends before the server", clean, "clean")] if clean else [])
 
 
-def _party(
-    seen: Sequence[tuple[str, Result]], tone: str, found: Interceptor | None = None, vantages: Sequence[str] = ()
-) -> _Party:
+def _uncertainty(result: Result) -> tuple[str, tuple[str, ...]]:
+    """A title for an uncertain result, and what TLS may end at."""
+    if wording.signs_in_only(result):
+        return "A sign-in page answers", (
+            "A sign-in page answers",
+            "until you sign in",
+            picture.PLACE[Locality.UNKNOWN],
+        )
+    if wording.has_stale_pins(result):
+        return "The pins are probably out of date", ()
+    between = ("TLS may end here", picture.PLACE[Locality.UNKNOWN], "or there is an innocent reason")
+    return "Uncertain: there may be an innocent reason", between
+
+
+def _party(title: str, seen: _Seen, tone: str, between: tuple[str, ...] = ()) -> _Party:
     hosts: dict[Category, dict[str, None]] = {}
     reasons: dict[str, dict[str, None]] = {}
     for _, result in seen:
-        hosts.setdefault(result.endpoint.category, {})[_host(result)] = None
-        reasons.setdefault(wording.why(result), {})[_host(result)] = None
+        host = sentences.bare(result.endpoint.name)
+        hosts.setdefault(result.endpoint.category, {})[host] = None
+        reasons.setdefault(wording.cause(result), {})[host] = None
     names = list(itertools.chain.from_iterable(hosts.values()))
-    drawn = picture.route(
-        tone,
-        names[0] if len(names) == 1 else f"{len(names)} servers",
-        party=(found.product or found.issuer or "an unknown party") if found else "",
-        locality=found.locality if found else Locality.UNKNOWN,
-    )
     sureness = [result.confidence for _, result in seen if result.confidence is not None]
     return _Party(
-        found=found,
+        found=None,
+        title=title,
         confidence=max(sureness, key=list(Confidence).index, default=None),
-        vantages=tuple(dict.fromkeys(vantages or [vantage for vantage, _ in seen])),
-        picture=drawn,
+        vantages=tuple(dict.fromkeys(vantage for vantage, _ in seen)),
+        picture=picture.route(tone, names[0] if len(names) == 1 else f"{len(names)} servers", between),
         hosts=hosts,
         reasons=reasons,
     )
@@ -288,11 +337,6 @@ def _party(
 def _named(reports: Sequence[Report]) -> Iterator[tuple[str, Report]]:
     """Every report with its vantage's name."""
     return ((_vantage(report, at), report) for at, report in enumerate(reports, 1))
-
-
-def _host(result: Result) -> str:
-    """The endpoint as people write it: without the port that is meant anyway."""
-    return result.endpoint.host if result.endpoint.port == HTTPS_PORT else result.endpoint.name
 
 
 class _Certificate(NamedTuple):
@@ -309,7 +353,7 @@ def _certificates(reports: Sequence[Report]) -> list[_Certificate]:
     for result in itertools.chain.from_iterable(report.results for report in reports):
         for certificate in result.observation.chain:
             known = seen.get(certificate.sha256) or _Certificate(certificate, {}, is_named=False)
-            known.hosts[_host(result)] = None
+            known.hosts[sentences.bare(result.endpoint.name)] = None
             is_named = known.is_named or not wording.is_uncertain(result)
             seen[certificate.sha256] = known._replace(is_named=is_named)
     return list(seen.values())
@@ -322,8 +366,9 @@ def _advice(report: Report) -> list[tuple[str, list[str]]]:
 
 
 def _exempt(reports: Sequence[Report]) -> list[str]:
-    hosts = [r.endpoint.host for report in reports for r in report.results if names_a_party(r.confidence)]
-    return list(dict.fromkeys(hosts))
+    results = itertools.chain.from_iterable(report.results for report in reports)
+    concerned = (r for r in results if names_a_party(r.confidence) and advice.has_to_be_exempt(r))
+    return list(dict.fromkeys(result.endpoint.host for result in concerned))
 
 
 def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | None]]]:

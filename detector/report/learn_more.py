@@ -13,8 +13,6 @@ from detector.judge.checks import MODULES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from detector.model import Finding
-
 FINDING_PAGE: Final = "docs/findings/{check}.md#{outcome}"
 """Address of what a finding means: a file of the repository, as there is no public site. Where the site
 (`mkdocs build`) is published, this becomes its URL followed by `findings/{check}.html#{outcome}`; pages and anchors are
@@ -54,13 +52,13 @@ def _explanations() -> Mapping[tuple[str, str], Explanation]:
     }
 
 
-def anchor(finding: Finding) -> str:
+def anchor(check: str, outcome: str) -> str:
     """The anchor of a finding's explanation; empty where there is none: a report may be of another version."""
-    known = _explanations().get((finding.check, finding.outcome))
+    known = _explanations().get((check, outcome))
     return "" if known is None else known.anchor
 
 
-def explain(findings: Iterable[Finding]) -> list[Explanation]:
-    """What these findings mean, every outcome once, in the order of checks."""
-    found = {(finding.check, finding.outcome) for finding in findings}
+def explain(findings: Iterable[tuple[str, str]]) -> list[Explanation]:
+    """What these findings (check, outcome) mean, each once, in the order of checks."""
+    found = set(findings)
     return [explanation for key, explanation in _explanations().items() if key in found]

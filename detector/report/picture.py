@@ -97,7 +97,7 @@ def chains(result: Result, reference: Result | None = None, reference_vantage: s
     return drawn
 
 
-_PLACE: Final[dict[Locality, str]] = {
+PLACE: Final[dict[Locality, str]] = {
     Locality.THIS_DEVICE: "on this device",
     Locality.CONFIGURED_PROXY: "at the proxy that is set on this device",
     Locality.NETWORK: "on the network",
@@ -106,31 +106,23 @@ _PLACE: Final[dict[Locality, str]] = {
 """Where TLS ends, as the attribution says."""
 
 
-def route(tone: str, servers: str, *, party: str = "", locality: Locality = Locality.UNKNOWN) -> Picture:
-    """The route from this device to `servers`, with where TLS ends, by the tone of the verdict.
+def route(tone: str, servers: str, between: Sequence[str] = ()) -> Picture:
+    """The route from this device to `servers`, by the tone of the verdict.
 
-    `party` is named only where the tone is `intercepted`. Where it is `clean`, nothing stands in between.
+    `between` is what TLS ends at, or may end at: a title and lines; without it, TLS goes from end to end as far as can
+    be seen.
     """
-    device = _Entry("issuer", "This device", ("where this was checked",), "where this was checked", "TLS connection")
-    server = _Entry("root" if tone == "clean" else "issuer", "Server", (_cut(servers),), servers, "")
-    if tone == "clean":
-        stops = [device._replace(link="one TLS connection, from end to end"), server]
-        words = f"No sign that TLS between this device and {servers} ends anywhere in between."
+    kind = {"clean": "root", "intercepted": "bad", "uncertain": "doubtful"}[tone]
+    device = _Entry("issuer", "This device", ("where this was checked",), "", "TLS connection")
+    if between:
+        title, *lines = between
+        stop = _Entry(kind, title, tuple(map(_cut, lines)), "", "another connection, not seen here", _BROKEN[kind])
+        stops = [device, stop, _Entry("issuer", "Server", (_cut(servers),), "", "")]
+        words = f"{title}: {', '.join(lines)}. What goes on to {servers} is another connection, not seen here."
     else:
-        certain = tone == "intercepted"
-        title, kind = ("TLS ends here", "bad") if certain else ("TLS may end here", "doubtful")
-        who = party if certain else "or there is an innocent explanation"
-        place = _PLACE[locality if certain else Locality.UNKNOWN]
-        between = _Entry(
-            kind, title, (_cut(who), place), f"{who}, {place}", "another connection, not seen here", _BROKEN[kind]
-        )
-        stops = [device, between, server]
-        words = (
-            f"TLS from this device ends at {who}, {place}, which decrypts it; what goes on to {servers} is another "
-            "connection, which cannot be seen from here."
-            if certain
-            else f"TLS from this device to {servers} may end {place}, or there is an innocent explanation."
-        )
+        link = "one TLS connection, as far as can be seen"
+        stops = [device._replace(link=link), _Entry(kind, "Server", (_cut(servers),), "", "")]
+        words = f"One TLS connection from this device to {servers}, as far as can be seen."
     return _column(stops, [place * (BOX_HEIGHT + GAP) for place in range(len(stops))], "", words)
 
 

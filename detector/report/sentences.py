@@ -90,6 +90,11 @@ _NO_HOSTS: Final[dict[Confidence, Text]] = {
     Confidence.POSSIBLE: N_("TLS on this network may be intercepted, or there is an innocent reason."),
 }
 """Of a run of which only the head was kept."""
+_MORE_HOSTS: Final[dict[Confidence, Text]] = {
+    Confidence.PROBABLE: N_("{count} more: very probably intercepted."),
+    Confidence.POSSIBLE: N_("{count} more: uncertain."),
+}
+"""Of further hosts, after a sentence on more serious ones; each party has a paragraph of its own."""
 _STALE_PINS: Final = N_("The pins of {count} of {total} hosts (the keys expected of them) are probably out of date.")
 _PORTAL: Final = N_(
     "A sign-in page of this network answers in the place of {count} of {total} hosts; before you sign in, no more can "
@@ -178,7 +183,7 @@ def _headline(report: Report) -> Iterator[Sentence]:
         yield from _accusations(report)
         return
     total, clean = len(report.results), sum(one.verdict is Verdict.CLEAN for one in report.results)
-    host = _bare(report.results[0].endpoint.name) if total else ""
+    host = bare(report.results[0].endpoint.name) if total else ""
     yield Sentence(_VERDICT[report.verdict])
     yield Sentence(
         _without_accusation(report, total, clean),
@@ -226,27 +231,31 @@ def _accusations(report: Report) -> Iterator[Sentence]:
     accused = [r for r in report.results if r.verdict is Verdict.MIDDLEWARE]
     if not total:
         yield Sentence(_NO_HOSTS[report.confidence or Confidence.POSSIBLE])
+    templates = _ONE_HOST if total == 1 else _SOME_HOSTS
     for confidence in reversed(Confidence):
         found = [r for r in accused if r.confidence is confidence and not (signs_in_only(r) or has_stale_pins(r))]
         if found:
-            text = (_ONE_HOST if total == 1 else _SOME_HOSTS)[confidence]
-            host = _bare(found[0].endpoint.name)
-            counted = Sentence(text, {"count": len(found), "total": total, "host": host})
-            yield counted.with_fields(parties=_parties(report, found))
+            counted = Sentence(templates[confidence], {"count": len(found), "total": total})
+            yield counted.with_fields(host=bare(found[0].endpoint.name), parties=_parties(report))
+            templates = _MORE_HOSTS
     for is_so, text in ((signs_in_only, _PORTAL), (has_stale_pins, _STALE_PINS)):
         if count := sum(map(is_so, accused)):
             yield Sentence(text, {"count": count, "total": total})
 
 
-def _parties(report: Report, found: Sequence[Result]) -> Sentence | str:
-    names = {result.endpoint.name for result in found}
-    parties = [_name(party) for party in report.interceptors if names & set(party.endpoints)]
+def _parties(report: Report) -> Sentence | str:
+    parties = [_name(party) for party in report.interceptors]
     if len(parties) > PARTIES_MOST:
         return Sentence(_MANY_PARTIES, {"number": len(parties)})
     first, *others = parties or [Sentence(_UNKNOWN_PARTY)]
     for number, other in enumerate(others, 1):
         first = Sentence(_AND if number == len(others) else _COMMA, {"first": first, "last": other})
     return first
+
+
+def party_name(party: Interceptor) -> str:
+    """What an interceptor is called: its product, or else that it is unknown, with its issuer."""
+    return _said(_name(party))
 
 
 def _name(party: Interceptor) -> Sentence | str:
@@ -284,7 +293,7 @@ def _before_all(report: Report, steps: Sequence[Sentence]) -> Iterator[Sentence]
     if any(map(advice.is_attack, report.results)):
         yield from steps
     elif concerned and all(result.verdict is Verdict.CLEAN for result in concerned):
-        names = dict.fromkeys(_bare(result.endpoint.name) for result in concerned)
+        names = dict.fromkeys(bare(result.endpoint.name) for result in concerned)
         yield Sentence(_LEFT_ALONE, {"hosts": some(names, NAMED_MOST)})
         yield from (step for step in steps if step.text != advice.CHECK_BY_NAME)
     else:
@@ -342,7 +351,7 @@ def parties(report: Report) -> list[Party]:
     """Every interceptor, that of most hosts first."""
     by_name = {result.endpoint.name: result for result in report.results}
     return [
-        Party(_said(_name(party)), tuple(filter(None, _of_party(party, by_name, len(report.results)))))
+        Party(party_name(party), tuple(filter(None, _of_party(party, by_name, len(report.results)))))
         for party in sorted(report.interceptors, key=lambda party: -len(party.endpoints))
     ]
 
@@ -413,7 +422,7 @@ def hellos(report: Report) -> str:
 
 def hosts(results: Iterable[Result], most: int = NAMED_MOST) -> str:
     """The hosts of these results, without the port where it is 443; of more than `most` the others are counted."""
-    return _some(dict.fromkeys(_bare(result.endpoint.name) for result in results), most)
+    return _some(dict.fromkeys(bare(result.endpoint.name) for result in results), most)
 
 
 def _some(names: Iterable[str], most: int | None) -> str:
@@ -425,7 +434,8 @@ def _said(words: Sentence | str) -> str:
     return Messages.of(ENGLISH).say(words) if isinstance(words, Sentence) else words
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
+    """The name of an endpoint as people write it: without the port where it is 443."""
     return name.removesuffix(":443")
 
 

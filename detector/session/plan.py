@@ -36,7 +36,7 @@ from detector.model import (
     Route,
     UnfollowedProxy,
 )
-from detector.model.toml_files import shown
+from detector.pins.target import quoted
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -175,7 +175,7 @@ def read_route(route: str, proxy: str = MACHINE) -> RouteSettings:
     words = tuple(dict.fromkeys(word.strip().lower() for word in route.split(",")))
     if unknown := [word for word in words if word not in ROUTES]:
         raise ProxyError(
-            f"route: {shown(unknown[0])} is not a route.",
+            f"route: {quoted(unknown[0])} is not a route.",
             advice=f"Name one of {', '.join(ROUTES)}, or several separated by commas; a proxy is given as proxy.",
         )
     if proxy == "none" and words == (PROXY,):

@@ -361,7 +361,7 @@ def _in_pkcs7(data: bytes) -> tuple[bytes, ...]:
 def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
     """The certificates in the order in which a server presents them, where the file has another one.
 
-    Two files are put in order. Their certificates cannot have been presented as they are there, so that putting them
+    Two files are put in order. No server presents certificates in the order that they have there, so that putting them
     in order clears nothing that was intercepted:
 
     * exactly one path, each certificate signed by another one's key, which begins with another certificate than the

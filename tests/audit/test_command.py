@@ -35,7 +35,9 @@ def run(pki: PrivatePKI, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         bundle = tmp_path / "bundle.pem"
         bundle.write_bytes(pki.roots_pem() + b"".join(ca.pem for ca in cas))
         code = roots.main(
-            ["audit", "--bundle", str(bundle), "--roots", str(public), *more], prog_name="roots", standalone_mode=False
+            ["audit", "--certificates", str(bundle), "--roots", str(public), *more],
+            prog_name="roots",
+            standalone_mode=False,
         )
         return code, capsys.readouterr().out
 

@@ -64,7 +64,7 @@ def office(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Office:
     office = Office(tmp_path_factory.mktemp("office"), pki)
     done = office.record(pki)
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.startswith("MIDDLEWARE (proven)")
+    assert done.stdout.startswith("INTERCEPTED (proven: ")
     return office
 
 
@@ -88,9 +88,11 @@ def test_it_holds(key: str, office: Office) -> None:
     words = " ".join(done.stdout.split())
     assert words.startswith("HOLDS:" if given[key] else "NOT VOUCHED FOR:")
     assert f"Signed by: {key_identifier(public_key_of(KEY))}" in words
-    assert "MIDDLEWARE (proven): TLS to every endpoint checked is intercepted" in words
-    assert "middleware proven (identity-substituted)" in words
-    assert "a different certificate was presented for its name." in words
+    assert "Assessed again: INTERCEPTED (proven: no innocent reason fits): TLS" in words
+    assert "identity-substituted" not in words
+    evidence = " ".join(office.verify(*given[key], "-v").stdout.split())
+    assert "middleware proven [identity-substituted]" in evidence
+    assert "a different certificate was presented for its name. [identity-substituted]" in evidence
     assert "Not verifiable: That it was" in words
     assert "\x1b" not in done.stdout
 
@@ -207,7 +209,7 @@ def test_judged_differently_is_exit_1(office: Office) -> None:
     done = office.verify("--pins", "pins.toml")
     assert done.returncode == 1
     words = " ".join(done.stdout.split())
-    assert "claimed middleware (proven) (identity-substituted), assessed again clean (pinned)" in words
+    assert "claimed intercepted (proven), assessed again clean; they differ in" in words
 
 
 def leaf_hash(office: Office) -> str:

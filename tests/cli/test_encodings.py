@@ -53,7 +53,10 @@ COMMANDS: Final = {
         for form in ("table", "json")
     },
     **{f"verify {form}": ("verify", "bundle.json", "--format", form) for form in ("table", "json")},
-    **{f"audit {form}": ("roots", "audit", "--bundle", "leaf.pem", "--format", form) for form in ("table", "json")},
+    **{
+        f"audit {form}": ("roots", "audit", "--certificates", "leaf.pem", "--format", form)
+        for form in ("table", "json")
+    },
     **{f"dossier {form}": ("dossier", "bundle.json", "--format", form) for form in ("html", "json")},
     "bundle part": ("bundle", "show", "bundle.json", "endpoint-1"),
     "bundle redact": ("bundle", "redact", "bundle.json", "vantage"),

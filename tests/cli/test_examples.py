@@ -42,7 +42,7 @@ CODES = {
     "detector roots audit": (0, 1, 3),
     "detector roots audit --json -o audit.json": (0, 1, 3),
 }
-"""Exit codes that are not 0: nothing is signed with that key, the roots of a test are unknown, or the machine decides."""
+"""Exit codes that are not 0: nothing is signed with that key, the roots are unknown, or the machine decides."""
 
 
 def runnable() -> Iterator[str]:

@@ -47,7 +47,7 @@ COMMANDS = {
         "none",
         "--offline",
     ),
-    "stores": ("roots", "audit", "--bundle", "FILE"),
+    "stores": ("roots", "audit", "--certificates", "FILE"),
     "history": ("diff", "1", "2", "--history", "FILE"),
     "witness": ("witness", "serve", "--certificate", "FILE", "--key", "FILE", "--signing-key", "FILE"),
 }

@@ -178,7 +178,7 @@ def test_examples_are_valid(path: str, example: str) -> None:
 
 def meaning(option: Option) -> tuple[str, ...]:
     """What an option is to its user: the kind of value, how it is called, its default and its text."""
-    kind = option.type.to_info_dict() if isinstance(option.type, click.ParamType) else option.type
+    kind = option.type.to_info_dict()
     return tuple(map(str, (kind, option.metavar, option.default, option.help, option.multiple)))
 
 
@@ -187,7 +187,7 @@ SELECTS = "the name of a place selects what to read or to use"
 DIFFERENT = {
     "--bundle": {},
     "--concurrency": {"fleet scan": "of one job, of which a worker has several"},
-    "--deadline": {"watch": "of one probe", "locate": "a trace takes longer"},
+    "--deadline": {"watch": "of one probe", "locate": "a trace takes longer", "bundle sign": "of each authority"},
     "--expires-in": {"fleet certificates": "certificates, which nobody renews automatically"},
     "--fail-on": {"nagios": "the states of a monitoring system"},
     "--format": dict.fromkeys(

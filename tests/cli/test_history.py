@@ -81,11 +81,32 @@ def test_runs_are_kept_and_told(two_runs: str, tmp_path: Path) -> None:
     assert page.read_text("utf-8").count('class="tick-') == 2
 
 
+def test_the_history_is_named_on_either_side(two_runs: str) -> None:
+    """Before or after the subcommand; what is only for the list is refused in front of it, not silently dropped."""
+    before, after = ("--history", two_runs, "show", "1", "-q"), ("show", "1", "-q", "--history", two_runs)
+    shown = detector("history", *before)
+    assert (shown.returncode, shown) == (0, detector("history", *after))
+    assert detector("history", "show", "1", "-q", DETECTOR_HISTORY=two_runs) == shown
+    refused = detector("history", "--days", "3", *after)
+    assert refused.returncode == 2
+    assert "--days is for the list of runs: write options of `show` after it." in refused.stderr
+
+
+def test_lists_and_changes_go_to_a_file(two_runs: str, tmp_path: Path) -> None:
+    """-o takes what standard output would."""
+    for words in (("history", "--history", two_runs), ("diff", "1", "2", "--history", two_runs)):
+        expected = detector(*words)
+        done = detector(*words, "-o", str(tmp_path / "out"))
+        assert (done.returncode, done.stdout) == (expected.returncode, "")
+        assert (tmp_path / "out").read_text("utf-8") == expected.stdout
+    assert detector("diff", "1", "2", "--history", two_runs, "-q").stdout.endswith("for the worse: 1.\n")
+
+
 def test_diff(two_runs: str, tmp_path: Path) -> None:
     """What got worse makes the exit code 1; what got better does not; reports in files can be compared too."""
     done = detector("diff", "1", "2", "--history", two_runs)
     assert done.returncode == 1
-    assert f"{EXAM}:443 is intercepted now (proven), by mitmproxy" in done.stdout
+    assert f"{EXAM}:443: intercepted now (proven), by mitmproxy" in done.stdout
     done = detector("diff", "2", "1", "--history", two_runs, "--format", "json")
     assert done.returncode == 0
     assert [c["kind"] for c in json.loads(done.stdout)["changes"]] == ["no-longer-intercepted"]

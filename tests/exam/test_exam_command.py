@@ -376,16 +376,19 @@ class TestManifest:
     async def test_passes_on_how_to_probe(self, files: Files, tmp_path: Path) -> None:
         """Options that are given go to the host, even with the value of the default; a proxy file by its whole path."""
         given = ("--probes", "2", "--spread", "--locate", "--route", "usual", "--hello", "browser")
+        rules = ("--resolve", "a.example:443:192.0.2.1", "--connect-to", "b.example:443::8443")
         options = [word for word in files.options if word not in {"--proxy", "none"}]
         async with clean(files):
             done = await run(
                 *("manifest", "--browser", "edge", "--extension-id", EXTENSION_ID, *options, *given),
-                *("--proxy", "pac:proxy.pac"),
+                *("--proxy", "pac:proxy.pac", *rules),
                 folder=tmp_path,
             )
         shown = done.stdout.decode()
         for word in (f"--proxy pac:{tmp_path / 'proxy.pac'}", "--probes 2", "--spread", "--locate", "--route usual"):
             assert word in shown
+        assert " ".join(rules[:2]) in shown
+        assert " ".join(rules[2:]) in shown
         assert "--hello browser" in shown
         assert "--quic" not in shown
 

@@ -120,7 +120,7 @@ SCENARIOS: Final[dict[str, list[Step]]] = {
             day=3,
         ),
         Step("place-history", "history --history kept.sqlite", day=4),
-        Step("place-history-days", "history --history kept.sqlite --days 2 --format json", day=4),
+        Step("place-history-days", "history --history kept.sqlite --days 2 --format jsonl", day=4),
         Step("place-show-table", "history --history kept.sqlite show 2", day=4),
         Step("place-show-json", "history --history kept.sqlite show 2 --format json", day=4),
         Step("place-show-html", "history --history kept.sqlite show 1 --format html", day=4),

@@ -26,12 +26,12 @@ EXAM = "exam.example.edu:443"
 @pytest.mark.parametrize(
     ("before", "after", "kind", "said"),
     [
-        ("genuine", "First", ChangeKind.INTERCEPTED, "is intercepted now (proven), by CN=First Filter CA."),
-        ("down", "First", ChangeKind.INTERCEPTED, "is intercepted now"),
-        ("First", "genuine", ChangeKind.NO_LONGER_INTERCEPTED, "is no longer intercepted (logged)."),
+        ("genuine", "First", ChangeKind.INTERCEPTED, "intercepted now (proven), by CN=First Filter CA."),
+        ("down", "First", ChangeKind.INTERCEPTED, "intercepted now"),
+        ("First", "genuine", ChangeKind.NO_LONGER_INTERCEPTED, "no longer intercepted; clean (logged)."),
         ("First", "Second", ChangeKind.OTHER_INTERCEPTOR, "by CN=Second Filter CA instead of CN=First Filter CA."),
         ("genuine", "down", ChangeKind.NOT_ASSESSED, "could not be assessed"),
-        ("down", "genuine", ChangeKind.ASSESSED_AGAIN, "could be assessed again: clean (logged)."),
+        ("down", "genuine", ChangeKind.ASSESSED_AGAIN, "could be assessed again; clean (logged)."),
     ],
 )
 def test_kinds(make_report: Make, before: str, after: str, kind: ChangeKind, said: str) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -33,14 +34,16 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
 pytestmark = pytest.mark.frozen
-HERE: Final = Path(__file__).parent
 LOOP: Final = "function FindProxyForURL() { return Array.prototype.indexOf.call({length: 2 ** 53 - 1}, 1) }"
 """A file that no limit of the script engine ends."""
 NOT_IMPORTED: Final = {"detector.history.migrations.env"}
 """Modules that are collected for what they import; Alembic runs the files."""
+PAGE: Final = Path(__file__).parents[2].joinpath("docs", "ship-it.md").read_text("utf-8")
+CLIENT, DETECTOR = (command.split() for command in re.findall(r"^(?:uv run )?pyinstaller (--.*)$", PAGE, re.MULTILINE))
+"""The options of the two commands on the page, with the program at the end."""
 BUILDS: Final = {
-    "client": ("--onedir", str(HERE / "frozen_client.py")),
-    "detector": ("--onefile", "--hidden-import", contents.KIT, str(contents.PACKAGE / "frozen" / "standalone.py")),
+    "exam-client": [*CLIENT[:-1], str(Path(__file__).with_name("frozen_client.py"))],
+    "detector": [*DETECTOR[:-1], str(contents.PACKAGE.parent / DETECTOR[-1])],
 }
 
 
@@ -50,7 +53,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("frozen")
     running = {}
     for name, options in BUILDS.items():
-        command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--name", name, *options]
+        command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", *options]
         places = ("--distpath", folder / "dist", "--workpath", folder / name, "--specpath", folder / name)
         environment = {**os.environ, "PYINSTALLER_CONFIG_DIR": str(folder / f"{name} cache")}
         running[name] = subprocess.Popen([*command, *map(str, places)], env=environment, stderr=subprocess.PIPE)  # noqa: S603 - ours
@@ -58,7 +61,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         _, said = process.communicate()
         assert process.returncode == 0, said.decode()
         assert b'Hidden import "detector' not in said, f"{name}: {said.decode()}"
-    return {"client": folder / "dist" / "client" / "client", "detector": folder / "dist" / "detector"}
+    return {"client": folder / "dist" / "exam-client" / "exam-client", "detector": folder / "dist" / "detector"}
 
 
 class Town(NamedTuple):
@@ -170,6 +173,13 @@ async def test_a_hostile_proxy_file_starts_nothing_and_lets_nothing_pass(
     """The client answers in time and ends, whether the endless script ran in a thread of it or in a child program."""
     answer = await start_client(built["client"], town, "loop", gate_only=True, env=variables)
     assert answer["found"] == "block"
+
+
+def test_the_client_brings_no_library_under_the_gpl(built: dict[str, Path]) -> None:
+    """Libraries that Python's own modules may be linked to: a vendor hands on what is in the folder."""
+    brought = [path.name for path in built["client"].parent.rglob("*.so*")]
+    assert any(name.startswith("libpython") for name in brought)
+    assert [name for name in brought if name.startswith(("readline", "libreadline", "_gdbm", "libgdbm", "_dbm"))] == []
 
 
 async def test_a_client_that_runs_no_child_programs_takes_the_argument_for_its_own(built: dict[str, Path]) -> None:

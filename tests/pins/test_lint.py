@@ -105,6 +105,17 @@ def test_roots_that_left_the_bundle_are_named() -> None:
     assert "Old Root, New Root" in text
 
 
+def test_shipped_files_state_no_keys_and_name_former_roots() -> None:
+    """What a user cannot change is no warning; an expectation that nothing meets any more is an error everywhere."""
+    endpoint = Endpoint(host="exam.example", category=Category.EXAM, roots=("Old Root", "New Root"), source="s.toml")
+    pin_set = PinSet(name="s", endpoints=(endpoint,))
+    today = dt.date(2026, 1, 1)
+    assert len(lint(pin_set, at=today, root_labels={"New Root"})) == 2
+    assert lint(pin_set, at=today, root_labels={"New Root"}, shipped={"s.toml"}) == ()
+    (message,) = lint(pin_set, at=today, root_labels=(), shipped={"s.toml"})
+    assert message.severity is Severity.ERROR
+
+
 def test_expiry_without_pins_does_not_matter() -> None:
     """Root names do not expire, so a file of root names has no stale pins."""
     endpoint = Endpoint(host="ca.example", roots=("New Root",), expires=dt.date(2020, 1, 1), source="roots.toml")

@@ -99,7 +99,7 @@ def test_reads_what_people_paste(  # noqa: PLR0913, PLR0917 - the parts of a URL
 
 
 BROKEN = st.sampled_from(
-    ["exam example", "exam..edu", "exam.example:99999", "exam.example:x", "[::1", "*.example", "1.2.3", ""]
+    ["exam example", "exam..edu", "exam.example:99999", "exam.example:x", "[::1", "*.example", "1.2.3"]
 )
 
 

@@ -159,7 +159,7 @@ def test_says_what_the_table_says(intercepted: Report) -> None:
 def test_several_vantages_are_a_matrix(clean: Report, intercepted: Report) -> None:
     """Each endpoint has a cell for each vantage, and the chain seen where it is clean is what was to be expected."""
     text = parsed(page([clean, intercepted])).text
-    assert "MIDDLEWARE: 2 vantages; middleware (proven) from library; clean from home." in text
+    assert "INTERCEPTED: 2 vantages; intercepted (proven) from library; clean from home." in text
     assert "Presented elsewhere (home)" in text
     assert "intercepted in part" in text
 
@@ -182,7 +182,7 @@ def test_coverage_of_several_vantages(states: tuple[str, ...], merged: str, clea
     """Intercepted in part stays that, in any order; what was not seen says nothing against what was."""
     for order in itertools.permutations(states):
         reports = [msgspec.structs.replace(clean, coverage={Category.EXAM: Coverage(state)}) for state in order]
-        assert f"exam{merged}\n" in parsed(page(reports)).text
+        assert f"exams{merged}\n" in parsed(page(reports)).text
 
 
 def test_history_is_a_timeline(clean: Report) -> None:

@@ -122,9 +122,8 @@ def test_each_endpoint_is_called_what_it_is() -> None:
     )
     assert sentences.headline(made) == (
         "INTERCEPTED (proven: no innocent reason fits): TLS is intercepted on 1 of 4 hosts, by an unknown party "
-        "(issuer: CN=Campus Filter CA). TLS is very probably intercepted on 1 of 4 hosts, by an unknown party "
-        "(issuer: CN=Other CA). TLS may be intercepted on 1 of 4 hosts, or there is an innocent reason. The pins of "
-        "1 of 4 hosts (the keys expected of them) are probably out of date."
+        "(issuer: CN=Campus Filter CA) and an unknown party (issuer: CN=Other CA). 1 more: very probably intercepted. "
+        "1 more: uncertain. The pins of 1 of 4 hosts (the keys expected of them) are probably out of date."
     )
 
 

@@ -122,6 +122,12 @@ def test_table() -> None:
     assert (second.name, second.address) == ("x.example:8443", ("192.0.2.8", 8443))
 
 
+def test_table_of_urls() -> None:
+    """A column of URLs is a column of hosts; a port of its own takes precedence."""
+    found = read("host,port\nhttps://exam.example.edu:8443/x,\nwss://lms.example.org/,444\n", table=True)
+    assert names(found) == ["exam.example.edu:8443", "lms.example.org:444"]
+
+
 def test_table_header_is_checked() -> None:
     """A misspelled column would change what is scanned: refused, naming it."""
     with pytest.raises(TargetError, match="'prot'"):

@@ -9,56 +9,43 @@ import asyncio
 from typing import Any, Final, NoReturn
 
 
-class _Lacking(asyncio.SelectorEventLoop):
-    """No signal handlers and no Unix sockets, as all loops there; `refused` are the calls that met that."""
+def _refusing(name: str) -> Any:  # noqa: ANN401 - takes the place of methods of any signature
+    """A method that is not there: it notes that it was called."""
 
-    refused: list[str]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refused = []
-
-    def _refuse(self, name: str) -> NoReturn:
+    def refuse(self: _Lacking, *_: object, **__: object) -> NoReturn:
         self.refused.append(name)
         raise NotImplementedError
 
-    def add_signal_handler(self, *_: Any) -> NoReturn:  # noqa: ANN401 - whatever it is given
-        self._refuse("add_signal_handler")
+    return refuse
 
-    def remove_signal_handler(self, *_: Any) -> NoReturn:  # noqa: ANN401 - as above
-        self._refuse("remove_signal_handler")
 
-    async def create_unix_connection(self, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 - as above
-        self._refuse("create_unix_connection")
+class _Lacking(asyncio.SelectorEventLoop):
+    """No signal handlers and no Unix sockets, as all loops there; `refused` are the calls that met that."""
 
-    async def create_unix_server(self, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 - as above
-        self._refuse("create_unix_server")
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[str] = []
+
+    add_signal_handler = _refusing("add_signal_handler")
+    remove_signal_handler = _refusing("remove_signal_handler")
+    create_unix_connection = _refusing("create_unix_connection")
+    create_unix_server = _refusing("create_unix_server")
 
 
 class SelectorLoop(_Lacking):
     """As SelectorEventLoop there: it neither starts processes nor reads pipes."""
 
-    async def subprocess_exec(self, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 - as above
-        self._refuse("subprocess_exec")
-
-    async def subprocess_shell(self, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 - as above
-        self._refuse("subprocess_shell")
-
-    async def connect_read_pipe(self, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 - as above
-        self._refuse("connect_read_pipe")
-
-    async def connect_write_pipe(self, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 - as above
-        self._refuse("connect_write_pipe")
+    subprocess_exec = _refusing("subprocess_exec")
+    subprocess_shell = _refusing("subprocess_shell")
+    connect_read_pipe = _refusing("connect_read_pipe")
+    connect_write_pipe = _refusing("connect_write_pipe")
 
 
 class ProactorLoop(_Lacking):
     """As ProactorEventLoop, the default there: it starts processes, and watches no file descriptors."""
 
-    def add_reader(self, *_: Any) -> NoReturn:  # noqa: ANN401 - as above
-        self._refuse("add_reader")
-
-    def add_writer(self, *_: Any) -> NoReturn:  # noqa: ANN401 - as above
-        self._refuse("add_writer")
+    add_reader = _refusing("add_reader")
+    add_writer = _refusing("add_writer")
 
 
 LOOPS: Final = (SelectorLoop, ProactorLoop)

@@ -115,9 +115,8 @@ def test_clean_to_the_end_is_exit_0(town: Town) -> None:
     done = town.run("--duration", "2", "--interval", "1", *town.honest)
     assert (done.returncode, done.stderr) == (0, "")
     first, last = done.stdout.splitlines()
-    assert "baseline" in first
-    assert "ended" in last
-    assert "network clean; 2 clean, 0 middleware, 0 inconclusive" in last
+    assert "Every endpoint has been probed" in first
+    assert "The watch is over: the network is clean; 2 clean, 0 intercepted or uncertain, 0 not assessed." in last
     assert "\x1b" not in done.stdout
 
 
@@ -149,11 +148,11 @@ def test_middleware_is_exit_1_and_every_line_an_event(town: Town) -> None:
 def test_ended_by_the_user_exits_by_what_it_saw(number: signal.Signals, town: Town) -> None:
     """Ctrl-C and SIGTERM end a watch in order: the last event is written, and a clean watch is 0, not 130."""
     with town.start("--interval", "1", *town.honest) as (process, lines):
-        assert "baseline" in lines.readline()
+        assert "Every endpoint has been probed" in lines.readline()
         process.send_signal(number)
         rest, stderr = rest_of(process, lines)
     assert (process.returncode, stderr) == (0, "")
-    assert "ended" in rest
+    assert "The watch is over" in rest
 
 
 def test_ended_before_anything_was_seen_is_exit_3(town: Town) -> None:
@@ -189,7 +188,7 @@ def test_metrics_of_a_running_watch(town: Town) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with town.start("--interval", "1", "--metrics", str(port), *town.honest) as (process, lines):
-        assert "baseline" in lines.readline()
+        assert "Every endpoint has been probed" in lines.readline()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
             text = answer.read().decode()
@@ -202,7 +201,7 @@ def test_metrics_of_a_running_watch(town: Town) -> None:
 def test_reader_that_goes_away(town: Town) -> None:
     """`detector watch … | head -1` ends quietly at the next event."""
     with town.start("--interval", "1", "--duration", "2", *town.honest) as (process, lines):
-        assert "baseline" in lines.readline()
+        assert "Every endpoint has been probed" in lines.readline()
         lines.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""

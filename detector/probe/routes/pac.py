@@ -374,6 +374,9 @@ async def _run_in_thread(job: dict[str, Any], until: float) -> bytes | None:
             return None
         try:
             return msgspec.json.encode(pac_worker.evaluate(job))
+        except (ImportError, OSError) as error:  # an application was frozen without files of the sandbox
+            LOG.warning("the sandbox for proxy files cannot be loaded: %s", error)
+            return None
         finally:
             _slots.release()
 

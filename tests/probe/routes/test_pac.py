@@ -595,6 +595,22 @@ async def test_a_thread_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.M
     assert slots.acquire(timeout=30)
 
 
+async def test_a_sandbox_that_was_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client frozen without the sandbox's library or files goes on; the file was not followed."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    file = tmp_path / "proxy.pac"
+    file.write_text(GOOD)
+    for error in (OSError("_libwasmtime.so: cannot open shared object file"), ImportError("No module named wasmtime")):
+
+        def fail(_job: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(pac_worker, "evaluate", fail)
+        chooser = pac.ProxyFile(str(file), download=_no_download, resolver=Resolver(), clock=lambda: MONDAY)
+        until = asyncio.get_running_loop().time() + 60
+        assert await chooser.choose("127.0.0.1", 443, until) is UnfollowedProxy.FILE_FAULTY
+
+
 async def test_a_loop_inside_of_a_built_in_function_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sandbox's own limit of time does not reach there; the end of the process does."""
     monkeypatch.setattr(pac, "SCRIPTS_SECONDS", 0.5)

@@ -26,9 +26,19 @@ from support.profiles import examples
 
 from detector.errors import ProxyError
 from detector.judge import advice
-from detector.judge.facts import Facts
-from detector.judge.table import Decision
-from detector.model import Audience, Endpoint, Outcome, ProxyScheme, Reason, Route, Verdict, encode
+from detector.model import (
+    Audience,
+    Category,
+    Endpoint,
+    EndpointName,
+    Outcome,
+    ProxyScheme,
+    Reason,
+    Result,
+    Route,
+    Verdict,
+    encode,
+)
 from detector.probe import Proxy, ProxyDialer, Timeouts, parse_proxy, probe
 from detector.probe.routes import RouteError
 from detector.probe.routes.connect import AUTH_SCHEMES_MAX, ConnectNegotiation, auth_schemes
@@ -50,9 +60,11 @@ WINDOWS = ("negotiate", "ntlm", "digest")
 
 def sentence(observation: Observation) -> str:
     """The sentence in a report about a connection that showed nothing."""
-    decision = Decision(Reason.NO_CERTIFICATE, Verdict.INCONCLUSIVE)
-    said = advice.advise(decision, Facts(()), [HOST], observation=observation, attribution=None)
-    return said[Audience.STUDENT]
+    endpoint = EndpointName(host=HOST, port=443, category=Category.EXAM)
+    result = Result(
+        endpoint=endpoint, verdict=Verdict.INCONCLUSIVE, reason=Reason.NO_CERTIFICATE, observation=observation
+    )
+    return advice.advise([result])[Audience.STUDENT][0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""Progress of a check: a line on a terminal's standard error after a second, which leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.command import clean_environment
+
+from detector.aio.tasks import cancel_and_wait
+from detector.cli import progress, stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAM = "import sys; from detector import cli; cli.run(sys.argv[1:]); print('rich.progress' in sys.modules)"
+"""Runs a command, and says whether it loaded what draws progress bars."""
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port whose server takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def check(port: int, *words: str, deadline: str = "2") -> tuple[str, str]:
+    """What `detector check` writes to a pipe, and to a terminal that standard error is connected to."""
+    reader, writer = os.openpty()
+    command = [sys.executable, "-c", PROGRAM, "check", f"127.0.0.1:{port}", *words]
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, reader)
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [*command, "--offline", "--proxy", "none", "--deadline", deadline],
+            stdout=subprocess.PIPE,
+            stderr=writer,
+            stdin=subprocess.DEVNULL,
+            env=clean_environment() | {"COLUMNS": "80"},
+        )
+        os.close(writer)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux ends a terminal whose other side is closed so
+            while piece := os.read(reader, 65536):
+                shown += piece
+        out, _ = process.communicate(timeout=60)
+    return out.decode(), shown.decode()
+
+
+def lines_of(terminal: str) -> list[str]:
+    """What is left on a terminal of this output: a carriage return goes back to the start of its line."""
+    left = []
+    for line in terminal.replace("\r\n", "\n").split("\n"):
+        shown = ""
+        for piece in line.split("\r"):
+            shown = piece + shown[len(piece) :]
+        left.append(shown.rstrip())
+    return left
+
+
+@POSIX
+def test_a_terminal_shows_progress_and_then_nothing_of_it(silent: int) -> None:
+    """The line changes in its place, is gone at the end, and costs no import of a progress bar."""
+    out, terminal = check(silent)
+    assert re.search(r"\rChecking 1 host\(s\), 1 s of at most \d+ s \.\.\.", terminal)
+    assert [line for line in lines_of(terminal) if "Checking" in line] == []
+    assert "INCONCLUSIVE" in out
+    assert "Checking" not in out
+    assert out.endswith("False\n")
+
+
+@POSIX
+@pytest.mark.parametrize("words", [("-q",), ("--deadline", "0.5")])
+def test_no_progress(words: tuple[str, ...], silent: int) -> None:
+    """For the verdict alone, and for a check that takes less than a second."""
+    _, terminal = check(silent, *words[:1], deadline=words[1]) if words[0] == "--deadline" else check(silent, *words)
+    assert "Checking" not in terminal
+
+
+def test_not_on_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no terminal, or not there, gets none."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert not progress.is_wanted()
+    monkeypatch.setattr(sys, "stderr", None)
+    assert not progress.is_wanted()
+
+
+async def test_messages_do_not_mix_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning takes the place of the line, which comes again after it, shorter texts cover longer ones."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    showing = asyncio.create_task(progress.show("waiting for {} s".format))
+    await asyncio.sleep(0.05)
+    stderr.say("Warning: something.")
+    stderr.show_line("again")
+    stderr.show_line("no")
+    await cancel_and_wait((showing,))
+    assert lines_of(stream.getvalue()) == ["Warning: something.", ""]
+
+
+def test_a_terminal_that_went_away_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the line cannot be written the command goes on."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as broken:
+        monkeypatch.setattr(sys, "stderr", broken)
+        stderr.show_line("x" * 50)
+        stderr.show_line("")
