@@ -429,6 +429,16 @@ class TestClaims:
         for keys in ((), (STRANGER,)):
             assert verify(world, remade(data, claim, keys=keys)).conclusion is Conclusion.ASSESSED_OTHERWISE
 
+    def test_own_pins_for_another_reason(self, world: World, pki: PrivatePKI) -> None:
+        """The same verdict for another reason, because the reader's pins fit, is no failure and is explained."""
+        issued = pki.issue([EXAM])
+        verification = verify(
+            world, packed(recorded(world, EXAM, issued)), pins=[Endpoint(host=EXAM, pins=(issued.spki_sha256,))]
+        )
+        assert verification.conclusion is Conclusion.ASSESSED_OTHERWISE
+        assert [check.judged.assurance for check in verification.endpoints] == ["pinned"]
+        assert any("Your own pins were used" in reason for reason in verification.reasons)
+
     def test_own_pins_instead_of_recorded_ones(self, world: World, pki: PrivatePKI) -> None:
         """A declared root that only the recorder knows of does not clear an interceptor by the reader's own pins."""
         ca = pki.private_ca("Filter CA")
