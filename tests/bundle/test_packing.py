@@ -73,11 +73,12 @@ async def test_clean_network(pki: PrivatePKI, settings_of: Settings, world: Worl
 
 
 def as_packed(report: Report) -> Report:
-    """The report without what a bundle does not say of the place: the proxy, its file, a second resolver."""
+    """The report without what a bundle does not say: the proxy, its file, a second resolver, which hosts were named."""
     place: dict[str, Any] = {"proxy": None, "proxy_file": None, "resolution": None}
     results = tuple(
         msgspec.structs.replace(
             result,
+            named=False,
             observation=msgspec.structs.replace(result.observation, **place),
             other_observations=tuple(msgspec.structs.replace(look, **place) for look in result.other_observations),
         )
