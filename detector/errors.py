@@ -156,10 +156,12 @@ def _accusation(report: Report) -> tuple[str, str]:
 class GuardError(DetectorError):
     """A guarded client refused a connection, before any byte of the request was sent.
 
-    `result` is the result of the assessment, None where there was none. The classes that are raised also derive from
-    those of the client's own library: see `detector.guard`.
+    `for_student` is what a client shows, in the language of the guard's policy; `message` and `advice`, in English, are
+    for those who maintain the client. `result` is the result of the assessment, None where there was none. The classes
+    that are raised also derive from those of the client's own library: see `detector.guard`.
     """
 
+    for_student: str
     result: Result | None
 
     def __repr__(self) -> str:

@@ -104,6 +104,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     place: str | None,
     form: options.Format,
     detail: Detail,
+    language: str | None,
     output: str | None,
 ) -> int:
     """Check whether TLS is intercepted on this network.
@@ -135,7 +136,11 @@ def check(  # noqa: PLR0913 - one parameter per option
         checking = _check(detector, endpoints if targets else None, left, form, detail)
         report, evidence = asyncio.run(checking)
         common.in_order(
-            lambda: show(lambda stream: common.write(report, form, stream, detail, history.timeline(report, form))),
+            lambda: show(
+                lambda stream: common.write(
+                    report, form, stream, detail, history.timeline(report, form), language=language
+                )
+            ),
             lambda: history.write(lambda kept: kept.record(report)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
             lambda: save and save(report.results),

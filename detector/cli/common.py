@@ -21,6 +21,7 @@ import msgspec
 
 from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryUnavailableError, NoRoomError, OutputError
+from detector.language import ENGLISH
 from detector.model import Detail, Record, Verdict, encode
 from detector.model.files import reason_of, unwritable
 from detector.model.private_files import OWNER_ONLY, create_private
@@ -399,19 +400,24 @@ def load_format(form: Format) -> None:
         importlib.import_module(name)
 
 
-def write(
+def write(  # noqa: PLR0913 - what a report is written from
     report: Report,
     form: Format,
     stream: TextIO,
     detail: Detail,
     timeline: Sequence[reports.TimelineEntry] = (),
+    *,
+    language: str | None = None,
 ) -> None:
-    """Write a report in this format; the table has this detail, HTML shows `timeline`, the earlier runs."""
+    """Write a report in this format; the table has this detail, HTML shows `timeline`, the earlier runs.
+
+    In both, what students read is in this language, else in English.
+    """
     match form:
         case Format.HTML:
-            text = reports.html([report], timeline=timeline)
+            text = reports.html([report], timeline=timeline, language=language or ENGLISH)
         case Format.TABLE:
-            text = as_table(report, stream, detail)
+            text = as_table(report, stream, detail, language)
         case Format.ECS | Format.OCSF | Format.CEF | Format.SYSLOG | Format.SARIF:
             text = getattr(siem, form)(report)
         case _:
@@ -431,9 +437,9 @@ def as_json(record: Record) -> str:
     return msgspec.json.format(encode(record), indent=2).decode() + "\n"
 
 
-def as_table(report: Report, stream: TextIO, detail: Detail = Detail.SUMMARY) -> str:
+def as_table(report: Report, stream: TextIO, detail: Detail = Detail.SUMMARY, language: str | None = None) -> str:
     """The table of a report as text, for this stream."""
-    return as_text(reports.table(report, detail), stream)
+    return as_text(reports.table(report, detail, language or ENGLISH), stream)
 
 
 def as_text(renderable: rich_console.RenderableType, stream: TextIO) -> str:

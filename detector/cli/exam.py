@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from detector import language as languages
 from detector.aio.lazy import LazyModule
 from detector.errors import InputError, RequestError
 from detector.exam import browser_session, gatekeeper, native_messaging, protocol
@@ -146,7 +145,7 @@ def _write_decision(decision: Decision, asked: protocol.Request, form: Format, d
         return
     stream.write(f"{decision.action.value.upper()}: {decision.message}\n")
     if detail is not Detail.VERDICT:
-        stream.write(common.as_table(decision.report, stream, detail))
+        stream.write(common.as_table(decision.report, stream, detail, decision.language))
 
 
 @exam.command("native-host", examples=("detector exam native-host --policy policy.toml",))
@@ -239,7 +238,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
 def _policy(source: str | None, language: str | None) -> Policy:
     """The policy of a file, with the language that was asked for instead of its own."""
     policy = Policy.resolve(source)
-    return policy if language is None else msgspec.structs.replace(policy, language=languages.check(language))
+    return policy if language is None else msgspec.structs.replace(policy, language=language)
 
 
 def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_before: SeenBefore = ()) -> Detector:

@@ -86,6 +86,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
     save_chain: str | None,
     form: options.Format,
     detail: Detail,
+    language: str | None,
     output: str | None,
 ) -> int:
     """Assess certificates that were captured elsewhere.
@@ -134,7 +135,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
         for note in (*found.notes, *_notes_on_result(found, result)):
             say(f"Note: {note}")
         common.in_order(
-            lambda: show(lambda stream: common.write(report, form, stream, detail)),
+            lambda: show(lambda stream: common.write(report, form, stream, detail, language=language)),
             lambda: save and save(report.results),
         )
     return common.exit_code(report, fail_on)

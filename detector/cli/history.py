@@ -115,6 +115,7 @@ def show(  # noqa: PLR0913 - one parameter per option
     place: str | None,
     form: Format,
     detail: Detail,
+    language: str | None,
     output: str | None,
 ) -> int:
     """Show the report of one run.
@@ -125,7 +126,7 @@ def show(  # noqa: PLR0913 - one parameter per option
         report = kept.load(run)
         timeline = common.timeline(kept, report, form)
     with common.result_stream(output) as stream:
-        common.write(report, form, stream, detail, timeline)
+        common.write(report, form, stream, detail, timeline, language=language)
     return common.CLEAN
 
 

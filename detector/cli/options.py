@@ -17,6 +17,7 @@ import click
 
 from detector.aio.lazy import LazyModule
 from detector.errors import DetectorError, TargetError
+from detector.language import check as check_language
 from detector.model import Confidence, Detail
 from detector.pins.target import CONNECT_TO, RESOLVE, parse_rule
 from detector.session.plan import HELLO_CHOICES, MACHINE
@@ -405,8 +406,14 @@ trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
 days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))
 targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
 output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
+
+
+def _known_language(_: click.Context, __: click.Parameter, tag: str | None) -> str | None:
+    return None if tag is None else check_language(tag, "--language")
+
+
 language: Final = result(
-    "--language", "Language of what is said to the student, such as en or de.", metavar="TAG", field="language"
+    "--language", "Language of what students read, such as en or de.", metavar="TAG", callback=_known_language
 )
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
 save_chain: Final = result(
@@ -478,5 +485,5 @@ detail: Final = result(
     "-q --quiet detail", "Only the verdict, in one or two lines.", is_flag=True, callback=_choose_detail
 )
 """How much a command says for people, which it receives as `Detail`: by -q, and by -v, which every command has."""
-report_form: Final = together((form(*(form for form in Format if form is not Format.TEXT)), detail))
+report_form: Final = together((form(*(form for form in Format if form is not Format.TEXT)), detail, language))
 record_form: Final = together((form(Format.TABLE, Format.JSON), detail))

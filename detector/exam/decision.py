@@ -34,7 +34,6 @@ from detector.model import (
     Category,
     Confidence,
     Observation,
-    Outcome,
     Record,
     Report,
     Result,
@@ -278,27 +277,22 @@ class _Grouping:
         sign_in = by_rule and _sign_in_first(first, self._report)
         return _Group(reason, Sentence(because), cure, tuple(results), sign_in)
 
-    def _remedies(self, results: Sequence[Result]) -> dict[Audience, list[advice.Remedy]]:
-        """Return the advice on results that share a reason; those that must be confirmed count as named."""
-        return advice.remedies(msgspec.structs.replace(one, named=self._must_be_confirmed(one)) for one in results)
+    def _as_named(self, results: Sequence[Result]) -> list[Result]:
+        """Return results that share a reason; those that must be confirmed count as named."""
+        return [msgspec.structs.replace(one, named=self._must_be_confirmed(one)) for one in results]
 
     def _cure(self, results: Sequence[Result]) -> Sentence:
         """Return the advice to the student on results that share a reason: the first, with all hosts that it is for."""
-        first, found = results[0], self._remedies(results).get(Audience.STUDENT)
+        first = results[0]
         if _sign_in_first(first, self._report) and not table.RULE_OF[first.reason].may_be_portal:
             return Sentence(advice.SIGN_IN_FIRST)
-        if found is None or first.observation.outcome in _QUOTING_THE_NETWORK:
-            return Sentence(student.TRY_AGAIN)
-        sentence, hosts = found[0]
-        if sentence.text == advice.CHECK_BY_NAME:
-            return Sentence(student.OTHER_NETWORK)
-        return sentence.with_fields(**student.naming(hosts))
+        return student.cure(self._as_named(results))
 
     def _for_others(self, results: Sequence[Result]) -> dict[Audience, str]:
         """Return the advice to others than the student on results that share a reason."""
         return {
             audience: Messages.of(ENGLISH).say(found[0].sentence.with_fields(**student.naming(found[0].hosts)))
-            for audience, found in self._remedies(results).items()
+            for audience, found in advice.remedies(self._as_named(results)).items()
             if audience is not Audience.STUDENT
         }
 
@@ -350,10 +344,6 @@ def _of_unfollowed(seen: Observation, reason: UnfollowedProxy) -> tuple[str, dic
     route = "through another proxy" if seen.route in PROXIED else "directly"
     sentence = f"{wording.other_route(reason)} This was probed {route}."
     return sentence, {Audience.IT: wording.set_route(reason)}
-
-
-_QUOTING_THE_NETWORK: Final = frozenset({Outcome.PROXY_AUTH_UNSUPPORTED, Outcome.PROXY_UNKNOWN})
-"""Outcomes whose advice quotes a proxy or the network's configuration."""
 
 
 def _sign_in_first(result: Result, report: Report) -> bool:
@@ -437,9 +427,7 @@ def _of_unknowable(group: _Group) -> Sequence[Sentence]:
 
 
 def _of_interception(group: _Group, *, confirmed: bool) -> Sequence[Sentence]:
-    product = _product(group.results[0])
-    text = student.DECRYPTED[group.reason.confidence, product is not None]
-    decrypted = Sentence(text, {**group.naming, "product": product or ""})
+    decrypted = student.decrypted(group.results[0], group.reason.endpoints)
     known = _each(student.CONFIRMED) if confirmed else []
     if group.reason.action is Action.WARN:
         return [Sentence(student.GO_AHEAD), *known, decrypted, Sentence(student.NOT_THE_EXAMS)]

@@ -1,7 +1,7 @@
-"""The sentences that a student reads at exam start, and what they say where no exam is meant.
+"""The sentences that a student reads at exam start or in a guarded client, and what they say without an exam.
 
 Room: exam. Pure. They accuse nobody and contain nothing that came over the network: hosts are named by the institution
-or the client, products by the catalogue. `detector.exam.decision` composes messages of them.
+or the client, products by the catalogue. `detector.exam.decision` composes the gate's messages of them.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.aio.lazy import LazyModule
-from detector.language import N_, N_plural, Plural, Sentence, Text
-from detector.model import Confidence
+from detector.language import N_, N_plural, Plural, Sentence, Text, some
+from detector.model import Audience, Category, Confidence, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from detector.judge import advice
+    from detector.model import Result
 else:  # imported while waiting for the network
     advice = LazyModule("detector.judge.advice")
 
@@ -46,6 +47,8 @@ WITNESS_MISSING: Final = N_("The policy asks for a witness here, and none confir
 UNREPEATED: Final = N_("Not every probe that the policy asks for was answered, or confirmed by a required witness.")
 NOTHING_CONFIRMED: Final = N_("No probed endpoint is pinned or named, and the network as a whole is not clean.")
 NOT_PROBED: Final = N_("These endpoints must be confirmed and were not probed.")
+NOTHING_SENT: Final = N_("Nothing was sent over this connection.")
+NOT_ENCRYPTED: Final = N_("An address without encryption was to be opened. Nothing was sent to it.")
 PRODUCT: Final = N_("It looks like {product}.")
 
 STALE_PIN: Final = N_(
@@ -58,7 +61,7 @@ OTHER_ROUTE: Final = N_(
     "of the computer could not be followed."
 )
 
-DECRYPTED: Final[Mapping[tuple[Confidence | None, bool], Text]] = {
+_DECRYPTED: Final[Mapping[tuple[Confidence | None, bool], Text]] = {
     (Confidence.PROVEN, False): N_("Something in between decrypts connections to {hosts}."),
     (Confidence.PROVEN, True): N_("Something in between decrypts connections to {hosts} (it looks like {product})."),
     (Confidence.PROBABLE, False): N_("Something in between very probably decrypts connections to {hosts}."),
@@ -70,8 +73,6 @@ DECRYPTED: Final[Mapping[tuple[Confidence | None, bool], Text]] = {
 NOT_THE_EXAMS: Final = N_("The exam does not depend on these connections.")
 NOT_ALLOWED_HERE: Final = N_("The exam office does not allow an exam to start on such a network.")
 
-_MORE_HOSTS: Final = N_plural("{hosts} and {number} more", "{hosts} and {number} more")
-"""`number` is that of hosts; English has one form for both."""
 
 WITHOUT_EXAM: Final[Mapping[Text | Plural, Text | Plural]] = {
     CONFIRMED: N_("The server was confirmed."),
@@ -92,13 +93,40 @@ WITHOUT_EXAM: Final[Mapping[Text | Plural, Text | Plural]] = {
 }
 """What sentences say where no exam endpoint was probed, and nothing is known of an exam."""
 
+_QUOTING_THE_NETWORK: Final = frozenset({Outcome.PROXY_AUTH_UNSUPPORTED, Outcome.PROXY_UNKNOWN})
+"""Outcomes whose advice quotes a proxy or the network's configuration."""
+
 
 def naming(names: Iterable[str]) -> dict[str, str | int | Sentence]:
     """Return the fields `hosts`, a few of these endpoints without port 443, and `number`, that of all."""
     every = list(dict.fromkeys(name.removesuffix(":443") for name in names))
-    listed, more = ", ".join(every[:NAMED_MOST]), len(every) - NAMED_MOST
-    hosts = Sentence(_MORE_HOSTS, {"hosts": listed, "number": more}) if more > 0 else listed
-    return {"hosts": hosts, "number": len(every)}
+    return {"hosts": some(every, NAMED_MOST), "number": len(every)}
+
+
+def cure(results: Sequence[Result]) -> Sentence:
+    """Return the advice on results that share a reason: the first, with all hosts that it is for."""
+    remedies = advice.remedies(results).get(Audience.STUDENT)
+    if remedies is None or results[0].observation.outcome in _QUOTING_THE_NETWORK:
+        return Sentence(TRY_AGAIN)
+    sentence, hosts = remedies[0]
+    return Sentence(OTHER_NETWORK) if sentence.text == advice.CHECK_BY_NAME else sentence.with_fields(**naming(hosts))
+
+
+def decrypted(result: Result, names: Iterable[str]) -> Sentence:
+    """Return that connections to these endpoints are decrypted, at the confidence of a result: `probable` or above."""
+    product = None if result.attribution is None else result.attribution.product
+    return Sentence(_DECRYPTED[result.confidence, product is not None], {**naming(names), "product": product or ""})
+
+
+def refusal(result: Result, because: Text | None) -> Sequence[Sentence]:
+    """Return the message on a connection that a guarded client refused; `because` is None where it is decrypted."""
+    names = [result.endpoint.name]
+    if because is None:
+        finding = [decrypted(result, names)]
+    else:
+        of_exam = result.endpoint.category is Category.EXAM
+        finding = [Sentence(UNCONFIRMED_EXAM if of_exam else UNCONFIRMED_HOSTS, naming(names)), Sentence(because)]
+    return [*finding, Sentence(NOTHING_SENT), cure([result]), Sentence(NOT_YOU)]
 
 
 def without_exam(sentence: Sentence) -> Sentence:

@@ -19,6 +19,9 @@ import aiohttp
 from detector import errors
 from detector.aio.tasks import run_in_thread
 from detector.errors import InputError, ProxyError
+from detector.exam import student
+from detector.language import Sentence
+from detector.model import Category
 from detector.pins import parse_host
 from detector.probe import open_tls, parse_proxy
 from detector.probe.client import close
@@ -61,6 +64,7 @@ class _ClientRefusal(errors.GuardError):
         elif isinstance(self, aiohttp.ClientConnectorError):
             aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(assessment.message))
         self.message, self.advice, self.result = assessment.message, assessment.advice, assessment.result
+        self.for_student: str = assessment.for_student
         self.report: Report = assessment.report
         self.args = (connection_key, assessment)
 
@@ -80,9 +84,9 @@ class ClientUnconfirmedError(_ClientRefusal, errors.UnconfirmedError, aiohttp.Cl
 class ClientPlaintextError(errors.PlaintextError, aiohttp.ClientConnectorError):
     """A request, or a redirect, to an `http:` or `ws:` URL whose host is not among `plaintext_hosts`."""
 
-    def __init__(self, connection_key: ConnectionKey, message: str) -> None:
+    def __init__(self, connection_key: ConnectionKey, message: str, *, for_student: str) -> None:
         aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(message))
-        self.message, self.result = message, None
+        self.message, self.for_student, self.result = message, for_student, None
         self.advice = (
             "Use https; or, for a host where it does not matter, name it: GuardedConnector(plaintext_hosts=...)."
         )
@@ -159,7 +163,12 @@ class GuardedConnector(aiohttp.TCPConnector):
     def _refuse_plaintext(self, req: ClientRequest) -> None:
         if parse_host(req.host) not in self._plaintext_hosts:
             message = f"{req.host}: {req.url.scheme} is not encrypted, and this client is not to use it there."
-            raise ClientPlaintextError(req.connection_key, f"{message} Nothing of the request was sent.")
+            for_student = self._connections.guard.say(
+                map(Sentence, (student.NOT_ENCRYPTED, student.NOT_YOU)), category=Category.OTHER
+            )
+            raise ClientPlaintextError(
+                req.connection_key, f"{message} Nothing of the request was sent.", for_student=for_student
+            )
 
 
 class _GuardedConnections:
@@ -167,7 +176,7 @@ class _GuardedConnections:
 
     def __init__(self, guard: Guard, proxy: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
         settings = NetworkSettings.of(resolve=resolve, proxy=proxy)
-        self._guard: Final = guard
+        self.guard: Final = guard
         self._rules: Final = settings.rules
         self._timeouts: Final = timeouts
         self._planner: Final = Planner(
@@ -177,7 +186,7 @@ class _GuardedConnections:
     async def open(self, req: ClientRequest, timeout: aiohttp.ClientTimeout) -> TLSTransport:  # noqa: ASYNC109 - aiohttp's interface
         """Connect, ask the witness, assess. Raises the errors of `GuardedConnector`, and closes the connection then."""
         _refuse_arguments(req)
-        endpoint = self._guard.endpoint(req.host, req.port)
+        endpoint = self.guard.endpoint(req.host, req.port)
         deadline = None
         if timeout.sock_connect is not None:
             deadline = asyncio.get_running_loop().time() + timeout.sock_connect
@@ -210,7 +219,7 @@ class _GuardedConnections:
             opened = await with_witness(opened, endpoint, timeouts=self._timeouts, deadline=deadline)
             if opened.connection is not None:
                 opened.connection.pause_reading()  # what arrives from now on belongs to the request
-        return await run_in_thread(lambda: self._guard.assess(endpoint, opened.observation))
+        return await run_in_thread(lambda: self.guard.assess(endpoint, opened.observation))
 
     async def _dialer(self, req: ClientRequest, endpoint: Endpoint) -> Dialer:
         """Return the dialer: the proxy of the request or its session takes precedence over the connector's."""

@@ -44,7 +44,7 @@ class _TLSRefusal(ssl.SSLCertVerificationError):
 
     def __init__(self, assessment: Assessment) -> None:
         ssl.SSLCertVerificationError.__init__(self, assessment.message)
-        self.message, self.advice = assessment.message, assessment.advice
+        self.message, self.advice, self.for_student = assessment.message, assessment.advice, assessment.for_student
         self.result: Result | None = assessment.result
         self.report: Report = assessment.report
         self.args = (assessment,)

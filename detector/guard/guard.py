@@ -26,6 +26,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.errors import InputError
+from detector.exam import student
 from detector.exam.admission import admit, confirmed_as, is_intercepted, why
 from detector.exam.policy import Action, Policy
 from detector.judge import assess, network
@@ -33,7 +34,8 @@ from detector.judge.checks import host_name, witness
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
 from detector.judge.wording import Confirmation, other_route, set_route
-from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
+from detector.language import Messages
+from detector.model import Audience, Category, Confidence, Endpoint, Outcome, Verdict
 from detector.model.validate import HTTPS_PORT
 from detector.pins import parse_host
 from detector.session.seams import THIS_MACHINE, Seams
@@ -46,10 +48,11 @@ from detector.version import VERSION
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from typing import Unpack
 
+    from detector.language import Sentence
     from detector.model import Observation, Report, Result
     from detector.session.settings import TrustOptions
 
@@ -72,7 +75,8 @@ class Assessment(NamedTuple):
     """The assessment of one connection. `refused` is None where it may carry requests; `report` holds only `result`.
 
     `action` is `warn` where it may, but was not fully confirmed. `message` describes the finding, `advice` the remedy;
-    both are empty where the connection is confirmed.
+    both are empty where the connection is confirmed. `for_student` is what a client shows of a refused connection, in
+    the policy's language.
     """
 
     result: Result
@@ -81,6 +85,7 @@ class Assessment(NamedTuple):
     refused: Refused | None = None
     message: str = ""
     advice: str = ""
+    for_student: str = ""
 
 
 class Guard:
@@ -191,6 +196,20 @@ class Guard:
             refused=refused,
             message=f"{result.endpoint.name}: {_finding(self.policy, result, evidence)} {ending}",
             advice=_advice(result),
+            for_student="" if refused is None else self._for_student(result, is_established=established),
+        )
+
+    def _for_student(self, result: Result, *, is_established: bool) -> str:
+        """Return the message to the student on a connection that is refused."""
+        because = why(self.policy, result) if is_established else student.NO_ANSWER
+        sentences = student.refusal(result, None if is_intercepted(result) else because)
+        return self.say(sentences, category=result.endpoint.category)
+
+    def say(self, sentences: Iterable[Sentence], *, category: Category) -> str:
+        """Return what these sentences say to the student, in the policy's language, on an endpoint of this category."""
+        is_exam = category is Category.EXAM
+        return Messages.of(self.policy.language).say_all(
+            one if is_exam else student.without_exam(one) for one in sentences
         )
 
 

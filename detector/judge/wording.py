@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.errors import install_extra
+from detector.language import N_, Text
 from detector.model import Alternative, Confidence, Outcome, UnfollowedProxy, Verdict
 
 from .assess import names_a_party
@@ -128,18 +128,21 @@ def why(result: Result) -> str:
     return rule.why_stale_pins if has_stale_pins(result) else rule.why
 
 
-_UNFOLLOWED: Final[dict[UnfollowedProxy, tuple[str, str]]] = {
+_UNFOLLOWED: Final[dict[UnfollowedProxy, tuple[str, Text]]] = {
     UnfollowedProxy.EXTRA_MISSING: (
         "it is a proxy auto-configuration file, and the extra 'pac' is not installed",
-        f"{install_extra('pac')} Or name the proxy that browsers use (--proxy).",
+        N_(
+            "Install the extra 'pac' (repeat the installation with [pac] appended), or name the proxy that browsers "
+            "use (--proxy)."
+        ),
     ),
     UnfollowedProxy.FILE_FAULTY: (
         "the proxy auto-configuration file could not be fetched or evaluated",
-        "Name the proxy that browsers use on this device (--proxy), or have the network's IT correct the file.",
+        N_("Name the proxy that browsers use on this device (--proxy), or have the network's IT correct the file."),
     ),
     UnfollowedProxy.KIND_UNKNOWN: (
         "it cannot be read, or names a kind of proxy that is not supported",
-        "Name the proxy that browsers use on this device (--proxy), or set one that is http, https or socks5.",
+        N_("Name the proxy that browsers use on this device (--proxy), or set one that is http, https or socks5."),
     ),
 }
 """Why the proxy setting of a machine was not followed, and what to do about it."""
@@ -154,7 +157,7 @@ def other_route(reason: UnfollowedProxy) -> str:
     )
 
 
-def set_route(reason: UnfollowedProxy) -> str:
+def set_route(reason: UnfollowedProxy) -> Text:
     """What to do so that the route of browsers is probed."""
     return _UNFOLLOWED[reason][1]
 
@@ -164,38 +167,38 @@ def wire_outcome(result: Result) -> Outcome | None:
     return result.observation.outcome if RULE_OF[result.reason].is_outcome else None
 
 
-_ENDED: Final[dict[Outcome, str]] = {
-    Outcome.COMPLETE: "The connection was complete.",
-    Outcome.EXAMINED: "The certificates were read from a file.",
-    Outcome.DNS_FAILURE: "Names could not be resolved.",
-    Outcome.NO_ADDRESS: "There was no address of this family (IPv4 or IPv6).",
-    Outcome.CONNECT_REFUSED: "Connections were refused.",
-    Outcome.CONNECT_TIMEOUT: "Nothing answered.",
-    Outcome.UNREACHABLE: "The network has no route there.",
-    Outcome.PROXY_UNREACHABLE: "The proxy did not answer.",
-    Outcome.PROXY_AUTH_REQUIRED: "The proxy requires a user name and password.",
-    Outcome.PROXY_AUTH_REJECTED: "The proxy did not accept the user name and password.",
-    Outcome.PROXY_AUTH_UNSUPPORTED: "The proxy requires an authentication scheme that is not supported.",
-    Outcome.PROXY_REFUSED: "The proxy refused to connect there.",
-    Outcome.PROXY_REDIRECTED: "The proxy answered with a page of its own.",
-    Outcome.PROXY_GATEWAY: "The proxy could not connect there.",
-    Outcome.PROXY_PROTOCOL: "What answered is not a proxy.",
-    Outcome.PROXY_OTHER_KIND: "The proxy is of another kind than its address says.",
-    Outcome.PROXY_CLOSED: "The proxy closed the connection.",
-    Outcome.PROXY_TLS: "No TLS connection to the proxy was possible.",
-    Outcome.PROXY_UNTRUSTED: "The proxy could not prove its identity.",
-    Outcome.PROXY_UNKNOWN: "Which proxy to use could not be determined.",
-    Outcome.NO_ROUTE: "No proxy is set, and only the route through one was requested.",
-    Outcome.RESET: "Connections were cut off.",
-    Outcome.CLOSED: "Connections were closed before a certificate came.",
-    Outcome.NOT_TLS: "What answered does not speak TLS.",
-    Outcome.TLS_ALERT: "What answered ended TLS with an alert.",
-    Outcome.TLS_FAILURE: "What answered speaks TLS in a way that cannot be understood.",
-    Outcome.SIGNATURE_WRONG: "What answered could not prove that it has the key of its certificate.",
-    Outcome.TOO_LARGE: "What answered sent more than a server needs to.",
-    Outcome.HANDSHAKE_TIMEOUT: "The connection was made, and then nothing answered.",
-    Outcome.DEADLINE: "Time ran out.",
-    Outcome.RESOURCES: "This device ran out of sockets or file descriptors.",
+_ENDED: Final[dict[Outcome, Text]] = {
+    Outcome.COMPLETE: N_("The connection was complete."),
+    Outcome.EXAMINED: N_("The certificates were read from a file."),
+    Outcome.DNS_FAILURE: N_("Names could not be resolved."),
+    Outcome.NO_ADDRESS: N_("There was no address of this family (IPv4 or IPv6)."),
+    Outcome.CONNECT_REFUSED: N_("Connections were refused."),
+    Outcome.CONNECT_TIMEOUT: N_("Nothing answered."),
+    Outcome.UNREACHABLE: N_("The network has no route there."),
+    Outcome.PROXY_UNREACHABLE: N_("The proxy did not answer."),
+    Outcome.PROXY_AUTH_REQUIRED: N_("The proxy requires a user name and password."),
+    Outcome.PROXY_AUTH_REJECTED: N_("The proxy did not accept the user name and password."),
+    Outcome.PROXY_AUTH_UNSUPPORTED: N_("The proxy requires an authentication scheme that is not supported."),
+    Outcome.PROXY_REFUSED: N_("The proxy refused to connect there."),
+    Outcome.PROXY_REDIRECTED: N_("The proxy answered with a page of its own."),
+    Outcome.PROXY_GATEWAY: N_("The proxy could not connect there."),
+    Outcome.PROXY_PROTOCOL: N_("What answered is not a proxy."),
+    Outcome.PROXY_OTHER_KIND: N_("The proxy is of another kind than its address says."),
+    Outcome.PROXY_CLOSED: N_("The proxy closed the connection."),
+    Outcome.PROXY_TLS: N_("No TLS connection to the proxy was possible."),
+    Outcome.PROXY_UNTRUSTED: N_("The proxy could not prove its identity."),
+    Outcome.PROXY_UNKNOWN: N_("Which proxy to use could not be determined."),
+    Outcome.NO_ROUTE: N_("No proxy is set, and only the route through one was requested."),
+    Outcome.RESET: N_("Connections were cut off."),
+    Outcome.CLOSED: N_("Connections were closed before a certificate came."),
+    Outcome.NOT_TLS: N_("What answered does not speak TLS."),
+    Outcome.TLS_ALERT: N_("What answered ended TLS with an alert."),
+    Outcome.TLS_FAILURE: N_("What answered speaks TLS in a way that cannot be understood."),
+    Outcome.SIGNATURE_WRONG: N_("What answered could not prove that it has the key of its certificate."),
+    Outcome.TOO_LARGE: N_("What answered sent more than a server needs to."),
+    Outcome.HANDSHAKE_TIMEOUT: N_("The connection was made, and then nothing answered."),
+    Outcome.DEADLINE: N_("Time ran out."),
+    Outcome.RESOURCES: N_("This device ran out of sockets or file descriptors."),
 }
 """How connections ended, in sentences that hold for one host and for many."""
 _ALTERNATIVES: Final[dict[Alternative, str]] = {
@@ -218,7 +221,7 @@ _ALTERNATIVES: Final[dict[Alternative, str]] = {
 """What else could explain a result, each as the end of a sentence that begins with "It could also be"."""
 
 
-def ended(outcome: Outcome) -> str:
+def ended(outcome: Outcome) -> Text:
     """Return how a connection ended, in one sentence."""
     return _ENDED[outcome]
 

@@ -100,6 +100,17 @@ class Messages:
         return text if self._translations is None else self._translations.gettext(text)
 
 
+def some(names: Iterable[str], most: int | None) -> Sentence | str:
+    """Return a field that lists names; of more than `most`, the others are counted."""
+    every = list(names)
+    listed, more = ", ".join(every[:most]), 0 if most is None else len(every) - most
+    return Sentence(_MORE, {"hosts": listed, "number": more}) if more > 0 else listed
+
+
+_MORE: Final = N_plural("{hosts} and {number} more", "{hosts} and {number} more")
+"""`number` is that of hosts; English has one form for all."""
+
+
 @functools.cache
 def languages() -> tuple[str, ...]:
     """Return the languages that there are messages in, English first."""

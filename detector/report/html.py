@@ -26,6 +26,7 @@ from detector.judge import advice, wording
 from detector.judge.assess import names_a_party
 from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
+from detector.language import ENGLISH, Messages
 from detector.model import Audience, Confidence, Coverage, Locality, ManagedBy, Meaning, Verdict
 
 from . import learn_more, picture, sentences
@@ -73,10 +74,17 @@ _SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.UNCERTAIN, Coverage.CLEAR,
 _WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
 
 
-def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (), title: str = "") -> str:
+def render(
+    reports: Sequence[Report],
+    *,
+    timeline: Sequence[TimelineEntry] = (),
+    title: str = "",
+    language: str = ENGLISH,
+) -> str:
     """One page for one report, or for several of the same endpoints from different vantages.
 
-    `timeline` are runs from history, in any order. Raises ValueError without a report, `MissingExtraError` where
+    `timeline` are runs from history, in any order. `language` is that of the verdict of one report and of what to do.
+    Raises ValueError without a report, `MissingExtraError` where
     Jinja2 is not installed.
     """
     if not reports:
@@ -87,8 +95,9 @@ def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (),
     return _template("report.html.jinja").render(
         title=title or "TLS interception report",
         worst=worst,
-        headline=sentences.headline(worst) if len(reports) == 1 else _headline_of_many(reports),
-        what_to_do=sentences.what_to_do(worst),
+        headline=sentences.headline(worst, language) if len(reports) == 1 else _headline_of_many(reports),
+        what_to_do=sentences.what_to_do(worst, language),
+        language=Messages.of(language).language,
         reports=reports,
         vantages=vantages,
         columns=["Verdict"] if len(reports) == 1 else vantages if in_columns else ["From each vantage"],

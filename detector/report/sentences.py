@@ -23,6 +23,7 @@ from detector.judge.wording import (
     signs_in_only,
     wire_outcome,
 )
+from detector.language import ENGLISH, N_, Messages, Sentence, Text, some
 from detector.model import (
     Assurance,
     Audience,
@@ -67,38 +68,57 @@ _COVERAGE: Final[dict[Coverage, str]] = {
     Coverage.CLEAR: "{} left alone",
     Coverage.UNKNOWN: "{} without an answer",
 }
-_LABEL: Final[dict[Confidence | None, str]] = {
-    Confidence.PROVEN: "INTERCEPTED (proven: no innocent reason fits)",
-    Confidence.PROBABLE: "INTERCEPTED (probable)",
-    Confidence.POSSIBLE: "UNCERTAIN (possible)",
-    None: "INTERCEPTED",
+_LABEL: Final[dict[Confidence | None, Text]] = {
+    Confidence.PROVEN: N_("INTERCEPTED (proven: no innocent reason fits):"),
+    Confidence.PROBABLE: N_("INTERCEPTED (probable):"),
+    Confidence.POSSIBLE: N_("UNCERTAIN (possible):"),
+    None: N_("INTERCEPTED:"),
 }
-_ONE_HOST: Final[dict[Confidence, str]] = {
-    Confidence.PROVEN: "TLS to {host} is intercepted by {parties}.",
-    Confidence.PROBABLE: "TLS to {host} is very probably intercepted by {parties}.",
-    Confidence.POSSIBLE: "TLS to {host} may be intercepted, or there is an innocent reason.",
+_ONE_HOST: Final[dict[Confidence, Text]] = {
+    Confidence.PROVEN: N_("TLS to {host} is intercepted by {parties}."),
+    Confidence.PROBABLE: N_("TLS to {host} is very probably intercepted by {parties}."),
+    Confidence.POSSIBLE: N_("TLS to {host} may be intercepted, or there is an innocent reason."),
 }
-_SOME_HOSTS: Final[dict[Confidence, str]] = {
-    Confidence.PROVEN: "TLS is intercepted on {count} of {total} hosts, by {parties}.",
-    Confidence.PROBABLE: "TLS is very probably intercepted on {count} of {total} hosts, by {parties}.",
-    Confidence.POSSIBLE: "TLS may be intercepted on {count} of {total} hosts, or there is an innocent reason.",
+_SOME_HOSTS: Final[dict[Confidence, Text]] = {
+    Confidence.PROVEN: N_("TLS is intercepted on {count} of {total} hosts, by {parties}."),
+    Confidence.PROBABLE: N_("TLS is very probably intercepted on {count} of {total} hosts, by {parties}."),
+    Confidence.POSSIBLE: N_("TLS may be intercepted on {count} of {total} hosts, or there is an innocent reason."),
 }
-_NO_HOSTS: Final[dict[Confidence, str]] = {
-    Confidence.PROVEN: "TLS on this network is intercepted.",
-    Confidence.PROBABLE: "TLS on this network is very probably intercepted.",
-    Confidence.POSSIBLE: "TLS on this network may be intercepted, or there is an innocent reason.",
+_NO_HOSTS: Final[dict[Confidence, Text]] = {
+    Confidence.PROVEN: N_("TLS on this network is intercepted."),
+    Confidence.PROBABLE: N_("TLS on this network is very probably intercepted."),
+    Confidence.POSSIBLE: N_("TLS on this network may be intercepted, or there is an innocent reason."),
 }
 """Of a run of which only the head was kept."""
-_MORE_HOSTS: Final[dict[Confidence, str]] = {
-    Confidence.PROBABLE: "{count} more: very probably intercepted.",
-    Confidence.POSSIBLE: "{count} more: uncertain.",
+_MORE_HOSTS: Final[dict[Confidence, Text]] = {
+    Confidence.PROBABLE: N_("{count} more: very probably intercepted."),
+    Confidence.POSSIBLE: N_("{count} more: uncertain."),
 }
 """Of further hosts, after a sentence on more serious ones; each party has a paragraph of its own."""
-_STALE_PINS: Final = "The pins of {count} of {total} hosts (the keys expected of them) are probably out of date."
-_PORTAL: Final = (
+_STALE_PINS: Final = N_("The pins of {count} of {total} hosts (the keys expected of them) are probably out of date.")
+_PORTAL: Final = N_(
     "A sign-in page of this network answers in the place of {count} of {total} hosts; before you sign in, no more can "
     "be known."
 )
+_VERDICT: Final[dict[Verdict, Text]] = {Verdict.CLEAN: N_("CLEAN:"), Verdict.INCONCLUSIVE: N_("INCONCLUSIVE:")}
+_NOTHING_CHECKED: Final = N_("nothing was checked.")
+_NOT_THE_BROWSERS_ROUTE: Final = N_(
+    "no sign of TLS interception on {clean} of {total} hosts, but not by the route that browsers take."
+)
+_NO_SIGN_ON_SOME: Final = N_("no sign of TLS interception on {clean} of {total} hosts; {left} could not be assessed.")
+_NO_SIGN: Final = N_("no sign of TLS interception on {host}.")
+_NO_SIGN_ON_ALL: Final = N_("no sign of TLS interception on the {total} hosts checked.")
+_NOT_REACHED: Final = N_("{host} was not reached.")
+_NONE_REACHED: Final = N_("none of the {total} hosts could be reached.")
+_SOME_LEFT: Final = N_("{left} of {total} hosts could not be assessed; the others show no sign of TLS interception.")
+_NOT_ASSESSED: Final = N_("{host} could not be assessed.")
+_NONE_ASSESSED: Final = N_("none of the {total} hosts could be assessed.")
+_UNKNOWN_PARTY: Final = N_("an unknown party")
+_UNKNOWN_ISSUER: Final = N_("an unknown party (issuer: unreadable)")
+_UNKNOWN_BY_ISSUER: Final = N_("an unknown party (issuer: {issuer})")
+_MANY_PARTIES: Final = N_("{number} parties")
+_AND: Final = N_("{first} and {last}")
+_COMMA: Final = Text("{first}, {last}")
 _ASSURED: Final[dict[Assurance, str]] = {
     Assurance.WITNESSED: "{count} witnessed (a witness at the server saw the same connection)",
     Assurance.PINNED: "{count} pinned (the key, or the CA, is the one expected of the server)",
@@ -121,10 +141,12 @@ _NOT_ONLINE: Final = frozenset(
     }
 )
 """How connections end where there is no network: of several hosts, none is misspelled then."""
-_CHECK_ONLINE: Final = "Check that this device is online, then try again."
-_NOTHING_TO_DO: Final = "What to do: nothing. This covers only these hosts, this route and this moment."
-_DO_NOT_SEND: Final = "Do not send exam data on this network."
-_LEFT_ALONE: Final = "Left alone: {hosts}. Do not send exam data to any other site on this network."
+_CHECK_ONLINE: Final = N_("Check that this device is online, then try again.")
+_NOTHING_TO_DO: Final = N_("What to do: nothing. This covers only these hosts, this route and this moment.")
+_WHAT_TO_DO: Final = N_("What to do:")
+_CHECK_AGAIN: Final = N_("check again.")
+_DO_NOT_SEND: Final = N_("Do not send exam data on this network.")
+_LEFT_ALONE: Final = N_("Left alone: {hosts}. Do not send exam data to any other site on this network.")
 
 
 class Party(NamedTuple):
@@ -150,33 +172,40 @@ class Row(NamedTuple):
     first: Result
 
 
-def headline(report: Report) -> str:
-    """The verdict in one line: whether, on how many hosts, by whom."""
+def headline(report: Report, language: str = ENGLISH) -> str:
+    """The verdict in one line: whether, on how many hosts, by whom. Raises `InputError` for an unknown language."""
+    return Messages.of(language).say_all(_headline(report))
+
+
+def _headline(report: Report) -> Iterator[Sentence]:
     if report.verdict is Verdict.MIDDLEWARE:
-        return f"{_LABEL[report.confidence]}: {' '.join(_accusations(report))}"
-    total = len(report.results)
-    clean = [r for r in report.results if r.verdict is Verdict.CLEAN]
-    counts = {"total": total, "clean": len(clean), "left": total - len(clean)}
-    if not total:
-        words = "nothing was checked."
-    elif clean and _unfollowed(report):
-        words = "no sign of TLS interception on {clean} of {total} hosts, but not by the route that browsers take."
-    elif report.verdict is Verdict.CLEAN:
-        words = "no sign of TLS interception on {clean} of {total} hosts; {left} could not be assessed."
-        if len(clean) == total:
-            words = "no sign of TLS interception on {host}."
-            if total > 1:
-                words = "no sign of TLS interception on the {total} hosts checked."
-    elif is_unreachable(report):
-        words = (
-            "none of the {total} hosts could be reached. {ended}" if total > 1 else "{host} was not reached. {ended}"
-        )
-    elif clean:
-        words = "{left} of {total} hosts could not be assessed; the others show no sign of TLS interception."
-    else:
-        words = "none of the {total} hosts could be assessed." if total > 1 else "{host} could not be assessed."
+        yield Sentence(_LABEL[report.confidence])
+        yield from _accusations(report)
+        return
+    total, clean = len(report.results), sum(one.verdict is Verdict.CLEAN for one in report.results)
     host = bare(report.results[0].endpoint.name) if total else ""
-    return f"{report.verdict.value.upper()}: {words.format(**counts, host=host, ended=' '.join(_endings(report)))}"
+    yield Sentence(_VERDICT[report.verdict])
+    yield Sentence(
+        _without_accusation(report, total, clean),
+        {"total": total, "clean": clean, "left": total - clean, "host": host},
+    )
+    if is_unreachable(report):
+        yield from map(Sentence, _endings(report))
+
+
+def _without_accusation(report: Report, total: int, clean: int) -> Text:
+    """Return the sentence on `total` hosts of which `clean` are, and none is accused."""
+    if not total:
+        return _NOTHING_CHECKED
+    if clean and _unfollowed(report):
+        return _NOT_THE_BROWSERS_ROUTE
+    if report.verdict is Verdict.CLEAN:
+        return _NO_SIGN_ON_SOME if clean < total else _NO_SIGN_ON_ALL if total > 1 else _NO_SIGN
+    if is_unreachable(report):
+        return _NONE_REACHED if total > 1 else _NOT_REACHED
+    if clean:
+        return _SOME_LEFT
+    return _NONE_ASSESSED if total > 1 else _NOT_ASSESSED
 
 
 def is_unreachable(report: Report) -> bool:
@@ -184,7 +213,7 @@ def is_unreachable(report: Report) -> bool:
     return bool(report.results) and all(wire_outcome(result) for result in report.results)
 
 
-def _endings(report: Report) -> Iterator[str]:
+def _endings(report: Report) -> Iterator[Text]:
     """Yield how connections ended, the most frequent first."""
     outcomes = Counter(outcome for result in report.results if (outcome := wire_outcome(result)))
     yield from (wording.ended(outcome) for outcome, _ in outcomes.most_common())
@@ -196,65 +225,79 @@ def _unfollowed(report: Report) -> UnfollowedProxy | None:
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def _accusations(report: Report) -> Iterator[str]:
+def _accusations(report: Report) -> Iterator[Sentence]:
     """Yield sentences on the accused endpoints, the most serious first; stale pins are called that."""
     total = len(report.results)
     accused = [r for r in report.results if r.verdict is Verdict.MIDDLEWARE]
     if not total:
-        yield _NO_HOSTS[report.confidence or Confidence.POSSIBLE]
+        yield Sentence(_NO_HOSTS[report.confidence or Confidence.POSSIBLE])
     templates = _ONE_HOST if total == 1 else _SOME_HOSTS
     for confidence in reversed(Confidence):
         found = [r for r in accused if r.confidence is confidence and not (signs_in_only(r) or has_stale_pins(r))]
         if found:
-            host, parties = bare(found[0].endpoint.name), _parties(report)
-            yield templates[confidence].format(count=len(found), total=total, host=host, parties=parties)
+            counted = Sentence(templates[confidence], {"count": len(found), "total": total})
+            yield counted.with_fields(host=bare(found[0].endpoint.name), parties=_parties(report))
             templates = _MORE_HOSTS
-    for is_so, words in ((signs_in_only, _PORTAL), (has_stale_pins, _STALE_PINS)):
+    for is_so, text in ((signs_in_only, _PORTAL), (has_stale_pins, _STALE_PINS)):
         if count := sum(map(is_so, accused)):
-            yield words.format(count=count, total=total)
+            yield Sentence(text, {"count": count, "total": total})
 
 
-def _parties(report: Report) -> str:
-    parties = [party_name(party) for party in report.interceptors] or ["an unknown party"]
+def _parties(report: Report) -> Sentence | str:
+    parties = [_name(party) for party in report.interceptors]
     if len(parties) > PARTIES_MOST:
-        return f"{len(parties)} parties"
-    return _listed(parties)
+        return Sentence(_MANY_PARTIES, {"number": len(parties)})
+    first, *others = parties or [Sentence(_UNKNOWN_PARTY)]
+    for number, other in enumerate(others, 1):
+        first = Sentence(_AND if number == len(others) else _COMMA, {"first": first, "last": other})
+    return first
 
 
 def party_name(party: Interceptor) -> str:
     """What an interceptor is called: its product, or else that it is unknown, with its issuer."""
+    return _said(_name(party))
+
+
+def _name(party: Interceptor) -> Sentence | str:
     if party.product is None:
-        return f"an unknown party (issuer: {party.issuer or 'unreadable'})"
+        return Sentence(_UNKNOWN_BY_ISSUER, {"issuer": party.issuer}) if party.issuer else Sentence(_UNKNOWN_ISSUER)
     vendor = party.vendor or ""
     return party.product if party.product.startswith(vendor) else f"{vendor} {party.product}"
 
 
-def what_to_do(report: Report) -> str:
-    """The student's next step in one or two sentences."""
+def what_to_do(report: Report, language: str = ENGLISH) -> str:
+    """The student's next step in one or two sentences. Raises `InputError` for an unknown language."""
+    messages = Messages.of(language)
     if report.verdict is Verdict.CLEAN:
-        return _NOTHING_TO_DO
-    steps = advice_for(report, Audience.STUDENT, most=NAMED_MOST)
+        return messages.say(Sentence(_NOTHING_TO_DO))
+    return messages.say_all((Sentence(_WHAT_TO_DO), *(_steps(report)[:ADVICE_MOST] or [Sentence(_CHECK_AGAIN)])))
+
+
+def _steps(report: Report) -> list[Sentence]:
+    remedies = advice.remedies(_by_urgency(report)).get(Audience.STUDENT, [])
+    steps = [sentence.with_fields(hosts=some(dict.fromkeys(names), NAMED_MOST)) for sentence, names in remedies]
     if names_a_party(report.confidence):
         steps = list(_before_all(report, steps))
     elif len(report.results) > 1 and is_unreachable(report) and _outcomes(report) <= _NOT_ONLINE:
-        steps = [_CHECK_ONLINE]
+        steps = [Sentence(_CHECK_ONLINE)]
     if (reason := _unfollowed(report)) is not None:
-        steps.insert(0, set_route(reason))
+        steps.insert(0, Sentence(set_route(reason)))
     if _is_portal_known(report) and not any(map(advice.is_attack, report.results)):
-        steps = [SIGN_IN_FIRST, *(sentence for sentence in steps if sentence != SIGN_IN_FIRST)]
-    return "What to do: " + (" ".join(steps[:ADVICE_MOST]) or "check again.")
+        steps = [Sentence(SIGN_IN_FIRST), *(step for step in steps if step.text != SIGN_IN_FIRST)]
+    return steps
 
 
-def _before_all(report: Report, steps: Sequence[str]) -> Iterator[str]:
+def _before_all(report: Report, steps: Sequence[Sentence]) -> Iterator[Sentence]:
     """Yield what comes before the advice on single hosts where something is intercepted, then that."""
     concerned = [result for result in report.results if advice.has_to_be_exempt(result)]
     if any(map(advice.is_attack, report.results)):
         yield from steps
     elif concerned and all(result.verdict is Verdict.CLEAN for result in concerned):
-        yield _LEFT_ALONE.format(hosts=hosts(concerned))
-        yield from (step for step in steps if step != advice.CHECK_BY_NAME)
+        names = dict.fromkeys(bare(result.endpoint.name) for result in concerned)
+        yield Sentence(_LEFT_ALONE, {"hosts": some(names, NAMED_MOST)})
+        yield from (step for step in steps if step.text != advice.CHECK_BY_NAME)
     else:
-        yield _DO_NOT_SEND
+        yield Sentence(_DO_NOT_SEND)
         yield from steps
 
 
@@ -273,14 +316,18 @@ def advice_for(report: Report, audience: Audience, *, most: int | None = None) -
 
     Of more than `most` hosts in a sentence the others are counted.
     """
+    return advice.advise(_by_urgency(report), listed=lambda names: _some(names, most)).get(audience, [])
+
+
+def _by_urgency(report: Report) -> list[Result]:
+    """The results that the verdict rests on, the most urgent first."""
     order = [Confidence.PROVEN, Confidence.PROBABLE, Confidence.POSSIBLE, None]
 
     def urgency(result: Result) -> tuple[bool, bool, int]:
         of_exam = names_a_party(result.confidence) and advice.has_to_be_exempt(result)
         return not advice.is_attack(result), not of_exam, order.index(result.confidence)
 
-    counting = sorted((one for one in report.results if one.verdict is report.verdict), key=urgency)
-    return advice.advise(counting, listed=lambda names: _some(names, most)).get(audience, [])
+    return sorted((one for one in report.results if one.verdict is report.verdict), key=urgency)
 
 
 def coverage(report: Report) -> str:
@@ -380,9 +427,12 @@ def hosts(results: Iterable[Result], most: int = NAMED_MOST) -> str:
 
 
 def _some(names: Iterable[str], most: int | None) -> str:
-    every = list(names)
-    more = 0 if most is None else len(every) - most
-    return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+    return _said(some(names, most))
+
+
+def _said(words: Sentence | str) -> str:
+    """Words in English."""
+    return Messages.of(ENGLISH).say(words) if isinstance(words, Sentence) else words
 
 
 def bare(name: str) -> str:

@@ -13,6 +13,7 @@ from detector.aio.lazy import LazyModule
 from detector.judge import wording
 from detector.judge.checks import clock, dates, second_try, tls_location
 from detector.knowledge import age
+from detector.language import ENGLISH
 from detector.model import Audience, Detail, Meaning, Verdict
 
 from . import sentences
@@ -40,13 +41,13 @@ _STYLE: Final = {"clean": "bold green", "intercepted": "bold red", "uncertain": 
 """The style of each tone; terminals show yellow as amber."""
 
 
-def render(report: Report, detail: Detail = Detail.SUMMARY) -> rich_console.RenderableType:
+def render(report: Report, detail: Detail = Detail.SUMMARY, language: str = ENGLISH) -> rich_console.RenderableType:
     """The verdict and what to do; then who intercepts, what is uncertain, each category; last who can do what."""
     style = _style(report.verdict, report.confidence)
-    headline = rich_text.Text(sentences.headline(report), style=style)
+    headline = rich_text.Text(sentences.headline(report, language), style=style)
     if detail is Detail.VERDICT:
         return headline
-    parts: list[rich_console.RenderableType] = [headline, rich_text.Text(sentences.what_to_do(report))]
+    parts: list[rich_console.RenderableType] = [headline, rich_text.Text(sentences.what_to_do(report, language))]
     about = [] if sentences.is_unreachable(report) else [*_about(report)]
     parts += [rich_text.Text("")] * bool(about)
     for title, words in about:

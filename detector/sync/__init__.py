@@ -57,11 +57,13 @@ def gate(
     policy: PolicySource = None,
     keys: Sequence[Ed25519PrivateKey] = (),
     deadline: float | None = None,
+    language: str | None = None,
     **options: Unpack[DetectorOptions],
 ) -> Decision:
     """Say whether the exam may start, as `detector.exam.gate` does. Raises `RuntimeError` as `check` does."""
     return _run(
-        lambda: gatekeeper.gate(targets, policy=policy, keys=keys, deadline=deadline, **options), "detector.exam.gate"
+        lambda: gatekeeper.gate(targets, policy=policy, keys=keys, deadline=deadline, language=language, **options),
+        "detector.exam.gate",
     )
 
 

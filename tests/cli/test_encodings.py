@@ -155,6 +155,13 @@ def test_no_character_silences_a_command(name: str, recorded: Path, monkeypatch:
             assert TIMES.sub("", text) == TIMES.sub("", stable)
 
 
+def test_german_letters_are_written_as_german_does() -> None:
+    """Where an encoding lacks them they become ASCII letters, in our own texts; other letters are escaped."""
+    text = "Prüfungsserver für Übungen: Größe Ä Ö ß é"
+    assert text.encode("ascii", FALLBACK) == b"Pruefungsserver fuer Uebungen: Groesse Ae Oe ss \\xe9"
+    assert text.encode("cp1252", FALLBACK).decode("cp1252") == text
+
+
 @pytest.mark.parametrize(
     "locale",
     [

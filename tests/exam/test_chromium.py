@@ -33,6 +33,7 @@ async def test_extension_shows_what_the_gate_says(pki: PrivatePKI, tmp_path: Pat
         await install_host("chromium", files.options, home=tmp_path, profile=profile)
         async with run_chromium(profile, extension, CHROMIUM_ID) as browser:
             clean = await browser.ask({})
+            german = await browser.ask({"languages": ["de-CH"]})
             long = await browser.ask({"report": True, "evidence": True})
         files.point_to(interceptor.port)
         async with run_chromium(profile, extension, CHROMIUM_ID) as browser:
@@ -42,6 +43,8 @@ async def test_extension_shows_what_the_gate_says(pki: PrivatePKI, tmp_path: Pat
             refused = await browser.ask({})
     assert (clean["action"], clean["answer"]["verdict"]) == ("allow", "clean")
     assert "go ahead" in clean["message"]
+    assert clean["answer"]["language"] == "en"  # that of the browser
+    assert german["message"] == "Der Prüfungsserver wurde bestätigt. Sie können mit der Prüfung beginnen."
     assert decrypted["action"] == "block"
     assert decrypted["answer"]["reasons"][0]["rule"] == "pin-mismatch"
     assert decrypted["answer"]["interceptors"] == []

@@ -92,6 +92,42 @@ class TestGate:
         assert done.returncode == 3
         assert answer_of(done)["message"].startswith(f"The exam server could not be confirmed: {EXAM}.")
 
+    @pytest.mark.parametrize(
+        ("policy", "given", "languages", "language"),
+        [
+            ("", (), [], "en"),
+            ('language = "de"', (), [], "de"),
+            ('language = "de"', ("--language", "en-GB"), [], "en"),
+            ("", ("--language", "de-CH"), [], "de"),
+            ('language = "de"', (), ["en-US", "de"], "en"),
+            ("", ("--language", "de"), ["fr", "x" * 100], "de"),
+            ("", (), ["fr", "de-AT", "en"], "de"),
+        ],
+    )
+    async def test_language(  # noqa: PLR0913, PLR0917 - a table
+        self, files: Files, tmp_path: Path, policy: str, given: tuple[str, ...], languages: list[str], language: str
+    ) -> None:
+        """The first known one of the request, else that of the option, else of the policy, else English."""
+        with files.policy.open("a", encoding="utf-8") as text:
+            text.write(policy)
+        request = tmp_path / "request.json"
+        request.write_text(json.dumps({"languages": languages}), "utf-8")
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            files.point_to(closed.getsockname()[1])
+        done = await run("gate", *files.options, *given, "--request", str(request))
+        answer = answer_of(done)
+        begins = {"en": "The exam server could not be confirmed", "de": "Der Prüfungsserver konnte nicht bestätigt"}
+        assert (answer["language"], answer["message"][: len(begins[language])]) == (language, begins[language])
+        (reason,) = answer["reasons"]
+        assert reason["sentence"] == "No certificate was seen; an outage is not evidence of interception."
+
+    async def test_unknown_language(self, files: Files) -> None:
+        """Refused before anything is probed, with the languages there are."""
+        done = await run("gate", *files.options, "--language", "xx")
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert b"--language" in done.stderr
+        assert b"Choose one of en, de" in done.stderr
+
     async def test_outage_is_exit_3(self, files: Files) -> None:
         """An outage confirms nothing either."""
         with socket.create_server(("127.0.0.1", 0)) as closed:

@@ -81,6 +81,19 @@ class TestAnswers:
         assert decision.report.verdict is detector.Verdict.CLEAN
         assert len(bundles.read(decision.evidence).parts) > len(endpoints)
 
+    async def test_language(self, pki: PrivatePKI, settings_of: Settings) -> None:
+        """The caller's takes precedence over the policy's; an unknown one is an error before anything is sent."""
+        async with town(pki) as (endpoints, where):
+            options = settings_of(*endpoints, resolve=where)
+            german = await detector.exam.gate(language="de-CH", **options)
+            with pytest.raises(InputError, match="language: 'xx'"):
+                await detector.exam.gate(language="xx", **options)
+        assert (german.language, german.message) == (
+            "de",
+            "Der Prüfungsserver wurde bestätigt. Sie können mit der Prüfung beginnen.",
+        )
+        assert german.reasons[0].sentence.startswith("These endpoints are clean")
+
     async def test_decrypted_network_is_blocked(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """Where a filter decrypts the exam platform alone, that is not confirmed; the message says what to do."""
         async with (

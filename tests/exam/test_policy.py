@@ -71,6 +71,7 @@ def test_reads_every_field(tmp_path: Path) -> None:
         probes = 3
         spread = true
         locate = true
+        language = "de-AT"
         """.replace("HELLO", HELLO_CHOICES[-1]),
     )
     assert Policy.load(path) == Policy(
@@ -90,6 +91,7 @@ def test_reads_every_field(tmp_path: Path) -> None:
         probes=3,
         spread=True,
         locate=True,
+        language="de",
     )
 
 
@@ -116,6 +118,8 @@ def test_witness_may_be_required_of_a_category() -> None:
         ("schema = true", "schema", "schema = 1"),
         ("schema = 1\non_unconfirm = 'warn'", "'on_unconfirm'", "on_unconfirmed"),
         ("schema = 1\nblock_at = 'proven'", "'block_at'", "on_unconfirmed, on_stale_pin, scope"),
+        ("schema = 1\nlanguage = 'xx'", "language: 'xx'", "en, de"),
+        ("schema = 1\nlanguage = 7", "language", "en, de"),
         ("schema = 1\non_unconfirmed = 'allow'", "on_unconfirmed", "block, warn"),
         ("schema = 1\non_unconfirmed = 3", "on_unconfirmed", "block, warn"),
         ("schema = 1\non_unconfirmed = 'Block'", "on_unconfirmed", "block, warn"),
