@@ -362,13 +362,14 @@ def _of_party(party: Interceptor, by_name: dict[str, Result], total: int) -> Ite
     listed = _listed([words for category, words in CATEGORIES.items() if category in kinds])
     yield f"It intercepts {len(party.endpoints)} of {total} hosts: {listed}."
     yield _PLACE[party.locality]
-    yield _other_explanations(result for result in results if result.confidence is not Confidence.PROVEN)
+    yield _other_explanations([one for one in results if one.confidence is not Confidence.PROVEN], of=len(results))
 
 
-def _other_explanations(results: Iterable[Result]) -> str:
-    """The sentence on what else fits these results; empty where nothing does."""
+def _other_explanations(results: Sequence[Result], *, of: int = 1) -> str:
+    """The sentence on what else fits these results, which are all or some `of` so many; empty where nothing does."""
     others = list(dict.fromkeys(words for result in results for words in wording.alternatives(result)))
-    return f"It could also be {_listed(others, 'or')}." if others else ""
+    words = "It could also be {others}." if len(results) == of else "On {hosts} it could also be {others}."
+    return words.format(hosts=hosts(results), others=_listed(others, "or")) if others else ""
 
 
 def doubts(report: Report) -> list[Doubt]:

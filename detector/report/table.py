@@ -16,7 +16,7 @@ from detector.knowledge import age
 from detector.language import ENGLISH
 from detector.model import Audience, Detail, Meaning, Verdict
 
-from . import sentences
+from . import learn_more, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -128,7 +128,7 @@ def _evidence_of(result: Result) -> Iterator[str]:
     wanted = Meaning.GENUINE if result.verdict is Verdict.CLEAN else Meaning.INTERCEPTED
     for finding in result.findings:
         if finding.says is wanted or _is_always_shown(finding, result):
-            yield f"{wording.summary(finding, result)} [{finding.check}]"
+            yield f"{wording.summary(finding, result)} [{finding.check}: {finding.outcome}]"
     if others := wording.alternatives(result):
         yield f"It could also be {', or '.join(others)}."
 
@@ -149,5 +149,7 @@ def _footer(report: Report, detail: Detail) -> Iterator[str]:
     if said:
         yield from ("", *said)
     yield from filter(None, (sentences.basis(report), sentences.hellos(report)))
+    if detail is Detail.EVIDENCE:
+        yield f"Findings are explained in {learn_more.address('CHECK', 'OUTCOME')}, rules by detector rules RULE."
     known = age.describe(report.knowledge) if detail is Detail.EVIDENCE else age.dates(report.knowledge)
     yield f"Assessed {report.finished:%Y-%m-%d %H:%M} UTC by detector {report.detector_version} with {known}."
