@@ -38,7 +38,7 @@ SPDX: Final = {
     "Python Software Foundation License": "PSF-2.0",
 }
 """What classifiers mean where there is no license expression; each was compared with the license text."""
-HOMES: Final = ("homepage", "home", "source", "source code", "repository", "github", "code", "documentation")
+HOMES: Final = ("source", "source code", "repository", "github", "code", "homepage", "home", "documentation")
 """Labels of a distribution's URLs, the one to show first."""
 
 

@@ -32,8 +32,8 @@ INSTALLING: Final = re.compile(
     r"\b(?:pip3?|uv pip|pipx|uv tool) (?:install|inject) ((?:[^\s`\"'&;|)]+|\"[^\"]*\"|'[^']*')(?: (?!&&)[^\s`&;|)]+)*)"
 )
 """A command that installs something, and what."""
-INSTALLERS: Final = {"uv", "pipx", "pip"}
-"""Index projects that commands may name: those that install others."""
+TOOLS: Final = {"uv", "pipx", "pip", "pyinstaller"}
+"""Index projects that commands may name: those that install others, and the freezer of docs/ship-it.md."""
 VALUES_OF: Final = {"--group", "-r"}
 """Options of these commands that take a value."""
 PERMISSIVE: Final = {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"}
@@ -62,12 +62,12 @@ def test_named_projects_are_found() -> None:
 
 @pytest.mark.parametrize("folder", ["detector", "packages", "docs", "share", "scripts", "."])
 def test_nothing_is_installed_by_a_name_that_is_not_ours(folder: str) -> None:
-    """No message and no page names an index project to install but the installers themselves."""
+    """No message and no page names an index project to install but known tools."""
     kinds = {".py", ".md", ".jinja", ".1", ".txt", ".toml"}
     files = [*(ROOT / folder).glob("*.*")] if folder == "." else [*(ROOT / folder).rglob("*")]
     texts = {path: path.read_text("utf-8") for path in files if path.suffix in kinds}
     assert texts
-    wrong = {path.name: names for path, text in texts.items() if (names := named_projects(text) - INSTALLERS)}
+    wrong = {path.name: names for path, text in texts.items() if (names := named_projects(text) - TOOLS)}
     assert wrong == {}
 
 
@@ -174,9 +174,10 @@ def test_the_steps_of_the_container(tmp_path: Path) -> None:
             [program, *words], cwd=image.directory, env=image.environment, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
-    extras = "import aiodns, aioquic, alembic, dns, jinja2, pg8000, prometheus_client, quickjs_rs, sqlalchemy"
+    names = [requirement.name for _, requirement in requirements()]
     python = Path(program).with_name("python")
-    subprocess.run([python, "-c", extras], env=image.environment, check=True)  # noqa: S603 - what the steps installed
+    ask = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    subprocess.run([python, "-c", ask, *names], env=image.environment, check=True)  # noqa: S603 - what the steps installed
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +305,14 @@ def test_license_texts_of_everything_required() -> None:
         about = metadata.distribution(name)
         assert f"\n{about.name} {about.version}: " in text, name
     assert len(text) > 100_000
+
+
+def test_the_install_page_has_every_extra() -> None:
+    """The table of extras is that of pyproject.toml."""
+    (table,) = re.findall(
+        r"^\| extra \|.*\n\|[-|]+\n((?:\|.*\n)+)", (ROOT / "docs/install.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(PROJECT["optional-dependencies"])
 
 
 def test_uv_trusts_the_machine_as_the_pages_say() -> None:

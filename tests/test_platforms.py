@@ -126,7 +126,7 @@ def uses(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         match node:
             case ast.Import(names=names):
                 yield from ((one.name, node) for one in names if one.name.partition(".")[0] in MODULES)
-            case ast.ImportFrom(module=str(module), names=names):
+            case ast.ImportFrom(module=str(module), names=names, level=0):
                 if module in MODULES:
                     yield module, node
                 yield from ((one.name, node) for one in names if one.name in ATTRIBUTES.get(module, ()))
@@ -222,5 +222,5 @@ def test_what_counts_as_guarded(source: str, name: str, *, guarded: bool) -> Non
 
 def test_what_is_no_use() -> None:
     """Names that only look alike, text, and `getattr` are none."""
-    source = "import os\nf(group=1)\n'os.fork'  # os.fork\ngetattr(os, 'O_NONBLOCK', 0)\nself.wait()\nos.getpid()"
+    source = "from .syslog import Collector\nimport os\nf(group=1)\n'os.fork'  # os.fork\ngetattr(os, 'O_NONBLOCK', 0)\nself.wait()\nos.getpid()"
     assert examined(source) == {}

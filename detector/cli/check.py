@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -21,8 +22,8 @@ from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
 
-from . import common, options, progress
-from .stderr import say
+from . import common, options
+from .stderr import is_terminal, say
 from .syslog import Collector, CollectorType
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     from detector.model import Endpoint, Report
     from detector.report import siem
 
-    from . import chains
+    from . import chains, progress
 else:
     bundles = LazyModule("detector.bundle")
     chains = LazyModule("detector.cli.chains")
+    progress = LazyModule("detector.cli.progress")
     siem = LazyModule("detector.report.siem")
 
 SYSLOG_SECONDS: Final = 3.0
@@ -171,9 +173,9 @@ async def _check(
 ) -> tuple[Report, tuple[EndpointEvidence, ...]]:
     """Do what `Detector.check` does, and keep the evidence; meanwhile import what writes the report."""
     meanwhile = [asyncio.create_task(_load_format(form))]
-    if detail is not Detail.VERDICT and progress.is_wanted():
+    if detail is not Detail.VERDICT and is_terminal():
         number = len(detector.pins.endpoints if endpoints is None else endpoints)
-        words = f"Checking {number} host(s), {{}} s of at most {deadline:.0f} s ..."
+        words = f"Checking {number} host(s), {{}} s of at most {math.ceil(deadline)} s ..."
         meanwhile.append(asyncio.create_task(progress.show(words.format)))
     try:
         async with detector:

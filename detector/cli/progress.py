@@ -6,7 +6,6 @@ Room: cli. Imports nothing that a command would not import anyway: it must cost 
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Final
 
 from .stderr import show_line
@@ -18,11 +17,6 @@ DELAY: Final = 1.0
 """Seconds before the line appears: people take shorter ones for an immediate answer (Nielsen, 1993: 1 s)."""
 TICK: Final = 0.2
 """Seconds between two changes of the line."""
-
-
-def is_wanted() -> bool:
-    """Whether somebody is there to see it: standard error is a terminal."""
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 async def show(sentence: Callable[[int], str]) -> None:

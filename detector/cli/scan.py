@@ -40,7 +40,7 @@ from detector.version import VERSION
 
 from . import common, options
 from .options import Format
-from .stderr import say
+from .stderr import is_terminal, say
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -619,7 +619,7 @@ def _text(found: Scanned, detail: Detail) -> str:
 @contextlib.contextmanager
 def _progress(tally: Tally) -> Iterator[None]:
     """Report progress on stderr until the block ends: a line that changes on a terminal, plain lines elsewhere."""
-    if not sys.stderr.isatty():
+    if not is_terminal():
         with _ticking(PLAIN_PROGRESS_SECONDS, lambda: say(tally.sentence().replace("Scanned", "So far", 1))):
             yield
         return

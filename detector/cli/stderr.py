@@ -35,6 +35,11 @@ def say(message: str) -> None:
         redirect_to_null(sys.stderr)
 
 
+def is_terminal() -> bool:
+    """Whether standard error is shown to somebody as it comes."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 class _Line:
     """The line of a terminal that changes in place, and its width."""
 

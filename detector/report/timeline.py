@@ -27,7 +27,7 @@ _STEPS: Final = (
     *(dt.timedelta(days=days) for days in (1, 2, 7, 14)),
 )
 """Distances between dates, up to where months are counted instead; all divide a day or are whole days."""
-_MONTHS: Final = (1, 2, 3, 6, 12, 24, 60, 120, 1200, 24000)
+_MONTHS: Final = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 24000)
 """The same in months, up to what a date can hold: a clock may be wrong."""
 _MONTHS_A_YEAR: Final = 12
 

@@ -283,7 +283,7 @@ class Detector:
     ) -> Report:
         """Probe every endpoint and assess them together: one report, within `deadline` seconds.
 
-        `targets` are `HOST[:PORT]` strings or `Endpoint` records; None checks every pinned endpoint. What could not be
+        `targets` are `HOST[:PORT]` or URLs, or `Endpoint` records; None checks every pinned endpoint. What could not be
         finished in time is inconclusive in the report. Never raises for network reasons. Raises `InputError` for
         targets and a deadline that cannot be used.
         """

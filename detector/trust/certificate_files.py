@@ -9,6 +9,10 @@ is. A file that is read has at least one certificate.
 The order of certificates is evidence: a TLS server sends its own one first, and only that one is authenticated. So the
 order is changed in two cases alone, where it cannot be what a server presented (`leaf_first`).
 
+Text between certificates may come from the accused: `openssl s_client` prints the names in their certificates, and a
+name can have the form of a block. So a block begins at the beginning of a line, where no name does. Other readings (as
+JSON, HTML, a form or lines of a log) are tried only where there is no such block, and refused where there are names.
+
 Every step takes time linear in the length of the file.
 """
 
@@ -16,11 +20,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
 import string
 import textwrap
 import urllib.parse
-from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.aio.lazy import LazyModule
@@ -69,23 +73,28 @@ _CHARACTERS: Final = str.maketrans(
         **dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", None),  # invisible characters of web pages
     }
 )
-_ESCAPES: Final = (
-    *((b"\\r", b"\n"), (b"\\n", b"\n"), (b"\\t", b" "), (b"\\/", b"/")),  # JSON (RFC 8259 section 7)
-    *((b"\\u000a", b"\n"), (b"\\u000A", b"\n"), (b"\\u000d", b"\n"), (b"\\u000D", b"\n"), (b"\\u002f", b"/")),
-    *((b"\\u002F", b"/"), (b"\\u002b", b"+"), (b"\\u002B", b"+"), (b"\\u003d", b"="), (b"\\u003D", b"=")),
-    *((b"&#10;", b"\n"), (b"&#13;", b"\n"), (b"&#xa;", b"\n"), (b"&#xA;", b"\n"), (b"&#xd;", b"\n")),  # HTML, XML
-    *((b"&#xD;", b"\n"), (b"&#43;", b"+"), (b"&#x2b;", b"+"), (b"&#x2B;", b"+"), (b"&plus;", b"+")),
-    *((b"&#47;", b"/"), (b"&#x2f;", b"/"), (b"&#x2F;", b"/"), (b"&#61;", b"="), (b"&#x3d;", b"=")),
-    *((b"&#x3D;", b"="), (b"&#45;", b"-"), (b"&#x2d;", b"-"), (b"&#x2D;", b"-"), (b"&nbsp;", b" ")),
-    *((b"&gt;", b">"), (b"&lt;", b"<")),
-    (b"=3D", b"="),  # quoted-printable mail (RFC 2045 section 6.7); base64 has = at its end alone
+_JSON: Final = (
+    *((b"\\\\", b"\x00"), (b'\\"', b"\x01"), (b'"', b"\n"), (b"\\r", b"\n"), (b"\\n", b"\n"), (b"\\t", b" ")),
+    *((b"\\/", b"/"), (b"\\u000a", b"\n"), (b"\\u000A", b"\n"), (b"\\u000d", b"\n"), (b"\\u000D", b"\n")),
+    *((b"\\u002f", b"/"), (b"\\u002F", b"/"), (b"\\u002b", b"+"), (b"\\u002B", b"+"), (b"\\u003d", b"=")),
+    *((b"\\u003D", b"="), (b"\x01", b'"'), (b"\x00", b"\\")),
 )
-"""How other formats escape what PEM has."""
+"""Escapes of JSON (RFC 8259 section 7) and of most programming languages, one level of them. What is within quotes
+becomes lines of its own; an escaped quote or backslash stays a character."""
+_HTML: Final = (
+    *((b"&#10;", b"\n"), (b"&#13;", b"\n"), (b"&#xa;", b"\n"), (b"&#xA;", b"\n"), (b"&#xd;", b"\n"), (b"&#xD;", b"\n")),
+    *((b"&#43;", b"+"), (b"&#x2b;", b"+"), (b"&#x2B;", b"+"), (b"&plus;", b"+"), (b"&#47;", b"/"), (b"&#x2f;", b"/")),
+    *((b"&#x2F;", b"/"), (b"&#61;", b"="), (b"&#x3d;", b"="), (b"&#x3D;", b"="), (b"&#45;", b"-"), (b"&#x2d;", b"-")),
+    *((b"&#x2D;", b"-"), (b"&nbsp;", b" "), (b"&gt;", b">"), (b"&lt;", b"<"), (b"&amp;", b"&")),
+)
+"""Character references of HTML and XML for what PEM has, one level of them."""
 
 _MARK: Final = re.compile(rb"- ?(?P<edge>BEGIN|END) (?P<label>[A-Z0-9#./ ]{1,48}?) ?-")
 """The edges of a PEM block in capitals. Of its hyphens one suffices: word processors join them."""
-_DECORATION: Final = string.whitespace.encode() + b">|\"'`,;\\*?"
+_DECORATION: Final = string.whitespace.encode() + b">|\"'`,;*?"
 """What mail, tables, source text and unknown characters add to lines of base64."""
+_BEFORE: Final = _DECORATION + b"-#\\"
+"""What may be before BEGIN on its line, its own hyphens among it."""
 _CERTIFICATE_LABELS: Final = frozenset(
     {"PKCS7", "PKCS #7", "PKCS #7 SIGNED DATA", "CMS", "CERTIFICATE CHAIN", "CERTIFICATE BUNDLE"}
 )
@@ -96,6 +105,9 @@ _PEM_WIDTH: Final = 64
 """Characters of a line (RFC 7468 section 2)."""
 _LISTED: Final = re.compile(rb"^[ >]{0,16}(\d{1,3}) s:", re.MULTILINE)
 """A line of s_client's list of the presented certificates."""
+
+_NAMES: Final = re.compile(rb"\b(?:[si]|subject|issuer|owner) ?[:=]", re.IGNORECASE)
+"""How OpenSSL and others begin the name of a certificate: `0 s:CN = exam.example.edu`."""
 
 _TAG_CONTENT: Final = 0xA0
 _SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
@@ -183,28 +195,43 @@ def _text_of(data: bytes) -> bytes | None:
 
 def _plain(text: str) -> bytes:
     plain = text.translate(_CHARACTERS).encode("ascii", "replace")
-    if b"BEGIN+" in plain:  # a form, where + is a space
-        plain = plain.replace(b"+", b" ")
-    if b"%2B" in plain or b"%0A" in plain or b"%20" in plain:
-        plain = urllib.parse.unquote_to_bytes(plain)
-    for escape, character in _ESCAPES:
-        plain = plain.replace(escape, character)
-    return plain
+    return _replaced(plain, ((b"\x00", b" "), (b"\x01", b" "), (b"\r\n", b"\n"), (b"\r", b"\n")))
+
+
+def _replaced(text: bytes, replacements: Iterable[tuple[bytes, bytes]]) -> bytes:
+    for old, new in replacements:
+        text = text.replace(old, new)
+    return text
+
+
+def _unwrapped(text: bytes) -> Iterator[bytes]:
+    """The text as it stands, then what it would be if it were JSON, JSON in JSON, HTML or a form."""
+    yield text
+    if b"\\" in text or b'"' in text:
+        once = _replaced(text, _JSON)
+        yield once
+        yield _replaced(once, _JSON)
+    if b"<" in text or b"&" in text:
+        yield _replaced(_without_tags(text), _HTML)
+    if b"%" in text or b"BEGIN+" in text:  # application/x-www-form-urlencoded: names and values become lines
+        values = _replaced(text, ((b"&", b"\n"), (b"=", b"\n"), (b"+", b" ")))
+        yield urllib.parse.unquote_to_bytes(values)
 
 
 def _without_tags(text: bytes) -> bytes:
-    """The text without HTML tags. Between lines there is none: a quoted mail has > at the beginning of each."""
+    """The text with a line break for each HTML tag. No tag has a line break: a quoted mail has > in front of lines."""
     first, *pieces = text.split(b"<")
     parts = (piece.partition(b">") for piece in pieces)
     return first + b"".join(
-        rest if closing and b"\n" not in tag else tag + closing + rest for tag, closing, rest in parts
+        b"\n" + rest if closing and b"\n" not in tag else b"<" + tag + closing + rest for tag, closing, rest in parts
     )
 
 
 def _of_text(content: bytes, password: str) -> CertificateFile:
-    text = _without_tags(content)
-    blocks = _blocks(text)
+    text, blocks = _text_with_blocks(content)
     wanted = [block for block in blocks if block.has_certificates]
+    if wanted and text is not content and _NAMES.search(text):
+        raise _within_text()
     if len(wanted) > CERTIFICATES_MAX:
         raise _too_many()
     if wanted:
@@ -217,10 +244,44 @@ def _of_text(content: bytes, password: str) -> CertificateFile:
         return CertificateFile(certificates, tuple(notes), is_set=len(found) == 1 and found[0].is_set)
     if blocks:
         raise file_kinds.of_label(blocks[0].label).refusal()
-    decoded = _decoded(text)
+    if any(mark["label"].endswith(b"CERTIFICATE") for mark in _MARK.finditer(content.upper())):
+        raise _within_text()
+    decoded = _decoded(content)
     if decoded and decoded[:1] == b"\x30":
         return _of_der(decoded, "The base64 text", password)
     raise file_kinds.of_text(content).refusal()
+
+
+def _within_text() -> ChainError:
+    return ChainError(
+        "The certificates are within lines of other text.",
+        advice="Copy the certificates alone, with their line breaks.",
+    )
+
+
+def _text_with_blocks(content: bytes) -> tuple[bytes, list[_Block]]:
+    """The first reading of a text whose blocks of certificates are base64, else the first that has blocks.
+
+    Raises `ChainError` where each reading would leave a certificate out.
+    """
+    damaged: list[tuple[bytes, list[_Block]]] = []
+    others: list[tuple[bytes, list[_Block]]] = []
+    left_out = False
+    for text in _unwrapped(content):
+        blocks, ignored = _blocks(text)
+        wanted = [block for block in blocks if block.has_certificates]
+        if wanted and ignored and not (text is content and _NAMES.search(text)):
+            left_out = True
+        elif wanted and all(block.body is not None and _decoded(block.body) is not None for block in wanted):
+            return text, blocks
+        elif blocks:
+            (damaged if wanted else others).append((text, blocks))
+    if damaged:
+        return damaged[0]
+    if left_out:
+        raise _within_text()
+    in_columns = _blocks_in_columns(content)
+    return (content, in_columns) if in_columns or not others else others[0]
 
 
 def _require_listed(text: bytes, count: int) -> None:
@@ -233,17 +294,52 @@ def _require_listed(text: bytes, count: int) -> None:
         )
 
 
-def _blocks(text: bytes) -> list[_Block]:
-    """The PEM blocks of a text, whatever is around them."""
+def _blocks(text: bytes) -> tuple[list[_Block], int]:
+    """The PEM blocks of a text that begin at the beginning of a line, or right behind another one.
+
+    The number is that of certificates that begin elsewhere.
+    """
     found: list[_Block] = []
+    ignored = 0
     begun: re.Match[bytes] | None = None
+    at_start, behind = True, 0  # whether nothing but decoration is before this place on its line
     for mark in _MARK.finditer(text.upper()):
-        if begun is not None:
-            body = text[begun.end() : mark.start()].strip(b"-") if mark["edge"] == b"END" else None
-            found.append(_Block(len(found) + 1, begun["label"].decode("ascii"), body))
-        begun = mark if mark["edge"] == b"BEGIN" else None
+        *breaks, gap = text[behind : mark.start()].rsplit(b"\n", 1)
+        at_start = (at_start or bool(breaks)) and not gap.strip(_BEFORE)
+        behind = mark.end()
+        if mark["edge"] == b"BEGIN" and at_start:
+            if begun is not None:
+                found.append(_block(found, begun, None))
+            begun, at_start = mark, False
+        elif mark["edge"] == b"END" and begun is not None:
+            found.append(_block(found, begun, text[begun.end() : mark.start()]))
+            begun, at_start = None, True
+        else:
+            ignored += mark["edge"] == b"BEGIN" and mark["label"].endswith(b"CERTIFICATE")
+            at_start = False
     if begun is not None:
-        found.append(_Block(len(found) + 1, begun["label"].decode("ascii"), None))
+        found.append(_block(found, begun, None))
+    return found, ignored
+
+
+def _block(found: Sequence[_Block], begun: re.Match[bytes], body: bytes | None) -> _Block:
+    return _Block(len(found) + 1, begun["label"].decode("ascii"), None if body is None else body.strip(b"-"))
+
+
+def _blocks_in_columns(text: bytes) -> list[_Block]:
+    """The blocks of a text with something in front of every line, such as the time in a log.
+
+    All edges are in one column, and nothing lists names: what s_client prints of names may have the form of a block.
+    """
+    lines = text.splitlines()
+    marks = [(number, mark) for number, line in enumerate(lines) if (mark := _MARK.search(line.upper())) is not None]
+    if len({mark.start() for _, mark in marks}) != 1 or _NAMES.search(text):
+        return []
+    found: list[_Block] = []
+    for (first, begun), (last, end) in itertools.pairwise(marks):
+        if begun["edge"] == b"BEGIN" and end["edge"] == b"END":
+            words = (line.split()[-1:] for line in lines[first + 1 : last])
+            found.append(_block(found, begun, b"".join(itertools.chain.from_iterable(words))))
     return found
 
 
@@ -265,15 +361,8 @@ def _of_block(block: _Block, password: str, *, is_first: bool) -> CertificateFil
 
 def _decoded(body: bytes) -> bytes | None:
     """What base64 stands for, whatever is around each of its lines; None where it is not base64."""
-    lines = body.splitlines()
-    # The first line is the rest of the BEGIN line, the last what is before the END line.
-    last_words = (line.split()[-1] for line in lines[1:-1] if line.split())
-    decoded = [_from_base64(body), _from_base64(b"".join(last_words))]
-    return next((one for one in decoded if one and _is_whole(one)), decoded[0])
-
-
-def _from_base64(text: bytes) -> bytes | None:
-    bare = text.translate(None, _DECORATION).rstrip(b"=")
+    joined = _replaced(body, ((b"=3D", b"="), (b"\\\n", b"\n")))  # mail (RFC 2045 section 6.7), shell
+    bare = joined.translate(None, _DECORATION).rstrip(b"=")
     try:
         return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
     except binascii.Error:
@@ -350,7 +439,7 @@ def _in_pkcs7(data: bytes) -> tuple[bytes, ...]:
         signed = der.expect(data, wrapper.content, wrapper.end, der.SEQUENCE)
         sets = [part for part in der.children(data, signed) if part.tag == _TAG_CONTENT]
         found = (der.whole(data, one) for part in sets for one in der.children(data, part))
-        return tuple(islice(found, CERTIFICATES_MAX + 1))
+        return tuple(itertools.islice(found, CERTIFICATES_MAX + 1))
     except der.DERError:
         raise ChainError("This PKCS #7 message is damaged or cut off.", advice=_AGAIN) from None
 

@@ -65,7 +65,7 @@ WEB_PAGE: Final = Kind(
 )
 PRINTED: Final = Kind("a certificate printed as text", "Print it as PEM: openssl x509 without -noout.")
 S_CLIENT: Final = Kind("output of openssl s_client", "Repeat it with -showcerts.")
-CURL: Final = Kind("output of curl -v", "Use curl -w '%{certs}', or s_client -showcerts.")
+CURL: Final = Kind("output of curl -v", "Use openssl s_client -showcerts.")
 KEYSTORE: Final = Kind("a Java keystore", "Print its certificates: keytool -list -rfc -keystore FILE.")
 ARCHIVE: Final = Kind("an archive", "Unpack it and give the file of certificates in it.")
 PICTURE: Final = Kind("a picture", "Copy the certificates as text, or export them.")

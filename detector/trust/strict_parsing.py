@@ -50,7 +50,8 @@ _PATH_LENGTH_BYTES_MAX: Final = 4
 _CACHED_BYTES_MAX: Final = 256
 """Largest extension value that is cached as well-formed, so that a peer cannot fill the memory."""
 _TIME_BYTES: Final = {der.UTC_TIME: len("YYMMDDHHMMSSZ"), der.GENERALIZED_TIME: len("YYYYMMDDHHMMSSZ")}
-"""RFC 5280 section 4.1.2.5: seconds are present, and the zone is Z."""
+"""RFC 5280 section 4.1.2.5: seconds are present, and the zone is Z. Measured: Chromium refuses a server's certificate
+with another form (ERR_SSL_SERVER_CERT_BAD_FORMAT), and so does OpenSSL; Go alone reads a time without seconds."""
 
 
 class StrictForm(NamedTuple):

@@ -92,7 +92,7 @@ def test_declared_roots_are_expected(run: Command, pki: PrivatePKI, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--bundle", "missing.pem"), "missing.pem"),
+        (("--certificates", "missing.pem"), "missing.pem"),
         (("--roots", "missing.pem"), "missing.pem"),
         (("--output", "no/such/dir/x"), "no/such/dir/x"),
         (("--format", "html"), "html"),

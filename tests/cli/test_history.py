@@ -67,7 +67,7 @@ def test_runs_are_kept_and_told(two_runs: str, tmp_path: Path) -> None:
     done = detector("history", "--history", two_runs)
     lines = done.stdout.splitlines()
     assert (done.returncode, len(lines)) == (0, 2)
-    assert "middleware" in lines[0]
+    assert "intercepted" in lines[0]
     assert "clean" in lines[1]
     assert all(line.endswith("hall") for line in lines)
     as_json = [

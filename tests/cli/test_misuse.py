@@ -42,7 +42,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "fleet scan": (NOBODY, "--tls", "fleet", "--scheduler", "tls://127.0.0.1:1"),
     "fleet scheduler": ("--tls", "fleet", "--port", "1", "--host", "192.0.2.1"),
     "fleet worker": ("--tls", "fleet", "--scheduler", "tls://127.0.0.1:1", "--vantage", "v"),
-    "history": (),
+    "history": ("--history", "history.db"),
     "history show": ("1",),
     "locate": (NOBODY, "--deadline", "2"),
     "nagios": (NOBODY, *QUIET, "--deadline", "2"),
@@ -57,8 +57,8 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "witness serve": ("--certificate", "chain.pem", "--key", "key.pem", "--signing-key", "key.pem", "--port", "0"),
 }
 """A right command line of each command."""
-UNREACHABLE: Final = {"fleet scan", "history show"}
-"""Commands that end here for another reason: nobody answers, and no history is named."""
+UNREACHABLE: Final = {"fleet scan"}
+"""Commands that end here for another reason: nobody answers."""
 
 
 class Place(NamedTuple):
@@ -116,8 +116,9 @@ def line(place: Place, value: str) -> list[str]:
     """The command with this option exchanged or added, or this argument exchanged."""
     words, name = list(COMMANDS[place.command]), place.command.split()
     given = f"pac:{value}" if place.flag == "--proxy" else value
-    if place.command == "history show" and place.flag == "--history":
-        return [name[0], place.flag, value, name[1], *words[-1:]]
+    if place.command == "history show":
+        known = value if place.flag == "--history" else "history.db"
+        return [name[0], "--history", known, name[1], *words, *(() if known == value else (place.flag, given))]
     if not place.flag.startswith("--"):
         words[:1] = [value]
     elif place.flag in words:
@@ -134,7 +135,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "chain.pem").write_bytes(pki.issue(["exam.example.edu"]).chain_pem)
     create_signing_key(made / "key.pem")
     assert run("fleet", "certificates", "fleet", "--host", "127.0.0.1", cwd=made).returncode == 0
-    outputs = ("--bundle", "bundle.json", "--format", "json", "--output", "report.json")
+    outputs = ("--history", "history.db", "--bundle", "bundle.json", "--format", "json", "--output", "report.json")
     assert run("check", NOBODY, *QUIET, "--deadline", "2", *outputs, cwd=made).returncode == 3
     return made
 

@@ -33,14 +33,14 @@ def silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def check(port: int, *words: str, deadline: str = "2") -> tuple[str, str]:
+def check(port: int, *words: str) -> tuple[str, str]:
     """What `detector check` writes to a pipe, and to a terminal that standard error is connected to."""
     reader, writer = os.openpty()
     command = [sys.executable, "-c", PROGRAM, "check", f"127.0.0.1:{port}", *words]
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, reader)
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, "--offline", "--proxy", "none", "--deadline", deadline],
+            [*command, "--offline", "--proxy", "none", "--deadline", "2"],
             stdout=subprocess.PIPE,
             stderr=writer,
             stdin=subprocess.DEVNULL,
@@ -78,19 +78,29 @@ def test_a_terminal_shows_progress_and_then_nothing_of_it(silent: int) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("words", [("-q",), ("--deadline", "0.5")])
-def test_no_progress(words: tuple[str, ...], silent: int) -> None:
-    """For the verdict alone, and for a check that takes less than a second."""
-    _, terminal = check(silent, *words[:1], deadline=words[1]) if words[0] == "--deadline" else check(silent, *words)
+def test_no_progress_for_the_verdict_alone(silent: int) -> None:
+    """-q shows the verdict and nothing else."""
+    _, terminal = check(silent, "-q")
     assert "Checking" not in terminal
+
+
+async def test_what_ends_before_a_second_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that is done before the line is due leaves standard error as it was."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress, "DELAY", 3600.0)
+    showing = asyncio.create_task(progress.show("waiting for {} s".format))
+    await asyncio.sleep(0)
+    await cancel_and_wait((showing,))
+    assert not stream.getvalue()
 
 
 def test_not_on_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no terminal, or not there, gets none."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert not progress.is_wanted()
+    assert not stderr.is_terminal()
     monkeypatch.setattr(sys, "stderr", None)
-    assert not progress.is_wanted()
+    assert not stderr.is_terminal()
 
 
 async def test_messages_do_not_mix_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ READ: Final = {
     "knowledge/ct_logs.py": "knowledge/data",
     "knowledge/known_roots.py": "knowledge/data",
     "knowledge/roots.py": ".",  # certifi's folder
+    "language/__init__.py": "language/data",
     "pins/load.py": "pins/shipped",
     "probe/routes/pac.py": ".",  # `pac_worker.py`, for interpreters
     "probe/routes/pac_worker.py": "probe/routes/data",

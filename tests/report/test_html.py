@@ -1,4 +1,4 @@
-"""The HTML report: what it says, what it must never let in, and how it stands up to a real browser and axe."""
+"""The HTML report: what it says, and what it must never let in. test_pages.py has what browsers make of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import datetime as dt
 import html.parser
 import itertools
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,11 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.browser import chromium
-from support.results import gather, possible, stale_pins
-from support.results import report as handmade
-from support.system import program
 
-from detector.history.dossier import Item
 from detector.judge import network
 from detector.judge.checks import chain
 from detector.model import (
@@ -38,7 +33,6 @@ from detector.model import (
 )
 from detector.report import html as page
 from detector.report import picture
-from detector.report.html import render_dossier
 from detector.report.timeline import TimelineEntry
 from detector.trust.classes import ChainClass
 
@@ -59,8 +53,6 @@ PAYLOADS = (
     "\u202egnirts\u202c \u0000\u2028\ufeff",
     "]]><!--",
 )
-AXE = "axe-core@4.14.1"
-"""From npm, for this test only: the accessibility checker that browsers' own tools use."""
 
 
 def report(world: World, results: list[Result], vantage: str = "library") -> Report:
@@ -277,41 +269,6 @@ def test_no_report_is_refused() -> None:
     """There is no page about nothing."""
     with pytest.raises(ValueError, match="at least one report"):
         page([])
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core."""
-    folder = tmp_path_factory.mktemp("axe")
-    npm = program("npm")
-    subprocess.run([npm, "install", "--silent", "--prefix", str(folder), AXE], check=True, capture_output=True)  # noqa: S603 - npm, by its path
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
-
-
-@pytest.mark.lab
-@pytest.mark.parametrize("what", ["report", "dossier"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_a_real_browser(  # noqa: PLR0913, PLR0917 - fixtures
-    what: str, scheme: str, axe: str, clean: Report, intercepted: Report, tmp_path: Path
-) -> None:
-    """No violation of WCAG 2.2 A and AA, light and dark, with everything unfolded; contrast is measured as rendered."""
-    runs = [TimelineEntry(NOW, "library", Verdict.CLEAN), TimelineEntry(NOW, "home", Verdict.MIDDLEWARE)]
-    results = (*intercepted.results, possible("search.example.com"))
-    items = [Item(NOW, "library", result, "run 1") for result in results]
-    dossier = render_dossier(gather(items, vantage="library", made=NOW))
-    unsure = handmade(possible("exam.example.edu"), stale_pins("lms.example.org"), vantage="hall")
-    text = page([clean, intercepted, unsure], timeline=runs) if what == "report" else dossier
-    file = tmp_path / "page.html"
-    file.write_text(text, "utf-8")
-    settings = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"
-    with chromium(tmp_path / "profile", settings) as browser:
-        browser.open(file.as_uri())
-        assert browser.run("return matchMedia('(prefers-color-scheme: dark)').matches") is (scheme == "dark")
-        browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
-        found = browser.run(f"{axe}; return axe.run(document, {{resultTypes: ['violations', 'incomplete']}})")
-    told = [(v["id"], v["impact"], v["nodes"][0]["html"][:120]) for v in found["violations"]]
-    assert told == []
-    assert len(found["passes"]) > 15
 
 
 @pytest.mark.lab

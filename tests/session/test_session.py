@@ -16,12 +16,13 @@ import detector
 from detector import Confidence, Detector, Endpoint, Outcome, Verdict, audit, exam
 from detector.aio.tasks import THREAD_NAME
 from detector.audit import InstalledRoot, Scanned
-from detector.errors import MiddlewareDetected, ProxyError, TargetError
+from detector.errors import ChainError, MiddlewareDetected, ProxyError, TargetError
 from detector.judge import network_evidence
 from detector.knowledge import roots
 from detector.knowledge.known_roots import known_root_keys
 from detector.model import KnowledgeKind, Report, RootOrigin
 from detector.session.seams import MACHINE_WAIT, MachineTrust
+from detector.trust.certificate_files import to_pem
 from detector.trust.roots import TrustedRoots, from_der
 
 if TYPE_CHECKING:
@@ -365,6 +366,18 @@ async def test_breaking_off_a_scan_leaves_nothing_behind(pki: PrivatePKI, settin
         if thread.name == THREAD_NAME:
             thread.join(20)
             assert not thread.is_alive()
+
+
+def test_examine_reads_the_content_of_a_file(pki: PrivatePKI, world: World) -> None:
+    """Bytes are a file in any format, put in order; a list of DER is assessed as it stands, whatever is in it."""
+    chain = pki.issue([EXAM]).chain
+    known: dict[str, Any] = {"roots": world.roots, "logs": world.logs}
+    for content in (b"".join(chain), to_pem(reversed(chain)).encode("utf-16")):
+        assert detector.examine(content, host=EXAM, at=pki.now, **known).verdict == "clean"
+    assert detector.examine(chain[::-1], host=EXAM, at=pki.now, **known).verdict == "middleware"
+    assert detector.examine([b"0"], host=EXAM, at=pki.now, **known).verdict == "middleware"
+    with pytest.raises(ChainError, match="is text, and holds no certificate"):
+        detector.examine(b"0", host=EXAM, **known)
 
 
 def test_examine_is_offline_and_takes_der(pki: PrivatePKI, world: World) -> None:

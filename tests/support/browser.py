@@ -31,7 +31,7 @@ FLAGS: Final = (
 )
 """Without a screen, as root, and without the connections that a browser makes by itself."""
 ANSWER_SECONDS: Final = 60.0
-"""For one command; a page is there in a fraction of one, a loaded machine may need a few."""
+"""For one command or script; a page is there in a fraction of one, a loaded machine may need a few."""
 
 
 class Browser:
@@ -82,7 +82,10 @@ def chromium(profile: Path, *flags: str) -> Iterator[Browser]:
             port = next(found[1] for found in started if found)
             driver = f"http://127.0.0.1:{port}"
             options = {"binary": binary, "args": [*FLAGS, f"--user-data-dir={profile}", *flags]}
-            capabilities = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}
+            timeouts = {"script": int(ANSWER_SECONDS * 1000)}
+            capabilities = {
+                "alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options, "timeouts": timeouts}
+            }
             session = _ask(f"{driver}/session", {"capabilities": capabilities})["sessionId"]
             yield Browser(driver, session)
             _ask(f"{driver}/session/{session}", None, method="DELETE")

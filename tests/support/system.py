@@ -35,6 +35,7 @@ PACKAGES: Final = {
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
+    "pdftotext": "poppler-utils",
     "pg_isready": "postgresql",
     "postgres": "postgresql",
     "rsyslogd": "rsyslog",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import html
 import json
 import textwrap
@@ -49,7 +50,9 @@ def issued(pki: PrivatePKI) -> Issued:
 
 def each_line(change: Callable[[int, str], str]) -> Callable[[str], bytes]:
     """A wrapping that changes each line."""
-    return lambda text: "".join(change(number, line) for number, line in enumerate(text.splitlines(), 1)).encode()
+    return lambda text: "".join(
+        change(number, line) for number, line in enumerate(text.removesuffix("\n").split("\n"), 1)
+    ).encode()
 
 
 def s_client(text: str) -> bytes:
@@ -83,7 +86,7 @@ WRAPPINGS: dict[str, Callable[[str], bytes]] = {
     "JSON by number": lambda text: (
         text.replace("\n", "\\u000a").replace("+", "\\u002b").replace("=", "\\u003d").encode()
     ),
-    "JSON list of lines": lambda text: json.dumps(text.splitlines(), indent=2).encode(),
+    "JSON list of lines": lambda text: json.dumps(text.split("\n"), indent=2).encode(),
     "C source": each_line(lambda _, line: f'  "{line}\\n"\n'),
     "shell": each_line(lambda _, line: f"{line} \\\n"),
     "YAML": lambda text: b"tls:\n  ca: |\n" + textwrap.indent(text, "    ").encode(),
@@ -140,6 +143,67 @@ def test_pem_in_two_wrappings(outer: str, inner: str, issued: Issued) -> None:
     except (ChainError, UnicodeDecodeError):
         return
     assert found.certificates == issued.chain
+
+
+LINE_BREAKS = [
+    " ",
+    "\n",
+    "\\n",
+    "\\\\n",
+    "<br>",
+    "&#10;",
+    "&lt;br&gt;",
+    "%0A",
+    '"',
+    '\\"',
+    "\\u000a",
+    "\u2028",
+    "\u000b",
+]
+"""What a name could have in place of line breaks. OpenSSL escapes real ones: the second stands for other programs."""
+
+
+def session(before: str, listed: list[tuple[str, str]], chain: tuple[bytes, ...]) -> str:
+    """The output of s_client on a chain whose certificates have these names as subject and issuer."""
+    blocks = [
+        f" {number} s:{subject}\n   i:{issuer}\n{to_pem(one).decode()}"
+        for number, ((subject, issuer), one) in enumerate(zip(listed, chain, strict=True))
+    ]
+    after = f"---\nServer certificate\nsubject={listed[0][0]}\n"
+    return f"CONNECTED(00000003)\n{before}---\nCertificate chain\n{''.join(blocks)}{after}"
+
+
+@pytest.mark.parametrize("wrap", [wrap for name, wrap in WRAPPINGS.items() if not name.startswith("no line ends")])
+@pytest.mark.parametrize("line_break", [one for one in LINE_BREAKS if one != "\n"])
+def test_a_name_in_the_form_of_a_certificate(
+    line_break: str, wrap: Callable[[str], bytes], pki: PrivatePKI, issued: Issued
+) -> None:
+    """An interceptor puts genuine certificates into the names of its own: they are never read in place of its own."""
+    forged = FORGED(pki)
+    pem = issued.chain_pem.decode().replace("\n", line_break)
+    first, body, last = (
+        pem.split("CERTIFICATE-----")[0] + "CERTIFICATE-----",
+        base64.b64encode(issued.leaf).decode(),
+        END,
+    )
+    for listed in (
+        [(f"CN = {line_break}{pem}", "CN = b"), ("CN = b", "CN = c")],
+        [(f"CN = {line_break}{pem}{line_break} 2 s:CN = x{line_break} 3 s:CN = y", "CN = b"), ("CN = b", "CN = c")],
+        [("CN = " + first, "CN = " + body), (last, "CN = c")],
+        [("CN = a " + first, body), ("CN = " + last, "CN = c")],
+        [(pem, pem), (pem, pem)],
+    ):
+        for text in (session("", listed, forged), session(f"depth=0 {listed[0][0]}\n", listed, forged)):
+            with contextlib.suppress(ChainError):
+                assert read(wrap(text)).certificates == forged
+    assert read(session("", [(f"CN = {pem}", "CN = b"), ("CN = b", "CN = c")], forged).encode()).certificates == forged
+
+
+@functools.cache
+def FORGED(pki: PrivatePKI) -> tuple[bytes, ...]:  # noqa: N802 - one chain for all cases
+    """An interceptor's chain."""
+    filter_ca = pki.private_ca("Campus Filter CA")
+    return filter_ca.issue([HOST]).leaf, filter_ca.certificate
 
 
 def loaded(chain: tuple[bytes, ...]) -> list[x509.Certificate]:
