@@ -565,7 +565,14 @@ def _hints(recorded: Material, *, own_pins: bool) -> Iterator[str]:
 
 def _comparison(check: EndpointCheck) -> str:
     claimed, assessed = check.claimed, check.judged
-    return f"claimed {_text(claimed)}, assessed again {_text(assessed)}; they differ in {', '.join(check.differences)}"
+    return (
+        f"claimed {_text(claimed)} ({_because(claimed)}), assessed again {_text(assessed)} ({_because(assessed)}); "
+        f"they differ in {', '.join(check.differences)}"
+    )
+
+
+def _because(claim: Claim) -> str:
+    return RULE_OF[claim.reason].why.rstrip(".")
 
 
 def _text(claim: Claim | NetworkClaim) -> str:

@@ -119,11 +119,12 @@ _UNKNOWN_BY_ISSUER: Final = N_("an unknown party (issuer: {issuer})")
 _MANY_PARTIES: Final = N_("{number} parties")
 _AND: Final = N_("{first} and {last}")
 _COMMA: Final = Text("{first}, {last}")
-_ASSURED: Final[dict[Assurance, str]] = {
-    Assurance.WITNESSED: "{count} witnessed (a witness at the server saw the same connection)",
-    Assurance.PINNED: "{count} pinned (the key, or the CA, is the one expected of the server)",
-    Assurance.LOGGED: "{count} logged (the certificate is a public CA's and on public record)",
-    Assurance.DECLARED: "{count} declared (the pin file names the server's private CA)",
+_CLEAN_HOSTS: Final = N_("Clean hosts: {kinds}.")
+_ASSURED: Final[dict[Assurance, Text]] = {
+    Assurance.WITNESSED: N_("{count} witnessed (a witness at the server saw the same connection)"),
+    Assurance.PINNED: N_("{count} pinned (the key, or the CA, is the one expected of the server)"),
+    Assurance.LOGGED: N_("{count} logged (the certificate is a public CA's and on public record)"),
+    Assurance.DECLARED: N_("{count} declared (the pin file names the server's private CA)"),
 }
 _PLACE: Final[dict[Locality, str]] = {
     Locality.THIS_DEVICE: "It is on this device.",
@@ -405,11 +406,12 @@ def _gravity(result: Result) -> tuple[int, int]:
     return order.index(result.verdict), -([None, *Confidence].index(result.confidence))
 
 
-def basis(report: Report) -> str:
+def basis(report: Report, language: str = ENGLISH) -> str:
     """How it is known of clean hosts that they are, each word with what it means; empty where none is clean."""
     counted = Counter(result.assurance for result in report.results if result.assurance)
-    parts = [words.format(count=counted[kind]) for kind, words in _ASSURED.items() if counted[kind]]
-    return f"Clean hosts: {'; '.join(parts)}." if parts else ""
+    messages = Messages.of(language)
+    kinds = [Sentence(text, {"count": counted[kind]}) for kind, text in _ASSURED.items() if counted[kind]]
+    return messages.say(Sentence(_CLEAN_HOSTS, {"kinds": "; ".join(map(messages.say, kinds))})) if kinds else ""
 
 
 def hellos(report: Report) -> str:
