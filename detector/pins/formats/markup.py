@@ -91,6 +91,8 @@ def parse(data: bytes) -> Element:
     except xml.parsers.expat.ExpatError as error:
         words = xml.parsers.expat.ErrorString(error.code)
         raise PinFileError(f"not XML: {words} (line {error.lineno}).", advice="Correct it at that line.") from None
+    except PinFileError:  # what the builder refuses
+        raise
     except (LookupError, ValueError):  # an encoding that the standard library does not have, or that is none of text
         raise PinFileError("not XML: its encoding is unknown.", advice="Save it as UTF-8.") from None
     return builder.top.children[0]
