@@ -217,7 +217,8 @@ class TestSavedByCheck:
 def test_a_report_is_a_claim(desk: Desk, pki: PrivatePKI) -> None:
     """Host, time and served chain come from it, its client's opinion does not count, and no key is proved by it."""
     genuine, forged = desk.issued[EXAM].chain, pki.private_ca("Middlebox").issue([EXAM]).chain
-    fields = {"hostname": EXAM, "port": 443, "date-time": f"{utc_now():%Y-%m-%dT%H:%M:%SZ}", "known-pins": []}
+    now = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
+    fields = {"hostname": EXAM, "port": 443, "date-time": now, "known-pins": []}
 
     def examine(served: Iterable[bytes], *more: str, **others: object) -> Done:
         content = fields | {"served-certificate-chain": [to_pem(one).decode() for one in served]} | others
@@ -234,4 +235,4 @@ def test_a_report_is_a_claim(desk: Desk, pki: PrivatePKI) -> None:
     late = examine(genuine, **{"date-time": "2999-01-01T00:00:00Z"})
     assert (late.returncode, late.stdout) == (2, "")
     assert late.stderr.startswith("Error: report.json: date-time: ")
-    assert examine(genuine, "--at", fields["date-time"], **{"date-time": "2999-01-01T00:00:00Z"}).returncode == 3
+    assert examine(genuine, "--at", now, **{"date-time": "2999-01-01T00:00:00Z"}).returncode == 3

@@ -118,16 +118,19 @@ def _chosen(found: Found, hosts: Sequence[str], *, adds_up: bool) -> list[Entry]
         if entry.host in seen and not adds_up:
             refuse(entry.host, "is there twice", "Keep one of the two.")
         seen.add(entry.host)
-    if not hosts:
-        for entry in found.entries:
-            if entry.scope is not Scope.HOST and entry.pins:
-                refuse(
-                    entry.host or "host",
-                    f"its pins hold for {entry.scope.value}, and a pin file names each host",
-                    "Name the hosts with --host.",
-                )
-        hosts = [entry.host for entry in found.entries if entry.pins]
-    return [_of_host(host, found.entries, adds_up=adds_up) for host in dict.fromkeys(hosts)]
+    if hosts:
+        return [_of_host(host, found.entries, adds_up=adds_up) for host in dict.fromkeys(hosts)]
+    pins: dict[str, dict[bytes, None]] = {}
+    for entry in found.entries:
+        if entry.scope is not Scope.HOST and entry.pins:
+            refuse(
+                entry.host or "host",
+                f"its pins hold for {entry.scope.value}, and a pin file names each host",
+                "Name the hosts with --host.",
+            )
+        pins.setdefault(entry.host, {}).update(dict.fromkeys(entry.pins))
+    expires = {entry.host: entry.expires for entry in found.entries}
+    return [Entry(host, Scope.HOST, tuple(of), expires[host]) for host, of in pins.items() if of]
 
 
 def _of_host(host: str, entries: Iterable[Entry], *, adds_up: bool) -> Entry:

@@ -43,10 +43,13 @@ def read(data: bytes, at: dt.date) -> Found:
         lines = data.decode("ascii").strip().splitlines()
     except UnicodeDecodeError:
         raise PinFileError("not ASCII text.", advice=_ADVICE) from None
-    fields = [(name.strip().lower(), value) for name, _, value in (line.partition(":") for line in lines)]
-    if any(name == _REPORT_ONLY for name, _ in fields):
-        refuse("Public-Key-Pins-Report-Only", "has pins on trial", "Import the header once the pins are enforced.")
-    values = [value for name, value in fields if name == _HEADER]
+    values: list[str] = []
+    for line in lines:
+        field, _, rest = line.partition(":")
+        if field.strip().lower() == _REPORT_ONLY:
+            refuse("Public-Key-Pins-Report-Only", "has pins on trial", "Import the header once the pins are enforced.")
+        if field.strip().lower() == _HEADER:
+            values.append(rest)
     if len(values) != 1:
         refuse("Public-Key-Pins", f"is there {len(values)} times", _ADVICE)
     pins: list[str] = []
