@@ -89,7 +89,7 @@ from .form import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from detector.model import Attribution, Endpoint, Result
+    from detector.model import Attribution, Confidence, Endpoint, Result, UnfollowedProxy, Verdict
     from detector.trust import timestamp as timestamps
     from detector.trust.ct_logs import LogList
     from detector.trust.envelope import Signer
