@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.aio.lazy import LazyModule
 from detector.errors import ChainError
 
-from . import der, file_kinds
+from . import der, file_kinds, signed_data
 from .certificate import Certificate
 from .hostname import NameMatch, match
 from .signature import Signed, verify_issued
@@ -108,9 +108,6 @@ _LISTED: Final = re.compile(rb"^[ >]{0,16}(\d{1,3}) s:", re.MULTILINE)
 
 _NAMES: Final = re.compile(rb"\b(?:[si]|subject|issuer|owner) ?[:=]", re.IGNORECASE)
 """How OpenSSL and others begin the name of a certificate: `0 s:CN = exam.example.edu`."""
-
-_TAG_CONTENT: Final = 0xA0
-_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
 
 
 class CertificateFile(NamedTuple):
@@ -431,15 +428,9 @@ def _in_a_row(data: bytes, where: str) -> Iterator[bytes]:
 
 
 def _in_pkcs7(data: bytes) -> tuple[bytes, ...]:
-    """The certificates of SignedData (RFC 5652 section 5.1), which is a set of them. Raises `ChainError`."""
+    """The certificates of a message, whose order says nothing. Raises `ChainError`."""
     try:
-        kind, wrapper = der.children(data, der.expect(data, 0, len(data), der.SEQUENCE))
-        if der.oid(data, kind) != _SIGNED_DATA:
-            raise file_kinds.PKCS7.refusal()
-        signed = der.expect(data, wrapper.content, wrapper.end, der.SEQUENCE)
-        sets = [part for part in der.children(data, signed) if part.tag == _TAG_CONTENT]
-        found = (der.whole(data, one) for part in sets for one in der.children(data, part))
-        return tuple(itertools.islice(found, CERTIFICATES_MAX + 1))
+        return tuple(itertools.islice(signed_data.certificates(data), CERTIFICATES_MAX + 1))
     except der.DERError:
         raise ChainError("This PKCS #7 message is damaged or cut off.", advice=_AGAIN) from None
 
