@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OPTION: Final = "--save-chain"
 _FOLDER_MODE: Final = 0o700
+"""Permissions of a new directory: only its owner may list it and read what is in it."""
 
 
 @contextlib.contextmanager
