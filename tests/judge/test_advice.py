@@ -200,7 +200,7 @@ ATTACKS: Final = {
     Reason.DEFECTIVE_CHAIN: "own: find",
     Reason.PUBLIC_UNLOGGED: "own: find",
 }
-"""Rules that only an attack needs: students avoid the network, whatever the chain says; and the kind of advice for IT."""
+"""Rules that only an attack needs: students avoid the network, whatever it names; the kind of advice for IT."""
 MANAGERS: Final = frozenset(
     {
         Reason.IDENTITY_SUBSTITUTED,
