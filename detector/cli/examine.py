@@ -14,6 +14,7 @@ import click
 from detector.errors import ChainError
 from detector.judge import network
 from detector.model import Endpoint, Reason, Verdict
+from detector.model.validate import naming
 from detector.pins import failure_report, parse_target
 from detector.session.seams import utc_now
 from detector.session.session import assessment_context
@@ -27,8 +28,6 @@ from . import chains, common, options
 from .stderr import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.model import Confidence, Detail, Result
     from detector.pins.failure_report import FailureReport
 
@@ -186,14 +185,8 @@ def _notes_on_result(found: CertificateFile, result: Result) -> tuple[str, ...]:
     return ("The file holds one certificate. If the server presented more, give all of them.",)
 
 
-@contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Prefix errors of certificates with the file's name."""
-    try:
-        yield
-    except ChainError as error:
-        name = "standard input" if path == common.STDIN else path
-        raise ChainError(f"{name}: {error.message}", advice=error.advice) from error
+def _naming(path: str) -> contextlib.AbstractContextManager[None]:
+    return naming("standard input" if path == common.STDIN else path)
 
 
 def _named(path: str) -> str:

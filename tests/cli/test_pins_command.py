@@ -1,4 +1,4 @@
-"""`detector pins`: what is shipped is without complaints, and the commands write where they are told to."""
+"""`detector pins`: what is shipped is without complaints, and the commands write to the place that is named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_shipped_pins_are_without_complaints() -> None:
-    """A user who lints what comes with the package is told nothing that only its makers could change."""
+    """A user who lints what comes with the package reads nothing that only its makers could change."""
     done = run("pins", "lint")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].endswith("endpoint(s), 0 error(s), 0 warning(s)")

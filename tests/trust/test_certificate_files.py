@@ -259,13 +259,6 @@ def test_other_formats(issued: Issued) -> None:
     assert read(base64.b64encode(b"".join(chain))).certificates == chain
 
 
-def test_what_is_written_is_read(issued: Issued) -> None:
-    """What `to_pem` writes is what OpenSSL reads, and what is read again."""
-    text = certificate_files.to_pem(issued.chain)
-    assert [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(text.encode())] == [*issued.chain]
-    assert read(text.encode()).certificates == issued.chain
-
-
 KEY = generate_key("ec")
 RSA = generate_key("rsa")
 PRIVATE = KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())

@@ -117,7 +117,7 @@ def test_backup_pins_become_pins_on_request() -> None:
 
 
 def test_formats_with_rules_of_their_own() -> None:
-    """One header is of one host and has an end; two lists of keys need to be told apart; certificates are not known."""
+    """One header is of one host and has an end; two lists of keys need a name each; certificates are not known."""
     two = PinSet(name="exam", endpoints=tuple(Endpoint(host=f"{n}.example", pins=(PIN, NEXT)) for n in "ab"))
     with pytest.raises(PinFileError, match=r"b\.example:443: host: "):
         export_pins(two, PinFormat.HPKP, at=TODAY)
