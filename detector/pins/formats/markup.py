@@ -93,7 +93,7 @@ def parse(data: bytes) -> Element:
         raise PinFileError(f"not XML: {words} (line {error.lineno}).", advice="Correct it at that line.") from None
     except PinFileError:  # what the builder refuses
         raise
-    except (LookupError, ValueError):  # an encoding that the standard library does not have, or that is none of text
+    except (LookupError, ValueError):  # an encoding that the standard library does not have, or not one of text
         raise PinFileError("not XML: its encoding is unknown.", advice="Save it as UTF-8.") from None
     return builder.top.children[0]
 

@@ -3,8 +3,8 @@
 Room: pins. Pure.
 
 TrustKit evaluates pins until the beginning of its expiration date (UTC), so the last day here is the one before. App
-Transport Security tells keys of leaves from keys of CAs, which pins here do not; where an entry names both, both have
-to fit, which no pin file can say.
+Transport Security separates keys of leaves from keys of CAs, which pins here do not; where an entry names both, both
+have to fit, which no pin file can say.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def write_ats(written: Written) -> str:
     """Write the part of an Info.plist with the pinned domains. Raises `PinFileError`."""
     if written.issuers is None:
         raise PinFileError(
-            "App Transport Security tells the keys of leaves from those of CAs, and pins do not.",
+            "App Transport Security separates the keys of leaves from those of CAs, and pins do not.",
             advice="Say whose keys all of these pins are: --keys-of leaf or --keys-of ca.",
         )
     key = _IDENTITIES[written.issuers]
