@@ -44,8 +44,8 @@ CODES = {
     "detector roots audit": (0, 1, 3),
     "detector roots audit --json -o audit.json": (0, 1, 3),
 }
-"""Exit codes that are not 0: nothing is signed with that key, a report proves no key, the roots are unknown, or the machine
-decides."""
+"""Exit codes that are not 0: nothing is signed with that key, a report proves no key, the roots are unknown, or the
+machine decides."""
 
 
 def runnable() -> Iterator[str]:
@@ -83,6 +83,7 @@ def prepared(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Itera
         (folder / "policy.toml").write_text(f'schema = 1\npins = ["pins.toml"]\nendpoints = ["{EXAM}"]\n', "utf-8")
         key = load_pem_private_key((folder / "key.pem").read_bytes(), None).public_key()
         (folder / "recorder.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        shutil.copy(folder / "config.xml", folder / "network_security_config.xml")
         for name in ("monday.json", "tuesday.json"):
             shutil.copy(folder / "evidence.json", folder / name)
         shutil.copy(folder / "today.json", folder / "yesterday.json")
@@ -91,8 +92,7 @@ def prepared(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 PREPARATION = (
     f"detector pins learn {EXAM} {LMS} --category exam -o pins.toml",
-    "detector pins export pins.toml --to android --leave-out category --leave-out identity "
-    "-o network_security_config.xml",
+    "detector pins export pins.toml --to android --leave-out category --leave-out identity -o config.xml",
     "detector witness keygen -o key.pem",
     f"detector check {EXAM} --history runs.sqlite --vantage room-12 --json -o today.json",
     f"detector check {EXAM} --history runs.sqlite --vantage room-12 --bundle evidence.json --signing-key key.pem",
