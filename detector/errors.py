@@ -125,7 +125,7 @@ class LearnError(DetectorError):
 class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a fault; the name is the API contract
     """TLS is intercepted, with the confidence of `report`, which holds the evidence.
 
-    Below `probable` the message says that it may be, names the alternatives, and nobody.
+    Below `probable` the message says that it may be, and names nobody.
     """
 
     def __init__(self, report: Report) -> None:
@@ -138,10 +138,9 @@ def _accusation(report: Report) -> tuple[str, str]:
     """Message and advice."""
     accused = [result for result in report.results if result.verdict == "middleware"]
     if report.confidence == "possible":
-        others = ", ".join(dict.fromkeys(name for result in accused for name in result.alternatives))
         hosts = ", ".join(result.endpoint.name for result in accused)
         return (
-            f"TLS to {hosts} may be intercepted (possible), or there is an innocent reason ({others or 'see report'}).",
+            f"TLS to {hosts} may be intercepted (possible), or there is an innocent reason.",
             next((result.advice for result in accused if result.advice), "Try again from another network."),
         )
     parties = ", ".join(

@@ -222,5 +222,6 @@ def test_what_counts_as_guarded(source: str, name: str, *, guarded: bool) -> Non
 
 def test_what_is_no_use() -> None:
     """Names that only look alike, text, and `getattr` are none."""
-    source = "from .syslog import Collector\nimport os\nf(group=1)\n'os.fork'  # os.fork\ngetattr(os, 'O_NONBLOCK', 0)\nself.wait()\nos.getpid()"
+    lines = ("from .syslog import Collector", "import os", "f(group=1)", "'os.fork'  # os.fork", "self.wait()")
+    source = "\n".join([*lines, "getattr(os, 'O_NONBLOCK', 0)", "os.getpid()"])
     assert examined(source) == {}

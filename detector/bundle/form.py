@@ -365,7 +365,7 @@ class CarriedPart(_Strict, frozen=True, kw_only=True):
         return hashlib.sha256((self.salt + self.content).encode()).hexdigest()
 
 
-class BundleFile(_Strict, frozen=True, kw_only=True):
+class BundleFile(_Strict, frozen=True, kw_only=True, omit_defaults=True):
     """The file. `envelope` is a DSSE envelope, kept unchanged.
 
     `timestamps` are answers of time-stamping authorities (RFC 3161, TimeStampResp in DER) over the manifest: over the

@@ -21,6 +21,7 @@ finding                                                                         
 ===========================================================================================  ==================
 a wrong signature; a changed part; a handshake that contradicts the record; another verdict  fails
 another verdict, and the recorder had other roots, logs, catalogue or rules                  assessed-otherwise
+the same verdict for another reason, by the reader's own pins                                assessed-otherwise
 evidence was removed; nobody known asserts an unverifiable proof of a key                    incomplete
 no key that the reader gave signed it                                                        not-vouched
 none of these                                                                                holds
@@ -305,7 +306,10 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
     )
     stamps = tuple(_timestamp(response, bundle.payload, authorities) for response in bundle.file.timestamps)
-    otherwise = Conclusion.ASSESSED_OTHERWISE if recorded.differs else Conclusion.FAILS
+    own_pins = not all(one.as_recorded for one in endpoints)
+    same_verdicts = all(check.claimed.verdict is check.judged.verdict for check in checks)
+    may_differ = recorded.differs or (own_pins and same_verdicts)
+    otherwise = Conclusion.ASSESSED_OTHERWISE if may_differ else Conclusion.FAILS
     found = (
         *((Conclusion.FAILS, reason) for reason in _failures(bundle, checks)),
         *((otherwise, reason) for reason in _other_verdicts(bundle, checks, network)),
@@ -313,7 +317,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         *((Conclusion.INCOMPLETE, reason) for reason in _too_early(manifest.finished, stamps)),
         *((Conclusion.NOT_VOUCHED, reason) for reason in _no_given_key(signature, keys)),
     )
-    hints = _hints(recorded) if any(check.differences for check in checks) else ()
+    hints = _hints(recorded, own_pins=own_pins) if any(check.differences for check in checks) else ()
     return Verification(
         conclusion=next((conclusion for conclusion, _ in found), Conclusion.HOLDS),
         reasons=(*(reason for _, reason in found), *hints),
@@ -548,8 +552,10 @@ def _gaps(
         yield f"The network was called {_text(network.claimed)}; what is left gives {_text(network.judged)}."
 
 
-def _hints(recorded: Material) -> Iterator[str]:
+def _hints(recorded: Material, *, own_pins: bool) -> Iterator[str]:
     """Innocent reasons for another verdict."""
+    if own_pins:
+        yield "Your own pins were used instead of the recorded ones; leave them out to compare."
     for part in recorded.knowledge:
         if part.kind in recorded.others:
             yield f"The recorder used other knowledge ({describe([part])}); use the same to compare."
@@ -559,7 +565,14 @@ def _hints(recorded: Material) -> Iterator[str]:
 
 def _comparison(check: EndpointCheck) -> str:
     claimed, assessed = check.claimed, check.judged
-    return f"claimed {_text(claimed)}, assessed again {_text(assessed)}; they differ in {', '.join(check.differences)}"
+    return (
+        f"claimed {_text(claimed)} ({_because(claimed)}), assessed again {_text(assessed)} ({_because(assessed)}); "
+        f"they differ in {', '.join(check.differences)}"
+    )
+
+
+def _because(claim: Claim) -> str:
+    return RULE_OF[claim.reason].why.rstrip(".")
 
 
 def _text(claim: Claim | NetworkClaim) -> str:

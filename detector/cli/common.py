@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import io
 import os
-import shutil
 import stat
 import sys
 import time
@@ -32,6 +31,7 @@ from .streams import ESCAPED
 
 if TYPE_CHECKING:
     import datetime as dt
+    import shutil
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TextIO
 
@@ -51,6 +51,7 @@ else:
     reports = LazyModule("detector.report")
     siem = LazyModule("detector.report.siem")
     rich_console = LazyModule("rich.console")
+    shutil = LazyModule("shutil")
     store = LazyModule("detector.history.store")  # the extra `history`
 
 CLEAN: Final = 0

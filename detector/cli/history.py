@@ -75,9 +75,9 @@ def history(  # noqa: PLR0913 - one parameter per option
         _refuse_options_of_the_list(context)
         return common.CLEAN
     since = None if days is None else utc_now() - dt.timedelta(days=days)
-    with _open(place) as kept:
-        found = kept.runs(vantage=vantage, since=since, limit=limit)
     with common.result_stream(output) as stream:
+        with _open(place) as kept:
+            found = kept.runs(vantage=vantage, since=since, limit=limit)
         for run in found:
             line = _line(run) if form is Format.TABLE else msgspec.json.encode(run._asdict()).decode()
             stream.write(f"{line}\n")
@@ -122,10 +122,10 @@ def show(  # noqa: PLR0913 - one parameter per option
 
     As HTML it has the earlier runs of its vantage.
     """
-    with _open(place or place_of_group) as kept:
-        report = kept.load(run)
-        timeline = common.timeline(kept, report, form)
     with common.result_stream(output) as stream:
+        with _open(place or place_of_group) as kept:
+            report = kept.load(run)
+            timeline = common.timeline(kept, report, form)
         common.write(report, form, stream, detail, timeline, language=language)
     return common.CLEAN
 
@@ -153,8 +153,8 @@ def diff(  # noqa: PLR0913 - one parameter per option
 
     Exit code: 0 nothing got worse, 1 something did, 2 bad usage or input.
     """
-    found = compare(_report(before, place), _report(after, place), names=(_named(before), _named(after)))
     with common.result_stream(output) as stream:
+        found = compare(_report(before, place), _report(after, place), names=(_named(before), _named(after)))
         if form is Format.JSON:
             stream.write(common.as_json(found))
         else:

@@ -199,7 +199,7 @@ def _finalize(value: Any) -> Any:  # noqa: ANN401 - a template prints values of 
 
 def _shown(text: str) -> str:
     """Text with control, format and direction characters as escapes: they could change what a page appears to say."""
-    if text.isprintable():  # none of the categories below: the usual case, at a tenth of the cost
+    if text.isprintable():  # then it has none of the categories below
         return text
     hidden = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in hidden else f"\\u{ord(c):04x}" for c in text)
@@ -282,7 +282,8 @@ def _parties(reports: Sequence[Report]) -> list[_Party]:
     found: dict[tuple[str | None, str | None], list[tuple[Interceptor, _Seen]]] = {}
     for vantage, report in _named(reports):
         for one in report.interceptors:
-            seen = [(vantage, r) for r in report.results if r.endpoint.name in one.endpoints]
+            names = set(one.endpoints)
+            seen = [(vantage, result) for result in report.results if result.endpoint.name in names]
             found.setdefault((one.product, None if one.product else one.issuer), []).append((one, seen))
     parties = []
     for same in found.values():
@@ -360,8 +361,12 @@ def _certificates(reports: Sequence[Report]) -> list[_Certificate]:
 
 
 def _advice(report: Report) -> list[tuple[str, list[str]]]:
+    """What each audience can do; where nothing was reached, the first sentence of the page is all there is to say."""
+    if sentences.is_unreachable(report):
+        return []
     titles = ((Audience.STUDENT, "For students"), (Audience.IT, "For IT"), (Audience.DEVELOPER, "For developers"))
-    found = [(title, sentences.advice_for(report, audience)) for audience, title in titles]
+    most = sentences.NAMED_MOST  # all hosts are in the table, and all to exempt in a list of their own
+    found = [(title, sentences.advice_for(report, audience, most=most)) for audience, title in titles]
     return [(title, words) for title, words in found if words]
 
 

@@ -119,11 +119,12 @@ _UNKNOWN_BY_ISSUER: Final = N_("an unknown party (issuer: {issuer})")
 _MANY_PARTIES: Final = N_("{number} parties")
 _AND: Final = N_("{first} and {last}")
 _COMMA: Final = Text("{first}, {last}")
-_ASSURED: Final[dict[Assurance, str]] = {
-    Assurance.WITNESSED: "{count} witnessed (a witness at the server saw the same connection)",
-    Assurance.PINNED: "{count} pinned (the key, or the CA, is the one expected of the server)",
-    Assurance.LOGGED: "{count} logged (the certificate is a public CA's and on public record)",
-    Assurance.DECLARED: "{count} declared (the pin file names the server's private CA)",
+_CLEAN_HOSTS: Final = N_("Clean hosts: {kinds}.")
+_ASSURED: Final[dict[Assurance, Text]] = {
+    Assurance.WITNESSED: N_("{count} witnessed (a witness at the server saw the same connection)"),
+    Assurance.PINNED: N_("{count} pinned (the key, or the CA, is the one expected of the server)"),
+    Assurance.LOGGED: N_("{count} logged (the certificate is a public CA's and on public record)"),
+    Assurance.DECLARED: N_("{count} declared (the pin file names the server's private CA)"),
 }
 _PLACE: Final[dict[Locality, str]] = {
     Locality.THIS_DEVICE: "It is on this device.",
@@ -362,13 +363,14 @@ def _of_party(party: Interceptor, by_name: dict[str, Result], total: int) -> Ite
     listed = _listed([words for category, words in CATEGORIES.items() if category in kinds])
     yield f"It intercepts {len(party.endpoints)} of {total} hosts: {listed}."
     yield _PLACE[party.locality]
-    yield _other_explanations(result for result in results if result.confidence is not Confidence.PROVEN)
+    yield _other_explanations([one for one in results if one.confidence is not Confidence.PROVEN], of=len(results))
 
 
-def _other_explanations(results: Iterable[Result]) -> str:
-    """The sentence on what else fits these results; empty where nothing does."""
+def _other_explanations(results: Sequence[Result], *, of: int = 1) -> str:
+    """The sentence on what else fits these results, which are all or some `of` so many; empty where nothing does."""
     others = list(dict.fromkeys(words for result in results for words in wording.alternatives(result)))
-    return f"It could also be {_listed(others, 'or')}." if others else ""
+    words = "It could also be {others}." if len(results) == of else "On {hosts} it could also be {others}."
+    return words.format(hosts=hosts(results), others=_listed(others, "or")) if others else ""
 
 
 def doubts(report: Report) -> list[Doubt]:
@@ -404,11 +406,12 @@ def _gravity(result: Result) -> tuple[int, int]:
     return order.index(result.verdict), -([None, *Confidence].index(result.confidence))
 
 
-def basis(report: Report) -> str:
+def basis(report: Report, language: str = ENGLISH) -> str:
     """How it is known of clean hosts that they are, each word with what it means; empty where none is clean."""
     counted = Counter(result.assurance for result in report.results if result.assurance)
-    parts = [words.format(count=counted[kind]) for kind, words in _ASSURED.items() if counted[kind]]
-    return f"Clean hosts: {'; '.join(parts)}." if parts else ""
+    messages = Messages.of(language)
+    kinds = [Sentence(text, {"count": counted[kind]}) for kind, text in _ASSURED.items() if counted[kind]]
+    return messages.say(Sentence(_CLEAN_HOSTS, {"kinds": "; ".join(map(messages.say, kinds))})) if kinds else ""
 
 
 def hellos(report: Report) -> str:

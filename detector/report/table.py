@@ -16,7 +16,7 @@ from detector.knowledge import age
 from detector.language import ENGLISH
 from detector.model import Audience, Detail, Meaning, Verdict
 
-from . import sentences
+from . import learn_more, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +57,7 @@ def render(report: Report, detail: Detail = Detail.SUMMARY, language: str = ENGL
         parts += [rich_text.Text(""), _Categories(rows)]
     if detail is Detail.EVIDENCE:
         parts += [rich_text.Text(""), plain(("hosts", "evidence"), _evidence(report))]
-    parts += map(rich_text.Text, _footer(report, detail))
+    parts += map(rich_text.Text, _footer(report, detail, language))
     if len(rows) + 2 * len(about) > LONG or detail is Detail.EVIDENCE:
         parts.append(headline)
     return rich_console.Group(*parts)
@@ -128,7 +128,7 @@ def _evidence_of(result: Result) -> Iterator[str]:
     wanted = Meaning.GENUINE if result.verdict is Verdict.CLEAN else Meaning.INTERCEPTED
     for finding in result.findings:
         if finding.says is wanted or _is_always_shown(finding, result):
-            yield f"{wording.summary(finding, result)} [{finding.check}]"
+            yield f"{wording.summary(finding, result)} [{finding.check}: {finding.outcome}]"
     if others := wording.alternatives(result):
         yield f"It could also be {', or '.join(others)}."
 
@@ -140,7 +140,7 @@ def _is_always_shown(finding: Finding, result: Result) -> bool:
     return finding.check in {clock.ID, second_try.ID, tls_location.ID}
 
 
-def _footer(report: Report, detail: Detail) -> Iterator[str]:
+def _footer(report: Report, detail: Detail, language: str) -> Iterator[str]:
     """Yield what others can do, how clean hosts are known to be clean, and what the assessment used."""
     most = None if detail is Detail.EVIDENCE else sentences.NAMED_MOST
     said = [*sentences.route(report)]
@@ -148,6 +148,8 @@ def _footer(report: Report, detail: Detail) -> Iterator[str]:
         said += (f"{title}: {advice}" for advice in sentences.advice_for(report, audience, most=most))
     if said:
         yield from ("", *said)
-    yield from filter(None, (sentences.basis(report), sentences.hellos(report)))
+    yield from filter(None, (sentences.basis(report, language), sentences.hellos(report)))
+    if detail is Detail.EVIDENCE:
+        yield f"Findings are explained in {learn_more.address('CHECK', 'OUTCOME')}, rules by detector rules RULE."
     known = age.describe(report.knowledge) if detail is Detail.EVIDENCE else age.dates(report.knowledge)
     yield f"Assessed {report.finished:%Y-%m-%d %H:%M} UTC by detector {report.detector_version} with {known}."

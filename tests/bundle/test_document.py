@@ -118,7 +118,7 @@ def test_by_hand(tmp_path: Path, world: World, pki: PrivatePKI) -> None:
     assert "vantage was taken out" in done.stdout
     assert "CHANGED" not in done.stdout
     assert "signature scheme 0x403" in done.stdout
-    by_hand, keys = [block for kind, block in BLOCKS if kind == "sh"]
+    _, _, by_hand, keys = [block for kind, block in BLOCKS if kind == "sh"]
     told = shell(by_hand, tmp_path)
     assert "Signature Verified Successfully" in told
     assert "Verified OK" in told

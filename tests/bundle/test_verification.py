@@ -33,6 +33,7 @@ from detector.bundle.verification import Conclusion, SignatureState, Unverifiabl
 from detector.errors import BundleError
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import KeyEvidence
+from detector.judge.table import RULE_OF
 from detector.knowledge.age import of_roots, used
 from detector.model import (
     Endpoint,
@@ -46,6 +47,7 @@ from detector.model import (
     Outcome,
     PortalObservation,
     PortalOutcome,
+    Reason,
     RecordedIdentity,
     RootOrigin,
     Route,
@@ -238,7 +240,7 @@ class TestWhatWasKnown:
         forged = recorded(world, EXAM, pki.private_ca("Filter CA").issue([EXAM]))
         verification = verify(world, remade(packed(forged), claim))
         assert verification.conclusion is Conclusion.INCOMPLETE
-        assert "claimed inconclusive (budget-spent)" in verification.reasons[0]
+        assert f"claimed not assessed ({RULE_OF[Reason.BUDGET_SPENT].why.rstrip('.')})" in verification.reasons[0]
 
 
 class TestKeys:
@@ -382,7 +384,7 @@ class TestClaims:
         verification = verify(world, remade(packed(recorded(world, EXAM, pki.issue([EXAM]))), claim))
         assert verification.conclusion is Conclusion.FAILS
         assert any(difference.startswith(field) for difference in verification.endpoints[0].differences)
-        assert "(logged)" in verification.reasons[0]
+        assert f"({RULE_OF[Reason.LOGGED].why.rstrip('.')})" in verification.reasons[0]
 
     @pytest.mark.parametrize(
         "claimed", [{"verdict": "middleware"}, {"scope": "all"}, {"confidence": "proven"}], ids=lambda c: next(iter(c))
@@ -428,6 +430,16 @@ class TestClaims:
         data = packed(recorded(world, EXAM, pki.issue([EXAM])))
         for keys in ((), (STRANGER,)):
             assert verify(world, remade(data, claim, keys=keys)).conclusion is Conclusion.ASSESSED_OTHERWISE
+
+    def test_own_pins_for_another_reason(self, world: World, pki: PrivatePKI) -> None:
+        """The same verdict for another reason, because the reader's pins fit, is no failure and is explained."""
+        issued = pki.issue([EXAM])
+        verification = verify(
+            world, packed(recorded(world, EXAM, issued)), pins=[Endpoint(host=EXAM, pins=(issued.spki_sha256,))]
+        )
+        assert verification.conclusion is Conclusion.ASSESSED_OTHERWISE
+        assert [check.judged.assurance for check in verification.endpoints] == ["pinned"]
+        assert any("Your own pins were used" in reason for reason in verification.reasons)
 
     def test_own_pins_instead_of_recorded_ones(self, world: World, pki: PrivatePKI) -> None:
         """A declared root that only the recorder knows of does not clear an interceptor by the reader's own pins."""

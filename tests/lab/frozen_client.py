@@ -40,9 +40,9 @@ async def through(pac: str, given: dict[str, Any]) -> dict[str, Any]:
     options = {"proxy": f"pac:{pac}", "offline": True, **given["trust"]}
     decision = await exam.gate(policy=given["policy"], **options)
     async with detector.Detector(pins=given["pins"], **options) as subject:
-        checked = await subject.check(deadline=20)
-        async with contextlib.aclosing(subject.watch(duration=1, deadline=20)) as events:
-            watched = [event.kind async for event in events]
+        checked = await subject.check(deadline=60)
+        async with contextlib.aclosing(subject.watch(deadline=60)) as events:
+            watched = (await anext(events)).kind
     guard = Guard(pins=given["pins"], **given["trust"])
     async with aiohttp.ClientSession(connector=GuardedConnector(guard, proxy=f"pac:{pac}")) as session:
         try:

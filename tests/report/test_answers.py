@@ -186,6 +186,10 @@ def test_a_probable_interceptor_comes_with_what_else_it_could_be() -> None:
     one = intercepted(EXAM, confidence=Confidence.PROBABLE)
     made = report(msgspec.structs.replace(one, alternatives=(Alternative.PRIVATE_PKI,)))
     assert sentences.parties(made)[0].sentences[-1] == "It could also be a private CA of the server's own operator."
+    mixed = report(intercepted(LMS), *made.results)
+    assert sentences.parties(mixed)[0].sentences[-1] == (
+        f"On {EXAM} it could also be a private CA of the server's own operator."
+    )
 
 
 class TestWhatToDo:

@@ -78,6 +78,7 @@ def test_verdict_and_what_to_do_are_translated_whole(
     for text in (sentences.headline(shown, code), sentences.what_to_do(shown, code)):
         assert PATTERNS[code].fullmatch(text), text
     assert sentences.headline(shown, "en") == sentences.headline(shown)
+    assert not sentences.basis(shown, code) or PATTERNS[code].fullmatch(sentences.basis(shown, code))
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -220,6 +220,14 @@ def test_exempts_exams_and_courses(pages: dict[str, str]) -> None:
     assert listed[1].split() == ["exam.example.edu", "lms.example.org", "files.lms.example.org"]
 
 
+def test_no_network_is_said_once(pages: dict[str, str]) -> None:
+    """Where nothing was reached, the page says what to do in one sentence and names no host in it."""
+    text = pages["no-network"]
+    assert text.count("Check that this device is online, then try again.") == 1
+    assert "What to do</h2>" not in text
+    assert "spelling" not in text
+
+
 def test_findings_lead_to_what_they_mean(runs: Mapping[str, Report], pages: dict[str, str]) -> None:
     """Every finding of a report leads to its meaning on the page, which has the address of its page in the docs."""
     for name, made in runs.items():

@@ -34,6 +34,8 @@ def _sentences(code: str) -> re.Pattern[str]:
     }
     two = _filled(every["{first} and {last}"][0], {"first": first, "last": party})
     fields["parties"] = f"{phrases('{number} parties')}|{two}|{party}"
+    kind = phrases(*(one for one in every if one.endswith(")") and one.startswith("{count}")))
+    fields["kinds"] = f"(?:{kind})(?:; (?:{kind}))*"
     whole = [sentence for sentence in every if sentence.endswith((".", ":"))]
     forms = sorted((_filled(form, fields) for one in whole for form in every[one]), key=len, reverse=True)
     return re.compile(rf"(?:(?:{'|'.join(forms)})(?: |\Z))+")
