@@ -67,5 +67,5 @@ def _as_pem(result: Result) -> str:
     seen, name = result.observation, result.endpoint.name
     if not seen.chain:
         return f"# {name} presented no certificate ({seen.outcome}).\n"
-    unproved = "" if seen.key_proved else "# The handshake did not prove the key: examine with --key-not-proved.\n"
+    unproved = "" if seen.key_proved else f"{certificate_files.KEY_NOT_PROVED}\n"
     return f"# Presented by {name}, leaf first.\n{unproved}" + certificate_files.to_pem(one.der for one in seen.chain)

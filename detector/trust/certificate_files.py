@@ -59,6 +59,10 @@ NAMES_SHOWN: Final = 3
 NAME_CHARACTERS_MAX: Final = 253
 """Characters of one of them: those of the longest DNS name (RFC 1035 section 2.3.4)."""
 
+KEY_NOT_PROVED: Final = "# The handshake did not prove the key."
+"""A line before the first certificate in a chain that was saved (`--save-chain`): a genuine chain can be replayed by
+anybody, and without this line it would be clean when it is read again."""
+
 _AGAIN: Final = "Copy or export it again, whole."
 
 _ENCODINGS: Final = (
@@ -121,12 +125,13 @@ _SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
 class CertificateFile(NamedTuple):
     """The certificates of a file, in its order, and `notes` on what was left out, as sentences.
 
-    `is_set` says that the file's format keeps no order.
+    `is_set` says that the file's format keeps no order, `key_proved` is False where the file says so of its handshake.
     """
 
     certificates: tuple[bytes, ...]
     notes: tuple[str, ...] = ()
     is_set: bool = False
+    key_proved: bool = True
 
 
 class _Block(NamedTuple):
@@ -248,7 +253,11 @@ def _of_text(content: bytes, password: str) -> CertificateFile:
         notes = [note for one in found for note in one.notes]
         if any(block.label.endswith("PRIVATE KEY") for block in blocks):
             notes.append("The file also holds a private key, which was not read: do not pass the file on.")
-        return CertificateFile(certificates, tuple(notes), is_set=len(found) == 1 and found[0].is_set)
+        key_proved = KEY_NOT_PROVED.encode() not in text[: text.find(b"-BEGIN ")].splitlines()
+        if not key_proved:
+            notes.append("The file says that the handshake did not prove the key, so nothing in it is clean.")
+        is_set = len(found) == 1 and found[0].is_set
+        return CertificateFile(certificates, tuple(notes), is_set=is_set, key_proved=key_proved)
     if blocks:
         raise file_kinds.of_label(blocks[0].label).refusal()
     if any(mark["label"].endswith(b"CERTIFICATE") for mark in _MARK.finditer(content.upper())):
@@ -485,7 +494,8 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
         if ordered == distinct:
             return found
         note = f"Certificate {chain.index(ordered[0]) + 1} of the file is the server's own: it was put first."
-        return CertificateFile(tuple(one.der for one in ordered), (*found.notes, note))
+        certificates = tuple(one.der for one in ordered)
+        return found._replace(certificates=certificates, notes=(*found.notes, note), is_set=False)
     if named:
         raise ChainError(
             f"Certificate {chain.index(named[0]) + 1} is for {host} and the first one is not: not leaf first.",
