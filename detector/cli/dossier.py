@@ -23,7 +23,8 @@ from detector.trust.key_files import load_public_key
 from . import common, options
 from .options import Format
 from .stderr import say
-from .verify import naming, printable, read_file, reviewing
+from .streams import printable
+from .verify import naming, read_file, reviewing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
