@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from detector.aio.lazy import LazyModule
 from detector.model.files import unwritable
 from detector.model.private_files import OWNER_ONLY
+from detector.trust.certificate import KEY_NOT_PROVED, to_pem
 
 from . import common
 
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from detector.model import Result
-    from detector.trust import certificate_files
-else:
-    certificate_files = LazyModule("detector.trust.certificate_files")
 
 OPTION: Final = "--save-chain"
 _FOLDER_MODE: Final = 0o700
+"""Permissions of a new directory: only its owner may list it and read what is in it."""
 _DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9])\.", re.IGNORECASE)
 """How a file's name begins that Windows takes for a device, whatever follows (Microsoft: Naming Files)."""
 
@@ -67,5 +65,5 @@ def _as_pem(result: Result) -> str:
     seen, name = result.observation, result.endpoint.name
     if not seen.chain:
         return f"# {name} presented no certificate ({seen.outcome}).\n"
-    unproved = "" if seen.key_proved else f"{certificate_files.KEY_NOT_PROVED}\n"
-    return f"# Presented by {name}, leaf first.\n{unproved}" + certificate_files.to_pem(one.der for one in seen.chain)
+    unproved = "" if seen.key_proved else f"{KEY_NOT_PROVED}\n"
+    return f"# Presented by {name}, leaf first.\n{unproved}" + to_pem(one.der for one in seen.chain)

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from detector.aio.lazy import LazyModule
 from detector.errors import SettingsError
 
 from .streams import printable
 
 if TYPE_CHECKING:
+    import shutil
     from typing import TextIO
+else:
+    shutil = LazyModule("shutil")  # imports what reads and writes archives
 
 LOG_VARIABLE: Final = "DETECTOR_LOG"
 LOG: Final = logging.getLogger("detector.cli")

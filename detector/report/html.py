@@ -16,18 +16,17 @@ import datetime as dt
 import functools
 import hashlib
 import itertools
-import textwrap
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.errors import MissingExtraError
 from detector.judge import advice, wording
-from detector.judge.assess import names_a_party
 from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
 from detector.language import ENGLISH, Messages
 from detector.model import Audience, Confidence, Coverage, Locality, ManagedBy, Meaning, Verdict
+from detector.trust.certificate import to_pem
 
 from . import learn_more, picture, sentences
 from .timeline import TimelineEntry, plot
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from detector.model import Category, Interceptor, PresentedCertificate, Report, Result
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-PEM_WIDTH: Final = 64
-"""Characters to a line of base64 (RFC 7468 section 2)."""
 VALUE_CHARACTERS_MAX: Final = 4000
 """Characters of one value of a finding that are shown; a certificate may name thousands of hosts."""
 COLUMNS_MAX: Final = 4
@@ -217,8 +214,7 @@ def _value(value: object) -> str:
 
 
 def _pem(certificate: PresentedCertificate) -> str:
-    body = textwrap.fill(base64.b64encode(certificate.der).decode("ascii"), PEM_WIDTH)
-    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----"
+    return to_pem([certificate.der]).rstrip()
 
 
 def _instant(moment: dt.datetime) -> str:
@@ -289,7 +285,9 @@ def _parties(reports: Sequence[Report]) -> list[_Party]:
     for same in found.values():
         first, title = same[0][0], sentences.party_name(same[0][0])
         seen = list(itertools.chain.from_iterable(seen for _, seen in same))
-        between = ("TLS ends here", title, picture.PLACE[first.locality])
+        proven = any(result.confidence is Confidence.PROVEN for _, result in seen)
+        ends = "TLS ends here" if proven else "TLS very probably ends here"
+        between = (ends, title, picture.PLACE[first.locality])
         parties.append(_party(title, seen, "intercepted", between)._replace(found=first))
     everything = [(vantage, result) for vantage, report in _named(reports) for result in report.results]
     groups: dict[tuple[str, tuple[str, ...]], _Seen] = {}
@@ -372,8 +370,7 @@ def _advice(report: Report) -> list[tuple[str, list[str]]]:
 
 def _exempt(reports: Sequence[Report]) -> list[str]:
     results = itertools.chain.from_iterable(report.results for report in reports)
-    concerned = (r for r in results if names_a_party(r.confidence) and advice.has_to_be_exempt(r))
-    return list(dict.fromkeys(result.endpoint.host for result in concerned))
+    return list(dict.fromkeys(result.endpoint.host for result in results if advice.is_to_exempt(result)))
 
 
 def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | None]]]:

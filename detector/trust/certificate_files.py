@@ -25,15 +25,14 @@ import binascii
 import itertools
 import re
 import string
-import textwrap
 import urllib.parse
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.aio.lazy import LazyModule
 from detector.errors import ChainError
 
-from . import der, file_kinds
-from .certificate import Certificate
+from . import der, file_kinds, signed_data
+from .certificate import KEY_NOT_PROVED, Certificate
 from .distinguished_name import escape
 from .hostname import NameMatch, match
 from .signature import Signed, verify_issued
@@ -58,10 +57,6 @@ NAMES_SHOWN: Final = 3
 """Names of a certificate that a message lists."""
 NAME_CHARACTERS_MAX: Final = 253
 """Characters of one of them: those of the longest DNS name (RFC 1035 section 2.3.4)."""
-
-KEY_NOT_PROVED: Final = "# The handshake did not prove the key."
-"""A line before the first certificate in a chain that was saved (`--save-chain`): a genuine chain can be replayed by
-anybody, and without this line it would be clean when it is read again."""
 
 _AGAIN: Final = "Copy or export it again, whole."
 
@@ -110,16 +105,11 @@ _CERTIFICATE_LABELS: Final = frozenset(
 """Labels of blocks with certificates that do not end in CERTIFICATE (RFC 7468 sections 8 and 9, OpenSSL)."""
 _WITH_AUXILIARY: Final = "TRUSTED CERTIFICATE"
 """OpenSSL's label of a certificate that its own data follow (x509 -trustout)."""
-_PEM_WIDTH: Final = 64
-"""Characters of a line (RFC 7468 section 2)."""
 _LISTED: Final = re.compile(rb"^[ >]{0,16}(\d{1,3}) s:", re.MULTILINE)
 """A line of s_client's list of the presented certificates."""
 
 _NAMES: Final = re.compile(rb"\b(?:[si] ?[:=]|subject|issuer|owner|common.?name)", re.IGNORECASE)
 """How OpenSSL and others begin the name of a certificate: `0 s:CN = exam.example.edu`, `"subject": "CN=..."`."""
-
-_TAG_CONTENT: Final = 0xA0
-_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
 
 
 class CertificateFile(NamedTuple):
@@ -176,15 +166,6 @@ def _too_many() -> ChainError:
         f"This holds more than {CERTIFICATES_MAX} certificates, or {CERTIFICATES_BYTES_MAX // 1024} KiB of them.",
         advice="Give the certificates of one connection, not a bundle of roots.",
     )
-
-
-def to_pem(certificates: Iterable[bytes]) -> str:
-    """The certificates as PEM (RFC 7468)."""
-    blocks = (
-        "\n".join(textwrap.wrap(base64.b64encode(certificate).decode("ascii"), _PEM_WIDTH))
-        for certificate in certificates
-    )
-    return "".join(f"-----BEGIN CERTIFICATE-----\n{block}\n-----END CERTIFICATE-----\n" for block in blocks)
 
 
 # Text
@@ -448,15 +429,9 @@ def _in_a_row(data: bytes, where: str) -> Iterator[bytes]:
 
 
 def _in_pkcs7(data: bytes) -> tuple[bytes, ...]:
-    """The certificates of SignedData (RFC 5652 section 5.1), which is a set of them. Raises `ChainError`."""
+    """The certificates of a message, whose order says nothing. Raises `ChainError`."""
     try:
-        kind, wrapper = der.children(data, der.expect(data, 0, len(data), der.SEQUENCE))
-        if der.oid(data, kind) != _SIGNED_DATA:
-            raise file_kinds.PKCS7.refusal()
-        signed = der.expect(data, wrapper.content, wrapper.end, der.SEQUENCE)
-        sets = [part for part in der.children(data, signed) if part.tag == _TAG_CONTENT]
-        found = (der.whole(data, one) for part in sets for one in der.children(data, part))
-        return tuple(itertools.islice(found, CERTIFICATES_MAX + 1))
+        return tuple(itertools.islice(signed_data.certificates(data), CERTIFICATES_MAX + 1))
     except der.DERError:
         raise ChainError("This PKCS #7 message is damaged or cut off.", advice=_AGAIN) from None
 

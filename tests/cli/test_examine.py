@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import stat
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,9 +15,12 @@ from detector_testing import serve_origin
 from detector_testing.pki import to_pem
 from support.command import Done, in_thread, run
 
+from detector.session.seams import utc_now
 from detector.trust import certificate_files
+from detector.trust.certificate import KEY_NOT_PROVED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from detector_testing import PrivatePKI
@@ -141,7 +145,7 @@ def test_a_saved_chain_is_examined_again(desk: Desk) -> None:
     assert first.returncode == 3
     saved = desk.folder / "saved.pem"
     assert certificate_files.read(saved.read_bytes()).certificates == desk.issued[EXAM].chain
-    assert saved.read_text().startswith(f"# Presented by {EXAM}:443, leaf first.\n{certificate_files.KEY_NOT_PROVED}\n")
+    assert saved.read_text().startswith(f"# Presented by {EXAM}:443, leaf first.\n{KEY_NOT_PROVED}\n")
     if sys.platform != "win32":
         assert stat.S_IMODE(saved.stat().st_mode) == 0o600
     again = desk.examine(saved.read_bytes())
@@ -223,3 +227,27 @@ class TestSavedByCheck:
             done = run("check", *targets, *desk.trust, *LONE, "--save-chain", place, cwd=desk.folder)
             assert (done.returncode, done.stdout) == (2, "")
             assert f"--save-chain {place}: cannot be written" in done.stderr
+
+
+def test_a_report_is_a_claim(desk: Desk, pki: PrivatePKI) -> None:
+    """Host, time and served chain come from it, its client's opinion does not count, and no key is proved by it."""
+    genuine, forged = desk.issued[EXAM].chain, pki.private_ca("Middlebox").issue([EXAM]).chain
+    now = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
+    fields = {"hostname": EXAM, "port": 443, "date-time": now, "known-pins": []}
+
+    def examine(served: Iterable[bytes], *more: str, **others: object) -> Done:
+        content = fields | {"served-certificate-chain": [to_pem(one).decode() for one in served]} | others
+        (desk.folder / "report.json").write_text(json.dumps(content), "utf-8")
+        return run("examine", "--report", "report.json", *desk.trust, *more, "--json", cwd=desk.folder)
+
+    clear = examine(genuine)
+    assert (clear.returncode, json.loads(clear.stdout)["results"][0]["verdict"]) == (3, "inconclusive")
+    assert clear.stderr == "Note: Host, time and chain are what the report claims: nobody signed it.\n"
+    validated = {"validated-certificate-chain": [to_pem(one).decode() for one in genuine]}
+    accused = json.loads(examine(forged, **validated).stdout)["results"][0]
+    assert accused["verdict"] == "middleware"
+    assert accused["endpoint"]["host"] == EXAM
+    late = examine(genuine, **{"date-time": "2999-01-01T00:00:00Z"})
+    assert (late.returncode, late.stdout) == (2, "")
+    assert late.stderr.startswith("Error: report.json: date-time: ")
+    assert examine(genuine, "--at", now, **{"date-time": "2999-01-01T00:00:00Z"}).returncode == 3

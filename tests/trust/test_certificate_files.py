@@ -31,6 +31,7 @@ from support.profiles import examples
 
 from detector.errors import ChainError
 from detector.trust import certificate_files, der
+from detector.trust.certificate import KEY_NOT_PROVED
 from detector.trust.certificate_files import CertificateFile, leaf_first, read
 
 if TYPE_CHECKING:
@@ -257,13 +258,6 @@ def test_other_formats(issued: Issued) -> None:
     for lines in (base64.b64encode(leaf), base64.encodebytes(leaf), base64.b64encode(leaf).rstrip(b"=")):
         assert read(lines).certificates == (leaf,)
     assert read(base64.b64encode(b"".join(chain))).certificates == chain
-
-
-def test_what_is_written_is_read(issued: Issued) -> None:
-    """What `to_pem` writes is what OpenSSL reads, and what is read again."""
-    text = certificate_files.to_pem(issued.chain)
-    assert [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(text.encode())] == [*issued.chain]
-    assert read(text.encode()).certificates == issued.chain
 
 
 KEY = generate_key("ec")
@@ -524,7 +518,7 @@ def test_real_files_with_changes(number: int, changes: list[tuple[int, int, byte
 
 def test_a_file_says_that_the_key_was_not_proved(issued: Issued) -> None:
     """The comment of a saved chain counts in any wrapping of lines, before the certificates, also where they move."""
-    said = f"# Presented by x:443.\n{certificate_files.KEY_NOT_PROVED}\n"
+    said = f"# Presented by x:443.\n{KEY_NOT_PROVED}\n"
     pem = issued.chain_pem.decode()
     for text in (said + pem, said.replace("\n", "\r\n") + pem, "\ufeff" + said + pem):
         found = leaf_first(read(text.encode()), HOST)
