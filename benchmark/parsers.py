@@ -9,6 +9,7 @@ where the time is linear in them: a proxy's head of 16 KiB once took a second, a
 
 from __future__ import annotations
 
+import datetime as dt
 import gc
 import itertools
 import json
@@ -26,6 +27,7 @@ from detector.history import store
 from detector.knowledge import ct_logs
 from detector.locate import tracing
 from detector.model import toml_files
+from detector.pins import failure_report, formats
 from detector.probe.http import client, doh, issuers, portal
 from detector.probe.quic import wire as quic
 from detector.probe.routes import connect, pac, proxies, socks
@@ -580,6 +582,7 @@ def _of_files() -> list[Parser]:
         *_of_pem("PEM of a store", files.certificates, files.BUNDLE_BYTES_MAX),
         *_of_pem("PEM of an issuer", issuers.certificates_in, 64 * KIB),
         *_of_certificate_files(),
+        *_of_pins_of_others(),
         Parser("p11-kit: objects", p11_kit.parse, filled(b"[p11-kit-object-v1]\n"), 16 * MIB, MIB),
         Parser("p11-kit: spaces", p11_kit.parse, filled(b" ", b"[p11-kit-object-v1]", b"x"), 16 * MIB, MIB),
         Parser("p11-kit: attributes", p11_kit.parse, filled(b"a: b\n", b"[p11-kit-object-v1]\n"), 16 * MIB, MIB),
@@ -640,6 +643,110 @@ def _of_certificate_files() -> list[Parser]:
         Parser("certificate file: PKCS #7", read, message, most, 128 * KIB),
         Parser("PKCS #12: bags", unpack, packed, most, 128 * KIB),
         Parser("PKCS #12: nested", unpack, _nested(der.SEQUENCE), most, 128 * KIB),
+    ]
+
+
+def _of_pins_of_others() -> list[Parser]:
+    today = dt.date(2026, 11, 30)
+    pin = "A" * 43 + "="
+
+    def reader(form: formats.PinFormat) -> Parse:
+        def read(hosts: tuple[str, ...]) -> Parse:
+            return _but(
+                DetectorError,
+                lambda data: formats.import_pins(data, form, file="f", at=today, name="n", hosts=hosts),
+            )
+
+        all_hosts, some = read(()), read(("k1.example", "a.k2.example"))
+        return lambda data: (all_hosts(data), some(data))
+
+    def plist(before: str, after: str, make: Make) -> Make:
+        around = (f"<plist><dict>{before}".encode(), f"{after}</dict></plist>".encode())
+        return lambda size: make(size - sum(map(len, around))).join(around)
+
+    def wrapped(unit: str, before: str, after: str) -> Make:
+        return plist(before, after, _numbered(unit))
+
+    domains = "<key>TSKPinnedDomains</key><dict>"
+    hashes = f"<key>TSKPublicKeyHashes</key><array><string>{pin}</string></array>"
+    pinned = f'<pin-set><pin digest="SHA-256">{pin}</pin></pin-set>'
+    config = f"<network-security-config><domain-config>{pinned}"
+    builder = "CertificatePinner.Builder()"
+    inputs: dict[formats.PinFormat, dict[str, Make]] = {
+        formats.PinFormat.TRUSTKIT: {
+            "domains": wrapped(f"<key>k%d.example</key><dict>{hashes}</dict>", domains, "</dict>"),
+            "keys": wrapped("<key>k%d</key><true/>", "", ""),
+            "text": plist("<key>a</key><string>", "</string>", filled(b"a&amp;")),
+            "data": plist("<key>a</key><data>", "</data>", filled(b"AAAA\n")),
+            "elements": filled(b"<a/>", b"<a>", b"</a>"),
+            "nested": filled(b"<a>"),
+            "attributes": _numbered('a%d="" ', "<a ", "/>"),
+            "comments": filled(b"<!---->", b"<a>", b"</a>"),
+            "a declaration": filled(b"a", b"<!DOCTYPE a ", b"><a/>"),
+        },
+        formats.PinFormat.ANDROID: {
+            "domains": _numbered("<domain>k%d.example</domain>", config, "</domain-config></network-security-config>"),
+            "sets": filled(
+                f"<domain-config>{pinned}</domain-config>".encode(),
+                b"<network-security-config>",
+                b"</network-security-config>",
+            ),
+            "a name": filled(
+                b"a.", config.encode() + b"<domain>", b"</domain></domain-config></network-security-config>"
+            ),
+        },
+        formats.PinFormat.OKHTTP: {
+            "calls": _numbered(f'.add("k%d.example", "sha256/{pin}")', builder),
+            "patterns": _numbered(f'.add("*.k%d.example", "sha256/{pin}")', builder),
+            "pins of one call": filled(f',"sha256/{pin}"'.encode(), f'{builder}.add("k1.example"'.encode(), b")"),
+            "a long argument": filled(b"a", f'{builder}.add("'.encode(), b'")'),
+            "comments without end": filled(b"/*"),
+            "comments": filled(b"/***/"),
+            "quotes": filled(b'"'),
+            "escaped quotes": filled(b'\\"'),
+            "words": filled(b"add("),
+            "calls without end": filled(b'.add("a",', builder.encode()),
+            "signs": filled(b"/"),
+        },
+        formats.PinFormat.HPKP: {
+            "pins": filled(f'pin-sha256="{pin}";'.encode(), b"Public-Key-Pins: ", b"max-age=86400"),
+            "semicolons": filled(b";", b"Public-Key-Pins: "),
+            "spaces": filled(b" ", b"Public-Key-Pins: a", b"="),
+            "names": filled(b"a", b"Public-Key-Pins: "),
+            "quotes": filled(b'a="";', b"Public-Key-Pins: "),
+            "lines": filled(b"a:\n", b"Public-Key-Pins: a\n"),
+        },
+        formats.PinFormat.SEB: {
+            "certificates": wrapped(
+                "<dict><key>type</key><integer>0</integer><key>certificateData</key><data>%d</data></dict>",
+                "<key>pinEmbeddedCertificates</key><true/><key>embeddedCertificates</key><array>",
+                "</array>",
+            ),
+        },
+    }
+    most = toml_files.MAX_BYTES
+    read_report = _but(DetectorError, lambda data: failure_report.read(data, now=dt.datetime.now(dt.UTC)))
+    return [
+        *(
+            Parser(f"{form} pins: {kind}", reader(form), make, most, 128 * KIB)
+            for form, kinds in inputs.items()
+            for kind, make in kinds.items()
+        ),
+        *_of_json("pin report", read_report, certificate_files.FILE_BYTES_MAX, '{"hostname":"a.example","port":', "}"),
+        Parser(
+            "pin report: chain",
+            read_report,
+            filled(b'"' + b"A" * 60 + b'",', b'{"hostname":"a.example","served-certificate-chain":[', b'""]}'),
+            certificate_files.FILE_BYTES_MAX,
+            128 * KIB,
+        ),
+        Parser(
+            "pin report: one certificate",
+            read_report,
+            filled(b"MIIB", b'{"hostname":"a.example","served-certificate-chain":["', b'"]}'),
+            certificate_files.FILE_BYTES_MAX,
+            128 * KIB,
+        ),
     ]
 
 

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.history.dossier import ALTERNATIVES
 from detector.judge.checks import MODULES, Check, chain
 from detector.judge.facts import Facts
 from detector.judge.outcome import CheckOutcome
 from detector.judge.table import TABLE, ByCompany, Rule, Stage
+from detector.judge.wording import ALTERNATIVES
 from detector.report.learn_more import FINDING_PAGE
 from detector.trust.classes import ChainClass
 

@@ -206,7 +206,7 @@ def test_the_wheel_has_all_that_belongs_to_it(built: tuple[Path, Path]) -> None:
 @pytest.mark.lab
 @pytest.mark.xdist_group("built")
 def test_the_description_has_no_link_into_the_repository(built: tuple[Path, Path]) -> None:
-    """What an index shows of README.md leads nowhere that a reader of the index cannot go, and is all there."""
+    """What an index shows of README.md links only to what a reader of the index can open, and is all there."""
     with zipfile.ZipFile(built[0]) as wheel:
         (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
         about = Parser().parsestr(wheel.read(name).decode())

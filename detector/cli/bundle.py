@@ -16,12 +16,13 @@ from detector import bundle as bundles
 from detector.bundle import form
 from detector.errors import BundleError
 from detector.model.private_files import OWNER_ONLY
+from detector.model.validate import naming
 from detector.session.session import Detector
 from detector.trust.envelope import key_identifier
 from detector.trust.key_files import load_signing_key
 
 from . import common, options, streams
-from .verify import naming, printable, read_file
+from .verify import printable, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,12 +6,13 @@ Room: cli.
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from detector.aio.lazy import LazyModule
 from detector.model.files import unwritable
 from detector.model.private_files import OWNER_ONLY
+from detector.trust.certificate import to_pem
 
 from . import common
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from detector.model import Result
-    from detector.trust import certificate_files
-else:
-    certificate_files = LazyModule("detector.trust.certificate_files")
 
 OPTION: Final = "--save-chain"
 _FOLDER_MODE: Final = 0o700
+"""Permissions of a new directory: only its owner may list it and read what is in it."""
+_DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9])\.", re.IGNORECASE)
+"""How a file's name begins that Windows takes for a device, whatever follows (Microsoft: Naming Files)."""
 
 
 @contextlib.contextmanager
@@ -54,7 +55,8 @@ def _of(results: Sequence[Result], name: str) -> Iterator[Result]:
 def _save_each(folder: Path, results: Sequence[Result]) -> None:
     for result in results:
         name = result.endpoint.name.translate({ord("["): None, ord("]"): None, ord(":"): "_"})
-        with common.result_stream(str(folder / f"{name}.pem"), OPTION, mode=OWNER_ONLY) as stream:
+        name = f"_{name}.pem" if _DEVICE.match(name) else f"{name}.pem"
+        with common.result_stream(str(folder / name), OPTION, mode=OWNER_ONLY) as stream:
             stream.write(_as_pem(result))
 
 
@@ -64,4 +66,4 @@ def _as_pem(result: Result) -> str:
     if not seen.chain:
         return f"# {name} presented no certificate ({seen.outcome}).\n"
     unproved = "" if seen.key_proved else "# The handshake did not prove the key: examine with --key-not-proved.\n"
-    return f"# Presented by {name}, leaf first.\n{unproved}" + certificate_files.to_pem(one.der for one in seen.chain)
+    return f"# Presented by {name}, leaf first.\n{unproved}" + to_pem(one.der for one in seen.chain)

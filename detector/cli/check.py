@@ -24,7 +24,6 @@ from detector.trust.key_files import load_signing_key
 
 from . import common, options
 from .stderr import is_terminal, say
-from .syslog import Collector, CollectorType
 
 if TYPE_CHECKING:
     from detector import bundle as bundles
@@ -33,14 +32,20 @@ if TYPE_CHECKING:
     from detector.report import siem
 
     from . import chains, progress
+    from . import syslog as collectors
 else:
     bundles = LazyModule("detector.bundle")
     chains = LazyModule("detector.cli.chains")
+    collectors = LazyModule("detector.cli.syslog")
     progress = LazyModule("detector.cli.progress")
     siem = LazyModule("detector.report.siem")
 
 SYSLOG_SECONDS: Final = 3.0
 """For a collector, after the verdict: it is on the same network, or a round trip away."""
+
+
+def _collector(_: click.Context, __: click.Parameter, url: str | None) -> collectors.Collector | None:
+    return None if url is None else collectors.parse(url)
 
 
 @click.command(
@@ -81,7 +86,7 @@ SYSLOG_SECONDS: Final = 3.0
 @options.settings()
 @options.variants
 @options.result(
-    "--syslog", "Also send each result to this collector (RFC 5424, CEF).", type=CollectorType(), metavar="URL"
+    "--syslog", "Also send each result to this collector (RFC 5424, CEF).", callback=_collector, metavar="URL"
 )
 @options.report_form
 @options.output
@@ -100,7 +105,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     bundle: str | None,
     signing_key: str | None,
     save_chain: str | None,
-    syslog: Collector | None,
+    syslog: collectors.Collector | None,
     place: str | None,
     form: options.Format,
     detail: Detail,
@@ -159,7 +164,7 @@ def _note_offline(report: Report) -> None:
         say("Note: --offline leaves out the comparison with well-known hosts; without it the answer may be surer.")
 
 
-def _send(report: Report, to: Collector | None) -> None:
+def _send(report: Report, to: collectors.Collector | None) -> None:
     if to is not None:
         to.send(siem.syslog(report).splitlines(), seconds=SYSLOG_SECONDS)
 

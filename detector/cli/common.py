@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import io
 import os
-import shutil
 import stat
 import sys
 import time
@@ -25,6 +24,7 @@ from detector.language import ENGLISH
 from detector.model import Detail, Record, Verdict, encode
 from detector.model.files import reason_of, unwritable
 from detector.model.private_files import OWNER_ONLY, create_private
+from detector.model.validate import naming
 
 from .options import Format
 from .stderr import say
@@ -32,6 +32,7 @@ from .streams import ESCAPED
 
 if TYPE_CHECKING:
     import datetime as dt
+    import shutil
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TextIO
 
@@ -51,6 +52,7 @@ else:
     reports = LazyModule("detector.report")
     siem = LazyModule("detector.report.siem")
     rich_console = LazyModule("rich.console")
+    shutil = LazyModule("shutil")
     store = LazyModule("detector.history.store")  # the extra `history`
 
 CLEAN: Final = 0
@@ -60,6 +62,7 @@ INCONCLUSIVE: Final = 3
 APPLICATION: Final = "tls-middleware-detector"
 """What this program's folders are called."""
 DEFAULT_HISTORY: Final = "default"
+HISTORY: Final = "--history"
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 STDIN: Final = "-"
 """The name of standard input where a file is named."""
@@ -121,15 +124,6 @@ def open_history(place: str, wait: Callable[[], float] | None = None) -> store.H
     return store.History(folder / "history.sqlite", wait=wait)
 
 
-@contextlib.contextmanager
-def naming_history() -> Iterator[None]:
-    """Name the option in what fails."""
-    try:
-        yield
-    except HistoryError as error:
-        raise type(error)(f"--history: {error.message}", advice=error.advice) from error
-
-
 class SideHistory:
     """A history that a command uses alongside its own work: what fails is reported once, and then it is done without.
 
@@ -160,7 +154,7 @@ class SideHistory:
     def _access(self) -> Iterator[None]:
         """Name the option in what fails, and remember it."""
         try:
-            with naming_history():
+            with naming(HISTORY):
                 yield
         except HistoryUnavailableError as error:
             self._failure = error

@@ -16,6 +16,7 @@ from detector import bundle as bundle_room
 from detector.aio.lazy import LazyModule
 from detector.errors import BundleError, HistoryError
 from detector.history.dossier import Gathering, Item
+from detector.model.validate import naming
 from detector.session.seams import utc_now
 from detector.session.settings import Expectations
 from detector.trust.key_files import load_public_key
@@ -23,7 +24,7 @@ from detector.trust.key_files import load_public_key
 from . import common, options
 from .options import Format
 from .stderr import say
-from .verify import naming, printable, read_file, reviewing
+from .verify import printable, read_file, reviewing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -93,7 +94,7 @@ def dossier(  # noqa: PLR0913 - one parameter per option
         gathering, known = _from_bundles(bundles, _verifier(given, settings), vantage, since)
         unfinished = 0
         if place is not None:
-            with common.naming_history(), common.open_history(place) as history:
+            with naming(common.HISTORY), common.open_history(place) as history:
                 unfinished = _from_history(gathering, history, since, known)
         found = gathering.dossier(made=made, unfinished_runs=unfinished)
         stream.write(common.as_json(found) if form is Format.JSON else reports.render_dossier(found))

@@ -14,7 +14,8 @@ import click
 from detector.errors import ChainError
 from detector.judge import network
 from detector.model import Endpoint, Reason, Verdict
-from detector.pins import parse_target
+from detector.model.validate import naming
+from detector.pins import failure_report, parse_target
 from detector.session.seams import utc_now
 from detector.session.session import assessment_context
 from detector.session.session import examine as examine_chain
@@ -27,9 +28,8 @@ from . import chains, common, options
 from .stderr import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.model import Confidence, Detail, Result
+    from detector.pins.failure_report import FailureReport
 
 PASSWORD_BYTES_MAX: Final = 1024
 """Largest password file, in bytes: key derivation hashes the password once for each key."""
@@ -58,6 +58,7 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
         "detector examine chain.pem --host exam.example.edu",
         "detector examine chain.pem --host https://exam.example.edu/ --at 2026-11-23T09:00:00Z --json",
         "detector examine chain.pem --host exam.example.edu:8443 --pins pins.toml -v",
+        "detector examine --report report.json",
     ),
 )
 @click.argument("chain", metavar="FILE|-")
@@ -66,6 +67,9 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
 @options.target("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
 @options.target(
     "--as-presented", "Keep the file's order, even where the first certificate is another one.", is_flag=True
+)
+@options.target(
+    "--report is_report", "FILE is a client's report of pins that did not fit (RFC 7469, TrustKit).", is_flag=True
 )
 @options.target("--password-file", "File with the password of a PKCS #12 file.", metavar="FILE")
 @options.fail_on()
@@ -81,6 +85,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
     at: dt.datetime | None,
     key_not_proved: bool,
     as_presented: bool,
+    is_report: bool,
     password_file: str | None,
     fail_on: Confidence,
     save_chain: str | None,
@@ -93,12 +98,21 @@ def examine(  # noqa: PLR0913 - one parameter per option
 
     They are in a file, or on standard input (-), the server's own first: PEM as it was copied or exported, output of
     openssl s_client -showcerts, DER, PKCS #7 or PKCS #12. Makes no connection.
+
+    With --report the chain, the host and the time come from a client's report. What the client made of them is not
+    believed, and the report proves no key.
     """
     common.refuse_same_file(output, save_chain, chains.OPTION)
-    if host is None:
+    if is_report:
+        claims = _report(chain, at)
+        name, port = (claims.host, claims.port) if host is None else parse_target(host)
+        found, at = CertificateFile(claims.certificates, claims.notes), claims.at
+        key_not_proved = as_presented = True
+    elif host is None:
         raise click.UsageError(f"Missing option '--host': the host that presented the certificates.{_named(chain)}")
-    name, port = parse_target(host)
-    found = read_certificates(chain, "" if password_file is None else _password(password_file))
+    else:
+        name, port = parse_target(host)
+        found = read_certificates(chain, "" if password_file is None else _password(password_file))
     if not as_presented:
         with _naming(chain):
             found = certificate_files.leaf_first(found, name)
@@ -148,6 +162,13 @@ def read_certificates(path: str, password: str = "") -> CertificateFile:
         return certificate_files.read(data, password)
 
 
+def _report(path: str, at: dt.datetime | None) -> FailureReport:
+    """What a client's report claims. Raises `ChainError`, which names the file."""
+    data = common.read_file(path, FILE_BYTES_MAX, ChainError, "Name a readable file with a report.")
+    with _naming(path):
+        return failure_report.read(data, now=utc_now(), at=at)
+
+
 def _require_issuer(found: CertificateFile, result: Result) -> None:
     """Refuse a publicly logged certificate without its issuer's: a file says nothing of what the server left out."""
     if result.reason is Reason.INCOMPLETE_CHAIN and len(found.certificates) == 1:
@@ -164,14 +185,8 @@ def _notes_on_result(found: CertificateFile, result: Result) -> tuple[str, ...]:
     return ("The file holds one certificate. If the server presented more, give all of them.",)
 
 
-@contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Prefix errors of certificates with the file's name."""
-    try:
-        yield
-    except ChainError as error:
-        name = "standard input" if path == common.STDIN else path
-        raise ChainError(f"{name}: {error.message}", advice=error.advice) from error
+def _naming(path: str) -> contextlib.AbstractContextManager[None]:
+    return naming("standard input" if path == common.STDIN else path)
 
 
 def _named(path: str) -> str:

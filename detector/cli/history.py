@@ -16,6 +16,7 @@ from detector.errors import HistoryError, InputError
 from detector.history.difference import ChangeKind, Difference, compare
 from detector.judge.wording import state
 from detector.model import Detail, Report
+from detector.model.validate import naming
 from detector.session.seams import utc_now
 
 from . import common, options
@@ -209,7 +210,7 @@ def _open(place: str | None) -> Iterator[History]:
             "No history was named.",
             advice="Give --history FILE|URL or set DETECTOR_HISTORY; `default` is a file in your data directory.",
         )
-    with common.naming_history(), common.open_history(place) as kept:
+    with naming(common.HISTORY), common.open_history(place) as kept:
         yield kept
 
 

@@ -1,4 +1,4 @@
-"""`detector pins`: learn pins, lint pin files, show what they say.
+"""`detector pins`: learn pins, lint pin files, show what they say, exchange pins with other programs.
 
 Room: cli.
 """
@@ -13,16 +13,19 @@ import click
 import msgspec
 
 from detector import pins as pin_files
-from detector.errors import LearnError
+from detector.errors import LearnError, PinFileError
 from detector.judge.evidence import recorded_identity
 from detector.knowledge.roots import public_roots
 from detector.model import Category, Detail, RecordedIdentity
+from detector.model.toml_files import MAX_BYTES
+from detector.pins import formats
 from detector.pins.load import shipped_folder
 from detector.session.seams import utc_now
 from detector.session.session import Detector
 from detector.session.settings import Expectations
 
 from . import common, options, streams
+from .stderr import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +40,11 @@ March 2026), and a pin file that is not renewed should stop accusing before its 
 
 @click.group(
     cls=options.Group,
-    sections={"Read": ("show", "lint"), "Make": ("learn",)},
+    sections={"Read": ("show", "lint"), "Make": ("learn",), "Exchange": ("import", "export")},
     examples=("detector pins learn exam.example.edu -o pins.toml", "detector pins lint pins.toml"),
 )
 def pins() -> None:
-    """Learn pins, lint pin files, show what they say."""
+    """Learn, lint and show pins; exchange them with other programs."""
 
 
 @pins.command(examples=("detector pins show", "detector pins show pins.toml -o pins.txt"))
@@ -169,3 +172,85 @@ def _how(evidence: EndpointEvidence) -> list[str]:
     accepted = evidence.chain.accepted if evidence.chain else ()
     roots = sorted({f"root: {path.anchor.label}" for path in accepted if path.anchor})
     return [f"leaf: {subject}, issued by {issuer}", *roots]
+
+
+@pins.command(
+    "import",
+    examples=(
+        "detector pins import network_security_config.xml --from android -o pins.toml",
+        "detector pins import Info.plist --from trustkit --host exam.example.edu --host lms.example.org",
+        "detector pins import headers.txt --from hpkp --host exam.example.edu",
+    ),
+)
+@click.argument("file", metavar="FILE|-")
+@options.output
+@options.target(
+    "--from form", "Format of the file.", type=options.Choice(formats.PinFormat), required=True, metavar="FORMAT"
+)
+@options.target("--host hosts", "Import the pins of this host alone; repeatable.", multiple=True, metavar="HOST")
+@options.result("--name", "Name of the pin file.", default="imported")
+def import_(*, file: str, form: formats.PinFormat, hosts: tuple[str, ...], name: str, output: str | None) -> int:
+    """Make a pin file of the pins of another program.
+
+    Formats: trustkit, ats (App Transport Security), android (network security configuration), okhttp (source), hpkp
+    (header Public-Key-Pins), seb (Safe Exam Browser, unencrypted). What a pin file cannot say is refused. A pattern is
+    not expanded: name its hosts with --host.
+    """
+    streams.for_programs()
+    data = common.read_file(file, MAX_BYTES, PinFileError, "Name a readable file with pins.")
+    source = "standard input" if file == common.STDIN else file
+    wanted = [pin_files.parse_host(host) for host in hosts]
+    with common.result_stream(output) as stream:
+        pin_set, notes = formats.import_pins(data, form, file=source, at=utc_now().date(), name=name, hosts=wanted)
+        for note in notes:
+            say(f"Note: {note}")
+        header = (f"Imported from {formats.FORMATS[form].title}. Where the pins come from is not known.", *notes)
+        stream.write(pin_files.dump(pin_set, header=header))
+    return common.CLEAN
+
+
+@pins.command(
+    "export",
+    examples=(
+        "detector pins export pins.toml --to android --leave-out category --leave-out identity -o config.xml",
+        "detector pins export pins.toml --to okhttp --leave-out category --leave-out identity --leave-out expires",
+    ),
+)
+@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR...")
+@options.output
+@options.result(
+    "--to form", "Format to write.", type=options.Choice(formats.PinFormat), required=True, metavar="FORMAT"
+)
+@options.result(
+    "--leave-out", "Field that may be lost; repeatable.", type=click.Choice(formats.FIELDS_LEFT_OUT), multiple=True
+)
+@options.result("--backups-as-pins", "Write backup pins like the others.", is_flag=True)
+@options.result("--keys-of", "Whose keys all pins are, for ats.", type=options.Choice(formats.KeysOf))
+def export(  # noqa: PLR0913 - one parameter per option
+    *,
+    paths: tuple[str, ...],
+    form: formats.PinFormat,
+    leave_out: tuple[str, ...],
+    backups_as_pins: bool,
+    keys_of: formats.KeysOf | None,
+    output: str | None,
+) -> int:
+    """Write the pins of pin files for another program.
+
+    Formats: trustkit, ats, android, okhttp, hpkp. An endpoint with something that the format cannot say is refused,
+    unless --leave-out names the field. The name and the date of the pin file stay behind.
+    """
+    streams.for_programs()
+    pin_set = Expectations(pins=paths).pin_set
+    with common.result_stream(output) as stream:
+        stream.write(
+            formats.export_pins(
+                pin_set,
+                form,
+                at=utc_now().date(),
+                leave_out=leave_out,
+                backups_as_pins=backups_as_pins,
+                keys_of=keys_of,
+            )
+        )
+    return common.CLEAN

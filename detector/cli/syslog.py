@@ -56,24 +56,17 @@ class Collector(NamedTuple):
             ) from error
 
 
-class CollectorType(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """A collector as `udp://HOST[:PORT]`, `tcp://…` or `tls://…`."""
-
-    name = "URL"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Collector:
-        """Read a URL; fails with what to write."""
-        if isinstance(value, Collector):
-            return value
-        try:
-            parts = urlsplit(str(value))
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = port = None
-            parts = urlsplit("")
-        if parts.scheme not in PORTS or not host or port == 0 or parts.path.strip("/") or "@" in parts.netloc:
-            self.fail("write udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT.", param, ctx)
-        return Collector(parts.scheme, host, port or PORTS[parts.scheme])
+def parse(url: str) -> Collector:
+    """A collector from `udp://HOST[:PORT]`, `tcp://…` or `tls://…`. Raises click.BadParameter, with what to write."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+        parts = urlsplit("")
+    if parts.scheme not in PORTS or not host or port == 0 or parts.path.strip("/") or "@" in parts.netloc:
+        raise click.BadParameter("write udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT.")
+    return Collector(parts.scheme, host, port or PORTS[parts.scheme])
 
 
 def _connect(to: Collector, seconds: float) -> socket.socket:

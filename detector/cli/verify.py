@@ -5,7 +5,6 @@ Room: cli.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -18,6 +17,7 @@ from detector.judge import wording
 from detector.knowledge import roots as trusted
 from detector.knowledge.age import describe
 from detector.model import Detail
+from detector.model.validate import naming
 from detector.pins.encoding import parse_witness_key
 from detector.session.settings import Expectations
 from detector.trust.key_files import load_public_key
@@ -125,15 +125,6 @@ def verify(  # noqa: PLR0913 - one parameter per option
 def read_file(path: str) -> bytes:
     """The bytes of a bundle. Raises `BundleError` naming the file."""
     return common.read_file(path, BUNDLE_BYTES_MAX, BundleError, "Name a readable evidence bundle.")
-
-
-@contextlib.contextmanager
-def naming(path: str) -> Iterator[None]:
-    """Prefix errors of a bundle with the file's name."""
-    try:
-        yield
-    except BundleError as error:
-        raise BundleError(f"{path}: {error.message}", advice=error.advice) from error
 
 
 _HEADLINE: Final = {

@@ -30,25 +30,6 @@ if TYPE_CHECKING:
 QUESTIONS: Final[Mapping[str, str]] = {module.ID: module.QUESTION for module in checks.MODULES if module.QUESTION}
 """The question of each check, for a reader who must decide whether enough was checked."""
 
-ALTERNATIVES: Final[Mapping[Alternative, str]] = {
-    Alternative.CAPTIVE_PORTAL: "a network that shows a sign-in page before it lets anybody through",
-    Alternative.BLOCK_PAGE: "a page that says the host is blocked",
-    Alternative.WRONG_SERVER: "another server than the one asked for, by a mistake in DNS or routing",
-    Alternative.PIN_ROTATION: "stale pins: a key that the operator changed after they were written",
-    Alternative.PUBLIC_CA_MISISSUANCE: "a public CA that issued a certificate it should not have",
-    Alternative.SCTS_OUTSIDE_CERTIFICATE: "timestamps of CT logs delivered outside the certificate",
-    Alternative.INCOMPLETE_CHAIN: "a server that does not send an intermediate certificate",
-    Alternative.PRIVATE_PKI: "a private PKI of the operator that is not declared in the pin file",
-    Alternative.SELF_SIGNED_ORIGIN: "a server that signs its own certificate",
-    Alternative.STALE_ROOTS: "a list of public roots that is too old",
-    Alternative.SPLIT_HORIZON: "a server of the institution's own, to which its resolver leads for this name",
-    Alternative.FRONT_OF_THE_OPERATOR: "a CDN or load balancer of the operator that ends TLS before the witness",
-    Alternative.DEFECTIVE_SERVER: "a server whose chain has a defect that clients refuse",
-    Alternative.UNREADABLE_ALGORITHM: "a genuine certificate in an algorithm that cannot be verified here",
-    Alternative.DEVELOPMENT_CA: "a development CA that its user put on this machine",
-}
-"""What each alternative means, for a reader."""
-
 QUIET_DAYS: Final = 7
 """Days without a run that are reported as a gap: a term has exams every week."""
 GAPS_MAX: Final = 10
@@ -283,7 +264,7 @@ class Gathering:
                 if check in self._asked
             ),
             alternatives=tuple(
-                f"{ALTERNATIVES[explanation]} ({explanation}), in {count} of {self._accused} results"
+                f"{wording.ALTERNATIVES[explanation]} ({explanation}), in {count} of {self._accused} results"
                 for explanation, count in self._alternatives.most_common()
             ),
             gaps=tuple(self._gaps(interceptors, never, unfinished_runs)),

@@ -201,7 +201,7 @@ _ENDED: Final[dict[Outcome, Text]] = {
     Outcome.RESOURCES: N_("This device ran out of sockets or file descriptors."),
 }
 """How connections ended, in sentences that hold for one host and for many."""
-_ALTERNATIVES: Final[dict[Alternative, str]] = {
+ALTERNATIVES: Final[dict[Alternative, str]] = {
     Alternative.CAPTIVE_PORTAL: "a sign-in page of this network",
     Alternative.BLOCK_PAGE: "a block page",
     Alternative.WRONG_SERVER: "another server than the one that was meant",
@@ -234,7 +234,7 @@ def cause(result: Result) -> str:
 
 def alternatives(result: Result) -> tuple[str, ...]:
     """Return what else could explain a result, in words."""
-    return tuple(_ALTERNATIVES[alternative] for alternative in result.alternatives)
+    return tuple(ALTERNATIVES[alternative] for alternative in result.alternatives)
 
 
 def summary(finding: Finding, result: Result) -> str:

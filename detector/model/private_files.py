@@ -90,7 +90,7 @@ def create_on_windows(path: str, windows: Windows) -> int:
     return windows.open_osfhandle(handle, os.O_WRONLY | getattr(os, "O_BINARY", 0))
 
 
-if sys.platform == "win32":  # pragma: no cover - the seam
+if sys.platform == "win32":  # pragma: no cover - `create_on_windows` is tested with recorded calls
 
     def _windows() -> Windows:
         import ctypes  # noqa: PLC0415 - no other system needs it

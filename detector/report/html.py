@@ -16,7 +16,6 @@ import datetime as dt
 import functools
 import hashlib
 import itertools
-import textwrap
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -27,6 +26,7 @@ from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
 from detector.language import ENGLISH, Messages
 from detector.model import Audience, Confidence, Coverage, Locality, ManagedBy, Meaning, Verdict
+from detector.trust.certificate import to_pem
 
 from . import learn_more, picture, sentences
 from .timeline import TimelineEntry, plot
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from detector.model import Category, Interceptor, PresentedCertificate, Report, Result
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-PEM_WIDTH: Final = 64
-"""Characters to a line of base64 (RFC 7468 section 2)."""
 VALUE_CHARACTERS_MAX: Final = 4000
 """Characters of one value of a finding that are shown; a certificate may name thousands of hosts."""
 COLUMNS_MAX: Final = 4
@@ -216,8 +214,7 @@ def _value(value: object) -> str:
 
 
 def _pem(certificate: PresentedCertificate) -> str:
-    body = textwrap.fill(base64.b64encode(certificate.der).decode("ascii"), PEM_WIDTH)
-    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----"
+    return to_pem([certificate.der]).rstrip()
 
 
 def _instant(moment: dt.datetime) -> str:

@@ -8,6 +8,7 @@ exist, so a certificate that no library loads is assessed like any other.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import hashlib
 import ipaddress
@@ -20,7 +21,7 @@ from . import der
 from . import distinguished_name as name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -57,6 +58,8 @@ ALTERNATIVE_NAMES_MAX: Final = 2048
 
 ISSUER_URLS_MAX: Final = 8
 """caIssuers URLs that are read; genuine certificates have one or two."""
+_PEM_WIDTH: Final = 64
+"""Characters of a line (RFC 7468 section 2)."""
 
 CACHED_MAX: Final = 512
 """Certificates cached; a fully read one is about 12 KiB, a campus meets a few dozen intermediates."""
@@ -564,3 +567,10 @@ def _time(data: bytes, item: der.Element) -> dt.datetime:
         except (ValueError, OverflowError):
             continue
     raise der.DERError("time")
+
+
+def to_pem(certificates: Iterable[bytes]) -> str:
+    """The certificates as PEM (RFC 7468)."""
+    texts = (base64.b64encode(one).decode("ascii") for one in certificates)
+    lines = ("".join(f"{text[at : at + _PEM_WIDTH]}\n" for at in range(0, len(text), _PEM_WIDTH)) for text in texts)
+    return "".join(f"-----BEGIN CERTIFICATE-----\n{block}-----END CERTIFICATE-----\n" for block in lines)

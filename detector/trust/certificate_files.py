@@ -11,7 +11,9 @@ order is changed in two cases alone, where it cannot be what a server presented 
 
 Text between certificates may come from the accused: `openssl s_client` prints the names in their certificates, and a
 name can have the form of a block. So a block begins at the beginning of a line, where no name does. Other readings (as
-JSON, HTML, a form or lines of a log) are tried only where there is no such block, and refused where there are names.
+JSON, HTML, a form or lines of a log) are tried only where there is no such block. They are refused where there are
+names, and unless all certificates are one path: a name can be in any field, and one that has the form of a block gives
+a second path.
 
 Every step takes time linear in the length of the file.
 """
@@ -23,15 +25,15 @@ import binascii
 import itertools
 import re
 import string
-import textwrap
 import urllib.parse
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.aio.lazy import LazyModule
 from detector.errors import ChainError
 
-from . import der, file_kinds
+from . import der, file_kinds, signed_data
 from .certificate import Certificate
+from .distinguished_name import escape
 from .hostname import NameMatch, match
 from .signature import Signed, verify_issued
 
@@ -53,6 +55,8 @@ SORTED_MAX: Final = 10
 """Certificates of a file that are put in order: as many as a path may have."""
 NAMES_SHOWN: Final = 3
 """Names of a certificate that a message lists."""
+NAME_CHARACTERS_MAX: Final = 253
+"""Characters of one of them: those of the longest DNS name (RFC 1035 section 2.3.4)."""
 
 _AGAIN: Final = "Copy or export it again, whole."
 
@@ -101,16 +105,11 @@ _CERTIFICATE_LABELS: Final = frozenset(
 """Labels of blocks with certificates that do not end in CERTIFICATE (RFC 7468 sections 8 and 9, OpenSSL)."""
 _WITH_AUXILIARY: Final = "TRUSTED CERTIFICATE"
 """OpenSSL's label of a certificate that its own data follow (x509 -trustout)."""
-_PEM_WIDTH: Final = 64
-"""Characters of a line (RFC 7468 section 2)."""
 _LISTED: Final = re.compile(rb"^[ >]{0,16}(\d{1,3}) s:", re.MULTILINE)
 """A line of s_client's list of the presented certificates."""
 
-_NAMES: Final = re.compile(rb"\b(?:[si]|subject|issuer|owner) ?[:=]", re.IGNORECASE)
-"""How OpenSSL and others begin the name of a certificate: `0 s:CN = exam.example.edu`."""
-
-_TAG_CONTENT: Final = 0xA0
-_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
+_NAMES: Final = re.compile(rb"\b(?:[si] ?[:=]|subject|issuer|owner|common.?name)", re.IGNORECASE)
+"""How OpenSSL and others begin the name of a certificate: `0 s:CN = exam.example.edu`, `"subject": "CN=..."`."""
 
 
 class CertificateFile(NamedTuple):
@@ -168,15 +167,6 @@ def _too_many() -> ChainError:
     )
 
 
-def to_pem(certificates: Iterable[bytes]) -> str:
-    """The certificates as PEM (RFC 7468)."""
-    blocks = (
-        "\n".join(textwrap.wrap(base64.b64encode(certificate).decode("ascii"), _PEM_WIDTH))
-        for certificate in certificates
-    )
-    return "".join(f"-----BEGIN CERTIFICATE-----\n{block}\n-----END CERTIFICATE-----\n" for block in blocks)
-
-
 # Text
 
 
@@ -228,15 +218,17 @@ def _without_tags(text: bytes) -> bytes:
 
 
 def _of_text(content: bytes, password: str) -> CertificateFile:
-    text, blocks = _text_with_blocks(content)
+    text, blocks, is_as_it_stands = _text_with_blocks(content)
     wanted = [block for block in blocks if block.has_certificates]
-    if wanted and text is not content and _NAMES.search(text):
+    if wanted and not is_as_it_stands and _NAMES.search(text):
         raise _within_text()
     if len(wanted) > CERTIFICATES_MAX:
         raise _too_many()
     if wanted:
         found = [_of_block(block, password, is_first=block is wanted[0]) for block in wanted]
         certificates = tuple(certificate for one in found for certificate in one.certificates)
+        if not is_as_it_stands and _as_path([*map(Certificate.read, dict.fromkeys(certificates))]) is None:
+            raise _within_text()
         _require_listed(text, len(certificates))
         notes = [note for one in found for note in one.notes]
         if any(block.label.endswith("PRIVATE KEY") for block in blocks):
@@ -259,10 +251,11 @@ def _within_text() -> ChainError:
     )
 
 
-def _text_with_blocks(content: bytes) -> tuple[bytes, list[_Block]]:
+def _text_with_blocks(content: bytes) -> tuple[bytes, list[_Block], bool]:
     """The first reading of a text whose blocks of certificates are base64, else the first that has blocks.
 
-    Raises `ChainError` where each reading would leave a certificate out.
+    The last value says whether the text is read as it stands. Raises `ChainError` where each reading would leave a
+    certificate out.
     """
     damaged: list[tuple[bytes, list[_Block]]] = []
     others: list[tuple[bytes, list[_Block]]] = []
@@ -273,15 +266,15 @@ def _text_with_blocks(content: bytes) -> tuple[bytes, list[_Block]]:
         if wanted and ignored and not (text is content and _NAMES.search(text)):
             left_out = True
         elif wanted and all(block.body is not None and _decoded(block.body) is not None for block in wanted):
-            return text, blocks
+            return text, blocks, text is content
         elif blocks:
             (damaged if wanted else others).append((text, blocks))
     if damaged:
-        return damaged[0]
+        return *damaged[0], damaged[0][0] is content
     if left_out:
         raise _within_text()
     in_columns = _blocks_in_columns(content)
-    return (content, in_columns) if in_columns or not others else others[0]
+    return (content, in_columns, False) if in_columns or not others else (*others[0], others[0][0] is content)
 
 
 def _require_listed(text: bytes, count: int) -> None:
@@ -419,7 +412,7 @@ def _require_certificate(data: bytes, where: str) -> None:
 def _in_a_row(data: bytes, where: str) -> Iterator[bytes]:
     """Certificates one after another; white space and zeros may follow the last."""
     rest, number = data, 1
-    while rest.strip(b"\x00 \t\r\n"):
+    while rest:
         length = _element_length(rest)
         if not length:
             raise ChainError(f"{where}: what follows certificate {number - 1} is damaged or cut off.", advice=_AGAIN)
@@ -431,15 +424,9 @@ def _in_a_row(data: bytes, where: str) -> Iterator[bytes]:
 
 
 def _in_pkcs7(data: bytes) -> tuple[bytes, ...]:
-    """The certificates of SignedData (RFC 5652 section 5.1), which is a set of them. Raises `ChainError`."""
+    """The certificates of a message, whose order says nothing. Raises `ChainError`."""
     try:
-        kind, wrapper = der.children(data, der.expect(data, 0, len(data), der.SEQUENCE))
-        if der.oid(data, kind) != _SIGNED_DATA:
-            raise file_kinds.PKCS7.refusal()
-        signed = der.expect(data, wrapper.content, wrapper.end, der.SEQUENCE)
-        sets = [part for part in der.children(data, signed) if part.tag == _TAG_CONTENT]
-        found = (der.whole(data, one) for part in sets for one in der.children(data, part))
-        return tuple(itertools.islice(found, CERTIFICATES_MAX + 1))
+        return tuple(itertools.islice(signed_data.certificates(data), CERTIFICATES_MAX + 1))
     except der.DERError:
         raise ChainError("This PKCS #7 message is damaged or cut off.", advice=_AGAIN) from None
 
@@ -458,11 +445,16 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
     * a set with exactly one certificate for the host: a set has no order.
 
     Raises `ChainError` where the first certificate is not for the host and another one is: the first may be what the
-    host presented, with a genuine certificate after it.
+    host presented, with a genuine certificate after it. So it does for a set with several certificates for the host.
     """
     chain = [Certificate.read(data) for data in found.certificates]
     distinct = list(dict.fromkeys(chain))
     named = [certificate for certificate in distinct if _is_for(certificate, host)]
+    if found.is_set and len(named) > 1:
+        raise ChainError(
+            f"This has {len(named)} certificates for {host} in no order: which of them was presented is not known.",
+            advice="Give the certificates as PEM, in the order in which the server presented them.",
+        )
     if chain[0] in named:
         return found._replace(notes=(*found.notes, *_notes_on_others(distinct, host)))
     ordered = _as_path(distinct)
@@ -483,11 +475,11 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
 
 
 def names_of(certificate: bytes) -> str:
-    """The first names of a certificate, for messages; empty without any."""
+    """The first names of a certificate, for messages: escaped and cut, as they are its author's; empty without any."""
     read_one = Certificate.read(certificate)
     common_name = read_one.subject.get("CN") if read_one.subject else None
     names = dict.fromkeys((*read_one.dns_names, *read_one.ip_addresses)) or dict.fromkeys(filter(None, [common_name]))
-    return ", ".join([*names][:NAMES_SHOWN])
+    return ", ".join(escape(name[:NAME_CHARACTERS_MAX]) for name in [*names][:NAMES_SHOWN])
 
 
 def _is_for(certificate: Certificate, host: str) -> bool:

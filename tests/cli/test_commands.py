@@ -469,7 +469,7 @@ def test_scan_script_is_the_same_command(town: Town, request: pytest.FixtureRequ
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout.split()[:2]) == (0, ["clean", EXAM])
+    assert (done.returncode, done.stdout.split()[:2]) == (0, ["clean", f"{EXAM}:443"])
 
 
 def test_a_fault_of_this_program_accuses_nobody(

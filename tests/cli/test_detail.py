@@ -24,7 +24,8 @@ def run(*words: str, file: dict[str, Any] | None = None, **environment: str) -> 
 
     @click.command(cls=options.Command, context_settings={"auto_envvar_prefix": "DETECTOR"})
     @options.report_form
-    def command(*, detail: Detail, form: Format) -> tuple[Detail, Format]:
+    def command(*, detail: Detail, form: Format, language: str | None) -> tuple[Detail, Format]:
+        assert language is None
         return detail, form
 
     with pytest.MonkeyPatch.context() as patched:

@@ -163,7 +163,7 @@ STREAMS: Final = {
     "exam native-host": ("exam", "native-host"),
     "fleet scheduler": ("fleet", "scheduler", "--tls", "f", "--host", "127.0.0.1", "--port", "0"),
 }
-"""Commands that wait for standard input, or for whoever connects."""
+"""Commands that wait for standard input, or for connections."""
 
 
 @pytest.mark.parametrize("name", STREAMS)

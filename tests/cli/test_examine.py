@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import stat
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,9 +15,11 @@ from detector_testing import serve_origin
 from detector_testing.pki import to_pem
 from support.command import Done, in_thread, run
 
+from detector.session.seams import utc_now
 from detector.trust import certificate_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from detector_testing import PrivatePKI
@@ -205,6 +208,15 @@ class TestSavedByCheck:
             run("check", "[::1]", *desk.trust, *rule, *LONE, "--save-chain", ".", cwd=desk.folder)
         assert (desk.folder / "__1_443.pem").exists()
 
+    @pytest.mark.parametrize("host", ["aux.example.edu", "com1.example.edu", "nul"])
+    def test_a_device_as_a_host(self, desk: Desk, host: str) -> None:
+        """A host whose file Windows would take for a device gets another name, on every system."""
+        pem = to_pem(desk.issued[EXAM].chain[0])
+        (desk.folder / "chains").mkdir(exist_ok=True)
+        desk.examine(pem, "--save-chain", "chains", host=host)
+        assert (desk.folder / "chains" / f"_{host}_443.pem").exists() is ("." in host)
+        assert (desk.folder / "chains" / f"{host}_443.pem").exists() is ("." not in host)
+
     @pytest.mark.parametrize("place", ["missing/saved.pem", "roots.pem/saved"])
     def test_a_place_that_cannot_be_written(self, desk: Desk, place: str) -> None:
         """It is reported before anything is probed, with the option and the place."""
@@ -212,3 +224,27 @@ class TestSavedByCheck:
             done = run("check", *targets, *desk.trust, *LONE, "--save-chain", place, cwd=desk.folder)
             assert (done.returncode, done.stdout) == (2, "")
             assert f"--save-chain {place}: cannot be written" in done.stderr
+
+
+def test_a_report_is_a_claim(desk: Desk, pki: PrivatePKI) -> None:
+    """Host, time and served chain come from it, its client's opinion does not count, and no key is proved by it."""
+    genuine, forged = desk.issued[EXAM].chain, pki.private_ca("Middlebox").issue([EXAM]).chain
+    now = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
+    fields = {"hostname": EXAM, "port": 443, "date-time": now, "known-pins": []}
+
+    def examine(served: Iterable[bytes], *more: str, **others: object) -> Done:
+        content = fields | {"served-certificate-chain": [to_pem(one).decode() for one in served]} | others
+        (desk.folder / "report.json").write_text(json.dumps(content), "utf-8")
+        return run("examine", "--report", "report.json", *desk.trust, *more, "--json", cwd=desk.folder)
+
+    clear = examine(genuine)
+    assert (clear.returncode, json.loads(clear.stdout)["results"][0]["verdict"]) == (3, "inconclusive")
+    assert clear.stderr == "Note: Host, time and chain are what the report claims: nobody signed it.\n"
+    validated = {"validated-certificate-chain": [to_pem(one).decode() for one in genuine]}
+    accused = json.loads(examine(forged, **validated).stdout)["results"][0]
+    assert accused["verdict"] == "middleware"
+    assert accused["endpoint"]["host"] == EXAM
+    late = examine(genuine, **{"date-time": "2999-01-01T00:00:00Z"})
+    assert (late.returncode, late.stdout) == (2, "")
+    assert late.stderr.startswith("Error: report.json: date-time: ")
+    assert examine(genuine, "--at", now, **{"date-time": "2999-01-01T00:00:00Z"}).returncode == 3

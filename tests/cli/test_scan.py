@@ -192,7 +192,7 @@ def test_what_was_found_before_the_kill_counts_after_it(pki: PrivatePKI, tmp_pat
     assert "Scanned 3 targets in" in whole.stderr
     assert "Scanned 3 targets, 2 of them before, in" in again.stderr
     for done in (whole, again):
-        assert "1 clean, 2 middleware (2 proven)" in done.stderr
+        assert "2 intercepted, 1 clean." in done.stderr
     with History(kept) as history:
         runs = history.runs()
         assert {(run.verdict, run.confidence, run.endpoints) for run in runs} == {("middleware", "proven", 3)}
@@ -238,7 +238,7 @@ def scanned(host: str, said: tuple[Verdict, Confidence | None], before: Scanned 
     made = result(host, said[0], Reason.LOGGED, confidence=said[1], category=ENDPOINTS[host])
     replaces = None if before is None else Replaced(verdict=before.verdict, confidence=before.confidence)
     fields = {field: getattr(made, field) for field in Result.__struct_fields__} | {"amends": before is not None}
-    return Scanned(**fields, number=0, named=named, replaces=replaces)
+    return Scanned(**{**fields, "named": named}, number=0, replaces=replaces)
 
 
 @given(

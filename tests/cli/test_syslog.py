@@ -16,7 +16,7 @@ from support.command import run
 from support.results import stating
 from support.system import program
 
-from detector.cli.syslog import Collector, CollectorType
+from detector.cli.syslog import Collector, parse
 from detector.errors import OutputError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_tls(trusted: bool, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch, tm
 )
 def test_addresses(url: str, host: str, port: int) -> None:
     """Host and port of a collector, by default the port of its transport."""
-    assert CollectorType().convert(url, None, None) == (url.partition(":")[0], host, port)
+    assert parse(url) == (url.partition(":")[0], host, port)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_addresses(url: str, host: str, port: int) -> None:
 def test_refused_addresses(url: str) -> None:
     """Anything else is refused with what to write."""
     with pytest.raises(click.BadParameter, match="write udp://"):
-        CollectorType().convert(url, None, None)
+        parse(url)
 
 
 def test_nobody_there(tmp_path: Path, pki: PrivatePKI) -> None:

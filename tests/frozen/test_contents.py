@@ -1,4 +1,4 @@
-"""What a freezer is told to collect is everything that no import statement names."""
+"""What a freezer must collect is everything that no import statement names."""
 
 from __future__ import annotations
 

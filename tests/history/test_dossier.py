@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from support.results import gather, intercepted, possible
 
-from detector.history.dossier import ALTERNATIVES, QUESTIONS, Item
+from detector.history.dossier import QUESTIONS, Item
 from detector.judge.checks import CHECKS, presented
+from detector.judge.wording import ALTERNATIVES
 from detector.model import Alternative, Confidence, encode
 from detector.report.html import render_dossier
 
@@ -88,7 +89,7 @@ def test_innocent_readings_are_told(world: World, make_report: Make) -> None:
     stale = world.one("exam.example.edu", world.pki.issue(["exam.example.edu"]), pins=(b"x" * 32,))
     report = msgspec.structs.replace(make_report(), results=(stale,))
     found = gather(items(report), vantage="library", made=NOW)
-    assert any("stale pins: a key that the operator changed" in reading for reading in found.alternatives)
+    assert any("a new key at the server" in reading for reading in found.alternatives)
     assert all(reading.endswith("in 1 of 1 results") for reading in found.alternatives)
     assert any("ever more than possible" in gap for gap in found.gaps)
     ((sentence,),) = (endpoint.why for endpoint in found.uncertain)

@@ -200,7 +200,7 @@ ATTACKS: Final = {
     Reason.DEFECTIVE_CHAIN: "own: find",
     Reason.PUBLIC_UNLOGGED: "own: find",
 }
-"""Rules that only an attack needs: students avoid the network whoever is named; and the kind of advice for IT."""
+"""Rules that only an attack needs: students avoid the network, whatever it names; the kind of advice for IT."""
 MANAGERS: Final = frozenset(
     {
         Reason.IDENTITY_SUBSTITUTED,
@@ -214,7 +214,7 @@ MANAGERS: Final = frozenset(
         Reason.PRIVATE_CHAIN,
     }
 )
-"""Rules where whoever manages the interceptor is addressed, known as a product or not."""
+"""Rules that address the manager of the interceptor, known as a product or not."""
 WITHOUT_PARTY: Final = {
     **dict.fromkeys((rule.reason for rule in table.ACCUSING), "elsewhere"),
     Reason.UNREADABLE_PERSISTS: "update",
@@ -252,7 +252,7 @@ def expected(reason: Reason, manager: ManagedBy, product: str | None, category: 
 
 
 def test_who_gets_which_kind_of_advice() -> None:
-    """Over every rule, confidence, manager and kind of host: the tables above say what student and IT are told."""
+    """Over every rule, confidence, manager and kind of host: the tables above say what student and IT read."""
     seen = set()
     for one in every():
         words, party = of(one), one.attribution
@@ -282,7 +282,7 @@ ATTACKER_CHOSEN: Final = (
 def test_no_mark_of_a_product_makes_an_attack_harmless(
     reason: Reason, attack: Reason, findings: tuple[Finding, ...]
 ) -> None:
-    """An attacker can write any product's name into a chain; the student is told to avoid the network all the same."""
+    """An attacker can write any product's name into a chain; the student should avoid the network all the same."""
     seen = (found(presented.Outcome.SEEN), *findings)
     for manager in ManagedBy:
         said = of(decided(reason, Confidence.PROBABLE, manager, product=PRODUCT, findings=seen))
@@ -296,7 +296,7 @@ class TestExemptions:
     """Only hosts of exams and courses, and hosts that were named, are listed for exemption."""
 
     def test_hosts_share_a_sentence_that_is_ready_to_paste(self) -> None:
-        """IT gets one list of the hosts that matter, and is told that the rest is its own decision."""
+        """IT gets one list of the hosts that matter, and reads that the rest is its own decision."""
         kinds = {EXAM: Category.EXAM, LMS: Category.LMS, "s1.example": Category.SEARCH, "s2.example": Category.SEARCH}
         results = [
             decided(Reason.IDENTITY_SUBSTITUTED, Confidence.PROVEN, ManagedBy.INSTITUTION, category=category, host=host)

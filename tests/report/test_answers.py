@@ -182,7 +182,7 @@ def test_each_interceptor_has_a_paragraph(runs: dict[str, Report]) -> None:
 
 
 def test_a_probable_interceptor_comes_with_what_else_it_could_be() -> None:
-    """Nothing that is only probable is told as if it were certain."""
+    """Nothing that is only probable is stated as if it were certain."""
     one = intercepted(EXAM, confidence=Confidence.PROBABLE)
     made = report(msgspec.structs.replace(one, alternatives=(Alternative.PRIVATE_PKI,)))
     assert sentences.parties(made)[0].sentences[-1] == "It could also be a private CA of the server's own operator."
@@ -287,7 +287,7 @@ class TestWhatToDo:
         assert sentences.what_to_do(made).startswith("What to do: Do not use this network for the exam")
 
     def test_one_misspelled_host(self) -> None:
-        """Of one host that cannot be resolved the spelling is in doubt; of several the network."""
+        """Of one host that cannot be resolved the name is in doubt; of several the network."""
         one, two = silent(EXAM, outcome=Outcome.DNS_FAILURE), silent(LMS, outcome=Outcome.CONNECT_TIMEOUT)
         assert f"Check the spelling of {EXAM}" in sentences.what_to_do(report(one))
         assert sentences.what_to_do(report(one, two)) == "What to do: Check that this device is online, then try again."

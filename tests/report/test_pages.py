@@ -116,7 +116,7 @@ def structure(text: str) -> _Structure:
 
 
 def test_structure(pages: dict[str, str]) -> None:
-    """Landmarks, a language, one top heading, no level left out, ids once, and nothing that leads nowhere."""
+    """Landmarks, a language, one top heading, no level left out, ids once, and no broken link."""
     for name, text in pages.items():
         elements = structure(text).elements
         tags = [tag for tag, _ in elements]

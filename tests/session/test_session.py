@@ -22,7 +22,7 @@ from detector.knowledge import roots
 from detector.knowledge.known_roots import known_root_keys
 from detector.model import KnowledgeKind, Report, RootOrigin
 from detector.session.seams import MACHINE_WAIT, MachineTrust
-from detector.trust.certificate_files import to_pem
+from detector.trust.certificate import to_pem
 from detector.trust.roots import TrustedRoots, from_der
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.crafting import LEAF, extension, name, oid, sequence
 
 from detector.knowledge.roots import public_roots
-from detector.trust import certificate, der
+from detector.trust import certificate, certificate_files, der
 from detector.trust.certificate import CERTIFICATE_BYTES_MAX, Certificate
 
 if TYPE_CHECKING:
@@ -239,3 +239,13 @@ def test_what_is_longer_than_is_read() -> None:
     damaged = LEAF.but(subject=sequence(b"\x31\x02\x30\x05")).certificate
     assert damaged.subject is None
     assert damaged.over_limit == set()
+
+
+def test_what_is_written_as_pem_is_read(pki: PrivatePKI) -> None:
+    """What `to_pem` writes is what OpenSSL reads, and what is read again."""
+    chain = pki.issue(["exam.example.edu"]).chain
+    text = certificate.to_pem(chain)
+    assert [one.public_bytes(serialization.Encoding.DER) for one in x509.load_pem_x509_certificates(text.encode())] == [
+        *chain
+    ]
+    assert certificate_files.read(text.encode()).certificates == chain

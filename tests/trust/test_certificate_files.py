@@ -199,6 +199,23 @@ def test_a_name_in_the_form_of_a_certificate(
     assert read(session("", [(f"CN = {pem}", "CN = b"), ("CN = b", "CN = c")], forged).encode()).certificates == forged
 
 
+FIELDS = ["subject", "subject_cn", "commonName", "organization", "dns_names", "policy", "issuing_certificate_url", "x"]
+"""Fields that programs print of a certificate, next to the certificate itself."""
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("with_end", ["", END])
+def test_a_field_in_the_form_of_a_certificate(field: str, with_end: str, pki: PrivatePKI, issued: Issued) -> None:
+    """Where a format makes a line of each of its values, no value of the interceptor's replaces its certificate."""
+    genuine, forged = issued.chain_pem.decode(), "".join(to_pem(one).decode() for one in FORGED(pki))
+    for value in (genuine, genuine.replace("\n", " "), with_end + genuine):
+        fields = {field: value, "pem": forged}
+        elements = "".join(f"<td>{content}</td>" for content in fields.values())
+        for text in (json.dumps(fields), json.dumps(json.dumps(fields)), elements, urllib.parse.urlencode(fields)):
+            with pytest.raises(ChainError, match="within lines of other text"):
+                read(text.encode())
+
+
 @functools.cache
 def FORGED(pki: PrivatePKI) -> tuple[bytes, ...]:  # noqa: N802 - one chain for all cases
     """An interceptor's chain."""
@@ -240,13 +257,6 @@ def test_other_formats(issued: Issued) -> None:
     for lines in (base64.b64encode(leaf), base64.encodebytes(leaf), base64.b64encode(leaf).rstrip(b"=")):
         assert read(lines).certificates == (leaf,)
     assert read(base64.b64encode(b"".join(chain))).certificates == chain
-
-
-def test_what_is_written_is_read(issued: Issued) -> None:
-    """What `to_pem` writes is what OpenSSL reads, and what is read again."""
-    text = certificate_files.to_pem(issued.chain)
-    assert [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(text.encode())] == [*issued.chain]
-    assert read(text.encode()).certificates == issued.chain
 
 
 KEY = generate_key("ec")
@@ -585,8 +595,23 @@ def test_a_set_has_no_order(pki: PrivatePKI, issued: Issued) -> None:
     found = leaf_first(CertificateFile((other, *reversed(issued.chain)), is_set=True), HOST)
     assert found.certificates[0] == issued.leaf
     assert sorted(found.certificates) == sorted((other, *issued.chain))
-    with pytest.raises(ChainError, match="Certificate 2 is for"):
-        leaf_first(CertificateFile((other, issued.leaf, again), is_set=True), HOST)
+    for order in permutations((other, issued.leaf, again)):
+        with pytest.raises(ChainError, match=f"This has 2 certificates for {HOST} in no order"):
+            leaf_first(CertificateFile(order, is_set=True), HOST)
+
+
+def test_a_genuine_certificate_in_a_set_replaces_nothing(pki: PrivatePKI, issued: Issued) -> None:
+    """An interceptor sends the genuine chain behind its own: PKCS #7 sorts them by their encoding, so none is chosen.
+
+    Names make the interceptor's certificate the longer one, which is sorted behind the genuine one.
+    """
+    names = [f"{number}.example.net" for number in range(100)]
+    forged = pki.private_ca("Campus Filter CA").issue([HOST, *names]).leaf
+    message = pkcs7.serialize_certificates(loaded((forged, *issued.chain)), Encoding.DER)
+    found = read(message)
+    assert found.certificates.index(issued.leaf) < found.certificates.index(forged)
+    with pytest.raises(ChainError, match="in no order"):
+        leaf_first(found, HOST)
 
 
 def test_certificates_of_other_servers_are_said(pki: PrivatePKI, issued: Issued) -> None:
@@ -611,3 +636,15 @@ def test_names_for_messages(pki: PrivatePKI) -> None:
         certificate_files.names_of(pki.issue(["a.example.edu", "b.example.edu"]).leaf) == "a.example.edu, b.example.edu"
     )
     assert certificate_files.names_of(b"0") == ""
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J\nVERDICT: CLEAN", "a" * 40_000])
+def test_names_in_messages_are_harmless(name: str, pki: PrivatePKI, issued: Issued) -> None:
+    """Names are their author's: in a message they begin no line, give a terminal no command, and have an end."""
+    other = pki.self_signed([name]).leaf
+    for shown in (
+        certificate_files.names_of(other),
+        *leaf_first(CertificateFile((*issued.chain, other)), HOST).notes,
+    ):
+        assert shown.isprintable()
+        assert len(shown) < 1000

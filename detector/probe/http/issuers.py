@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.model import PROXIED, Endpoint, Outcome
 from detector.probe.routes import HTTP_PORT, Addresses, Resolver, RouteError
-from detector.trust import der
+from detector.trust import der, signed_data
 from detector.trust.certificate import Certificate
 from detector.trust.hostname import NETWORK_SUFFIXES
 from detector.trust.roots import WHITE_SPACE
@@ -55,9 +55,6 @@ CERTIFICATES_MAX: Final = 16  # of one answer. A PKCS #7 holds the cross-signed 
 FETCH_LIMITS: Final = Limits(seconds=1.5, head_bytes=16 * 1024, body_bytes=64 * 1024)
 """CAs answer from CDNs within 0.2 s; 64 KiB hold `CERTIFICATES_MAX` certificates of usual size twice."""
 
-_OID_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"  # id-signedData (RFC 5652 section 5.1)
-_TAG_EXPLICIT_CONTENT: Final = 0xA0  # ContentInfo.content, [0] EXPLICIT (RFC 5652 section 3)
-_TAG_CERTIFICATES: Final = 0xA0  # SignedData.certificates, [0] IMPLICIT (RFC 5652 section 5.1)
 _PEM: Final = re.compile(
     rb"-----BEGIN (?P<label>CERTIFICATE|X509 CERTIFICATE|PKCS7|CMS)-----"  # RFC 7468 sections 5, 8, 9
     rb"(?P<base64>[A-Za-z0-9+/=\s]+)-----END (?P=label)-----"
@@ -289,12 +286,7 @@ def _certificates_in_der(data: bytes) -> Iterator[bytes]:
         first = der.element(data, outer.content, outer.end)
         if first.tag == der.SEQUENCE:
             yield der.whole(data, outer)
-        elif der.oid(data, first) == _OID_SIGNED_DATA:
-            content = der.expect(data, first.end, outer.end, _TAG_EXPLICIT_CONTENT)
-            signed_data = der.expect(data, content.content, content.end, der.SEQUENCE)
-            for part in der.children(data, signed_data):
-                if part.tag == _TAG_CERTIFICATES:
-                    # CertificateChoices: everything but a Certificate is obsolete and tagged (RFC 5652 10.2.2).
-                    yield from (der.whole(data, c) for c in der.children(data, part) if c.tag == der.SEQUENCE)
+        else:
+            yield from signed_data.certificates(data)
     except der.DERError:
         return

@@ -9,7 +9,7 @@ from support.odd_keys import GOST_2012, rewritten
 from support.worlds import EXAM, of_check, outcomes, said
 
 from detector.judge.checks import second_try
-from detector.model import Audience, FailedAttempt, Hello, Meaning, Outcome, Route
+from detector.model import Audience, Category, FailedAttempt, Hello, Meaning, Outcome, Route
 
 if TYPE_CHECKING:
     from conftest import World
@@ -92,7 +92,8 @@ def test_it_stays_clean_and_it_can_repair_it(name: str, world: World) -> None:
 def test_the_fault_is_reported_besides_what_is_found(world: World) -> None:
     """A box that forges and cannot take a large hello has both said of it."""
     forged = world.pki.private_ca("School CA").issue([EXAM])
-    result = world.one(EXAM, forged, seen={**SMALL, "earlier": (failed(),)}, canary=True)
+    seen = {**SMALL, "earlier": (failed(),)}
+    result = world.one(EXAM, forged, seen=seen, canary=True, category=Category.EXAM)
     assert said(result) == ("proven", "identity-substituted")
     assert "Exempt from TLS decryption" in result.advice_for[Audience.IT]
     assert "two TCP segments" in result.advice_for[Audience.IT]
