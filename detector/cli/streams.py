@@ -74,6 +74,9 @@ def _fall_back(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].translate(PLAIN)
+    around = error.object[max(0, error.start - 1) : error.start] + error.object[error.end : error.end + 1]
+    if around.isupper():  # in a word of capitals
+        text = text.upper()
     return text.encode("ascii", ESCAPED).decode("ascii"), error.end
 
 

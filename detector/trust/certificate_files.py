@@ -105,6 +105,8 @@ _CERTIFICATE_LABELS: Final = frozenset(
 """Labels of blocks with certificates that do not end in CERTIFICATE (RFC 7468 sections 8 and 9, OpenSSL)."""
 _WITH_AUXILIARY: Final = "TRUSTED CERTIFICATE"
 """OpenSSL's label of a certificate that its own data follow (x509 -trustout)."""
+_BASE64_LINE: Final = re.compile(rb"[A-Za-z0-9+/]{1,76}={0,2}")
+"""A line of base64 (RFC 2045, section 6.8: at most 76 characters)."""
 _LISTED: Final = re.compile(rb"^[ >]{0,16}(\d{1,3}) s:", re.MULTILINE)
 """A line of s_client's list of the presented certificates."""
 
@@ -125,7 +127,7 @@ class CertificateFile(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A PEM block: its number in the file, its label, and what is between its lines, None without an end."""
+    """A PEM block: its number in the file, its label, and what is between its lines, None where one is missing."""
 
     number: int
     label: str
@@ -312,12 +314,19 @@ def _blocks(text: bytes) -> tuple[list[_Block], int]:
         elif mark["edge"] == b"END" and begun is not None:
             found.append(_block(found, begun, text[begun.end() : mark.start()]))
             begun, at_start = None, True
+        elif mark["edge"] == b"END" and at_start and mark["label"] == b"CERTIFICATE" and _ends_in_base64(breaks):
+            found.append(_block(found, mark, None))  # its BEGIN line was not copied
         else:
             ignored += mark["edge"] == b"BEGIN" and mark["label"].endswith(b"CERTIFICATE")
             at_start = False
     if begun is not None:
         found.append(_block(found, begun, None))
     return found, ignored
+
+
+def _ends_in_base64(lines: Sequence[bytes]) -> bool:
+    last = b"".join(lines).rstrip().rsplit(b"\n", 1)[-1]
+    return _BASE64_LINE.fullmatch(last.strip(_BEFORE)) is not None
 
 
 def _block(found: Sequence[_Block], begun: re.Match[bytes], body: bytes | None) -> _Block:
@@ -343,7 +352,7 @@ def _blocks_in_columns(text: bytes) -> list[_Block]:
 
 def _of_block(block: _Block, password: str, *, is_first: bool) -> CertificateFile:
     if block.body is None:
-        raise ChainError(f"{block.where} is cut off: its END line is missing.", advice=_AGAIN)
+        raise ChainError(f"{block.where} is cut off: its BEGIN or END line is missing.", advice=_AGAIN)
     decoded = _decoded(block.body)
     if decoded is None:
         raise ChainError(f"{block.where} is damaged: it is not base64.", advice=_AGAIN)
@@ -455,6 +464,13 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
     chain = [Certificate.read(data) for data in found.certificates]
     distinct = list(dict.fromkeys(chain))
     named = [certificate for certificate in distinct if _is_for(certificate, host)]
+    authorities = [one for one in distinct if one.is_ca and not one.has_alternative_names]
+    if not named and len(authorities) == len(distinct) and not all(one.is_self_issued for one in distinct):
+        raise ChainError(
+            f"This holds certificates of CAs alone, and none of a server such as {host}.",
+            advice="Give the server's own certificate, too, as `openssl s_client -showcerts` prints it first; or add "
+            "--as-presented if the server presented these certificates.",
+        )
     if found.is_set and len(named) > 1:
         raise ChainError(
             f"This has {len(named)} certificates for {host} in no order: which of them was presented is not known.",
