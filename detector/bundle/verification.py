@@ -21,7 +21,8 @@ finding                                                                         
 ===========================================================================================  ==================
 a wrong signature; a changed part; a handshake that contradicts the record; another verdict  fails
 another verdict, and the recorder had other roots, logs, catalogue or rules                  assessed-otherwise
-the same verdict for another reason, by the reader's own pins                                assessed-otherwise
+the same verdict for another reason, by the reader's own pins, but not a network's verdict   assessed-otherwise
+that does not follow from what was claimed of its endpoints
 evidence was removed; nobody known asserts an unverifiable proof of a key                    incomplete
 no key that the reader gave signed it                                                        not-vouched
 none of these                                                                                holds
@@ -88,7 +89,7 @@ from .form import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from detector.model import Attribution, Endpoint, Result
+    from detector.model import Attribution, Confidence, Endpoint, Result, UnfollowedProxy, Verdict
     from detector.trust import timestamp as timestamps
     from detector.trust.ct_logs import LogList
     from detector.trust.envelope import Signer
@@ -308,11 +309,12 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     stamps = tuple(_timestamp(response, bundle.payload, authorities) for response in bundle.file.timestamps)
     own_pins = not all(one.as_recorded for one in endpoints)
     same_verdicts = all(check.claimed.verdict is check.judged.verdict for check in checks)
-    may_differ = recorded.differs or (own_pins and same_verdicts)
+    follows = _follows(manifest.claimed, endpoints, results)
+    may_differ = recorded.differs or (own_pins and same_verdicts and follows)
     otherwise = Conclusion.ASSESSED_OTHERWISE if may_differ else Conclusion.FAILS
     found = (
         *((Conclusion.FAILS, reason) for reason in _failures(bundle, checks)),
-        *((otherwise, reason) for reason in _other_verdicts(bundle, checks, network)),
+        *((otherwise, reason) for reason in _other_verdicts(bundle, checks, network, follows=follows)),
         *((Conclusion.INCOMPLETE, reason) for reason in _gaps(bundle, checks, network, signature)),
         *((Conclusion.INCOMPLETE, reason) for reason in _too_early(manifest.finished, stamps)),
         *((Conclusion.NOT_VOUCHED, reason) for reason in _no_given_key(signature, keys)),
@@ -513,13 +515,36 @@ def _failures(bundle: Bundle, checks: Sequence[EndpointCheck]) -> Iterator[str]:
             yield f"{name}: the record has no handshake signature, which its version of TLS always has."
 
 
-def _other_verdicts(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck) -> Iterator[str]:
+class _AsClaimed(NamedTuple):
+    """The parts of a claim on an endpoint that count for its network."""
+
+    endpoint: EndpointName
+    verdict: Verdict
+    confidence: Confidence | None
+    unfollowed_proxy: UnfollowedProxy | None
+
+
+def _follows(claim: NetworkClaim, endpoints: Sequence[_Recorded], results: Sequence[Result]) -> bool:
+    """Whether what was claimed of the network is what the claims on its endpoints give, whatever the evidence gives."""
+    tally = network.Tally()
+    for one, result in zip(endpoints, results, strict=True):
+        endpoint = EndpointName(**{name: getattr(one.record.expected, name) for name in _NAMING})
+        said = one.record.claimed
+        counted = _AsClaimed(endpoint, said.verdict, said.confidence, result.unfollowed_proxy)
+        tally.add(counted, named=claim.inconclusive_counts)
+    given = tally.decision()
+    return (claim.verdict, claim.confidence, claim.scope) == (given.verdict, given.confidence, given.scope)
+
+
+def _other_verdicts(
+    bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck, *, follows: bool
+) -> Iterator[str]:
     """Verdicts that differ although all evidence is there."""
     for check in checks:
         if check.differences and not _excused(check, bundle):
             yield f"{check.endpoint.name}: {_comparison(check)}."
     evidence_complete = not any(part.content is None and _decides(part, bundle) for part in bundle.parts)
-    if not network.same and evidence_complete and all(check.same for check in checks):
+    if evidence_complete and not network.same and (not follows or all(check.same for check in checks)):
         yield f"The network was called {_text(network.claimed)}; its endpoints give {_text(network.judged)}."
 
 

@@ -6,6 +6,7 @@ Room: cli.
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 OPTION: Final = "--save-chain"
 _FOLDER_MODE: Final = 0o700
 """Permissions of a new directory: only its owner may list it and read what is in it."""
+_DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9])\.", re.IGNORECASE)
+"""How a file's name begins that Windows takes for a device, whatever follows (Microsoft: Naming Files)."""
 
 
 @contextlib.contextmanager
@@ -52,7 +55,8 @@ def _of(results: Sequence[Result], name: str) -> Iterator[Result]:
 def _save_each(folder: Path, results: Sequence[Result]) -> None:
     for result in results:
         name = result.endpoint.name.translate({ord("["): None, ord("]"): None, ord(":"): "_"})
-        with common.result_stream(str(folder / f"{name}.pem"), OPTION, mode=OWNER_ONLY) as stream:
+        name = f"_{name}.pem" if _DEVICE.match(name) else f"{name}.pem"
+        with common.result_stream(str(folder / name), OPTION, mode=OWNER_ONLY) as stream:
             stream.write(_as_pem(result))
 
 

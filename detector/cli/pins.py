@@ -44,7 +44,7 @@ March 2026), and a pin file that is not renewed should stop accusing before its 
     examples=("detector pins learn exam.example.edu -o pins.toml", "detector pins lint pins.toml"),
 )
 def pins() -> None:
-    """Learn pins, lint pin files, show what they say, exchange pins with other programs."""
+    """Learn, lint and show pins; exchange them with other programs."""
 
 
 @pins.command(examples=("detector pins show", "detector pins show pins.toml -o pins.txt"))
@@ -178,8 +178,8 @@ def _how(evidence: EndpointEvidence) -> list[str]:
     "import",
     examples=(
         "detector pins import network_security_config.xml --from android -o pins.toml",
-        "detector pins import Info.plist --from trustkit --host exam.example.edu --host api.example.edu",
-        "curl -sI https://exam.example.edu/ | detector pins import - --from hpkp --host exam.example.edu",
+        "detector pins import Info.plist --from trustkit --host exam.example.edu --host lms.example.org",
+        "detector pins import headers.txt --from hpkp --host exam.example.edu",
     ),
 )
 @click.argument("file", metavar="FILE|-")
@@ -212,8 +212,8 @@ def import_(*, file: str, form: formats.PinFormat, hosts: tuple[str, ...], name:
 @pins.command(
     "export",
     examples=(
-        "detector pins export pins.toml --to android -o network_security_config.xml",
-        "detector pins export pins.toml --to ats --keys-of ca --leave-out identity --leave-out expires",
+        "detector pins export pins.toml --to android --leave-out category --leave-out identity -o config.xml",
+        "detector pins export pins.toml --to okhttp --leave-out category --leave-out identity --leave-out expires",
     ),
 )
 @click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR...")

@@ -26,16 +26,22 @@ LOG: Final = logging.getLogger("detector.cli")
 
 
 def say(message: str) -> None:
-    """Write a message to standard error.
+    """Write a message to standard error, with control characters escaped: file names can give a terminal commands.
 
     Where standard error takes nothing (a full disk, a reader that went away) the message is lost. That must not end the
     command: Python would exit with 1, which means "middleware".
     """
     show_line("")
     try:
-        click.echo(message, file=sys.stderr)  # click's own choice of a stream ignores an encoding of ASCII
+        click.echo(_harmless(message), file=sys.stderr)  # click's own choice of a stream ignores an encoding of ASCII
     except OSError:
         redirect_to_null(sys.stderr)
+
+
+def _harmless(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def is_terminal() -> bool:

@@ -109,6 +109,10 @@ _BY_MANAGER: Final[dict[ManagedBy, Advice]] = {
     },
 }
 """Who manages the interceptor of hosts that have to be exempt."""
+_ATTACKERS: Final = frozenset({ManagedBy.ATTACKER, ManagedBy.UNKNOWN})
+"""Managers on whose network nobody should sign in, or do anything else."""
+_EXEMPTING: Final = frozenset({ManagedBy.INSTITUTION, ManagedBy.ENDPOINT_OWNER})
+"""Managers who can exempt hosts, and stay."""
 _OF_OTHER_HOSTS: Final[dict[ManagedBy, Advice]] = {
     ManagedBy.INSTITUTION: {_STUDENT: CHECK_BY_NAME, _IT: OPERATORS_DECISION},
     ManagedBy.ENDPOINT_OWNER: {
@@ -219,9 +223,16 @@ def has_to_be_exempt(result: Result) -> bool:
     return result.named or result.endpoint.category in OF_EXAMS
 
 
+def is_to_exempt(result: Result) -> bool:
+    """Whether somebody is asked to exempt its host: who manages an interceptor that is nobody's attack."""
+    party = result.attribution
+    return party is not None and has_to_be_exempt(result) and party.managed_by in _EXEMPTING and not is_attack(result)
+
+
 def is_attack(result: Result) -> bool:
-    """Whether it looks like an attack, from `probable` on: nobody but an attacker needs what was seen."""
-    return bool(_attack(result))
+    """Whether it looks like an attack, from `probable` on: nobody but an attacker needs what was seen, or signs it."""
+    party = result.attribution
+    return party is not None and (party.managed_by in _ATTACKERS or bool(_attack(result)))
 
 
 def _attack(result: Result) -> Advice:

@@ -249,7 +249,8 @@ def summary(finding: Finding, result: Result) -> str:
 
 
 def data(finding: Finding, result: Result) -> dict[str, Any]:
-    """What one finding of a result rests on, without names where the result is uncertain."""
-    if not is_uncertain(result):
+    """What one finding of a result rests on, without names where the result is uncertain, and no product below that."""
+    is_named = names_a_party(result.confidence)
+    if is_named or not (is_uncertain(result) or finding.check == known_interceptor.ID):
         return finding.data
     return {key: value for key, value in finding.data.items() if key not in _NAMING_DATA}

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.errors import MissingExtraError
 from detector.judge import advice, wording
-from detector.judge.assess import names_a_party
 from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
 from detector.language import ENGLISH, Messages
@@ -286,7 +285,9 @@ def _parties(reports: Sequence[Report]) -> list[_Party]:
     for same in found.values():
         first, title = same[0][0], sentences.party_name(same[0][0])
         seen = list(itertools.chain.from_iterable(seen for _, seen in same))
-        between = ("TLS ends here", title, picture.PLACE[first.locality])
+        proven = any(result.confidence is Confidence.PROVEN for _, result in seen)
+        ends = "TLS ends here" if proven else "TLS very probably ends here"
+        between = (ends, title, picture.PLACE[first.locality])
         parties.append(_party(title, seen, "intercepted", between)._replace(found=first))
     everything = [(vantage, result) for vantage, report in _named(reports) for result in report.results]
     groups: dict[tuple[str, tuple[str, ...]], _Seen] = {}
@@ -369,8 +370,7 @@ def _advice(report: Report) -> list[tuple[str, list[str]]]:
 
 def _exempt(reports: Sequence[Report]) -> list[str]:
     results = itertools.chain.from_iterable(report.results for report in reports)
-    concerned = (r for r in results if names_a_party(r.confidence) and advice.has_to_be_exempt(r))
-    return list(dict.fromkeys(result.endpoint.host for result in concerned))
+    return list(dict.fromkeys(result.endpoint.host for result in results if advice.is_to_exempt(result)))
 
 
 def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | None]]]:

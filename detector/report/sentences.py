@@ -95,7 +95,11 @@ _MORE_HOSTS: Final[dict[Confidence, Text]] = {
     Confidence.POSSIBLE: N_("{count} more: uncertain."),
 }
 """Of further hosts, after a sentence on more serious ones; each party has a paragraph of its own."""
+_STALE_PIN: Final = N_("The pins of {host} (the keys expected of it) are probably out of date.")
 _STALE_PINS: Final = N_("The pins of {count} of {total} hosts (the keys expected of them) are probably out of date.")
+_PORTAL_OF_ONE: Final = N_(
+    "A sign-in page of this network answers in the place of {host}; before you sign in, no more can be known."
+)
 _PORTAL: Final = N_(
     "A sign-in page of this network answers in the place of {count} of {total} hosts; before you sign in, no more can "
     "be known."
@@ -142,6 +146,10 @@ _NOT_ONLINE: Final = frozenset(
     }
 )
 """How connections end where there is no network: of several hosts, none is misspelled then."""
+_ANSWERED: Final = frozenset(
+    {Outcome.NOT_TLS, Outcome.TLS_ALERT, Outcome.TLS_FAILURE, Outcome.SIGNATURE_WRONG, Outcome.TOO_LARGE}
+)
+"""How connections end where something answered in place of a host, or the host itself: it was reached then."""
 _CHECK_ONLINE: Final = N_("Check that this device is online, then try again.")
 _NOTHING_TO_DO: Final = N_("What to do: nothing. This covers only these hosts, this route and this moment.")
 _WHAT_TO_DO: Final = N_("What to do:")
@@ -202,7 +210,7 @@ def _without_accusation(report: Report, total: int, clean: int) -> Text:
         return _NOT_THE_BROWSERS_ROUTE
     if report.verdict is Verdict.CLEAN:
         return _NO_SIGN_ON_SOME if clean < total else _NO_SIGN_ON_ALL if total > 1 else _NO_SIGN
-    if is_unreachable(report):
+    if is_unreachable(report) and not _outcomes(report) & _ANSWERED:
         return _NONE_REACHED if total > 1 else _NOT_REACHED
     if clean:
         return _SOME_LEFT
@@ -237,15 +245,18 @@ def _accusations(report: Report) -> Iterator[Sentence]:
         found = [r for r in accused if r.confidence is confidence and not (signs_in_only(r) or has_stale_pins(r))]
         if found:
             counted = Sentence(templates[confidence], {"count": len(found), "total": total})
-            yield counted.with_fields(host=bare(found[0].endpoint.name), parties=_parties(report))
+            yield counted.with_fields(host=bare(found[0].endpoint.name), parties=_parties(report, found))
             templates = _MORE_HOSTS
-    for is_so, text in ((signs_in_only, _PORTAL), (has_stale_pins, _STALE_PINS)):
-        if count := sum(map(is_so, accused)):
-            yield Sentence(text, {"count": count, "total": total})
+    for is_so, one, several in ((signs_in_only, _PORTAL_OF_ONE, _PORTAL), (has_stale_pins, _STALE_PIN, _STALE_PINS)):
+        if found := [result for result in accused if is_so(result)]:
+            counted = Sentence(several if len(found) > 1 else one, {"count": len(found), "total": total})
+            yield counted.with_fields(host=bare(found[0].endpoint.name))
 
 
-def _parties(report: Report) -> Sentence | str:
-    parties = [_name(party) for party in report.interceptors]
+def _parties(report: Report, found: Iterable[Result]) -> Sentence | str:
+    """Those who intercept these results: who intercepts others is not named with the certainty of these."""
+    names = {result.endpoint.name for result in found}
+    parties = [_name(party) for party in report.interceptors if not names.isdisjoint(party.endpoints)]
     if len(parties) > PARTIES_MOST:
         return Sentence(_MANY_PARTIES, {"number": len(parties)})
     first, *others = parties or [Sentence(_UNKNOWN_PARTY)]
@@ -361,9 +372,17 @@ def _of_party(party: Interceptor, by_name: dict[str, Result], total: int) -> Ite
     results = [by_name[name] for name in party.endpoints if name in by_name]
     kinds = {result.endpoint.category for result in results}
     listed = _listed([words for category, words in CATEGORIES.items() if category in kinds])
-    yield f"It intercepts {len(party.endpoints)} of {total} hosts: {listed}."
+    unproven = [one for one in results if one.confidence is not Confidence.PROVEN]
+    if total == 1:
+        number, listed = hosts(results), ""
+    elif 0 < len(unproven) < len(results):
+        number = f"{len(party.endpoints)} of {total} hosts ({len(unproven)} of them very probably)"
+    else:
+        number = f"{len(party.endpoints)} of {total} hosts"
+    verb = "very probably intercepts" if len(unproven) == len(results) else "intercepts"
+    yield f"It {verb} {number}{listed and f': {listed}'}."
     yield _PLACE[party.locality]
-    yield _other_explanations([one for one in results if one.confidence is not Confidence.PROVEN], of=len(results))
+    yield _other_explanations(unproven, of=len(results))
 
 
 def _other_explanations(results: Sequence[Result], *, of: int = 1) -> str:

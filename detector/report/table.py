@@ -48,7 +48,9 @@ def render(report: Report, detail: Detail = Detail.SUMMARY, language: str = ENGL
     if detail is Detail.VERDICT:
         return headline
     parts: list[rich_console.RenderableType] = [headline, rich_text.Text(sentences.what_to_do(report, language))]
-    about = [] if sentences.is_unreachable(report) else [*_about(report)]
+    about = [*_about(report)]
+    if sentences.is_unreachable(report) and len(about) == 1:  # the first sentence says it of all
+        about = []
     parts += [rich_text.Text("")] * bool(about)
     for title, words in about:
         parts += [rich_text.Text(title, style="bold"), rich_padding.Padding(rich_text.Text(words), (0, 0, 0, 2))]

@@ -160,7 +160,7 @@ def _of_endpoint(event: WatchEvent, before: Standing | None, after: Standing) ->
         WatchKind.VANISHED: f"no longer {doubt}; {clean}",
         WatchKind.WEAKENED: f"still {clean}, which was {before.assurance if before else None} before",
         WatchKind.RECOVERED: f"can be assessed again: {clean if after.verdict is Verdict.CLEAN else accusation}",
-        WatchKind.INCONCLUSIVE: f"cannot be assessed; {_cause(event, after)}",
+        WatchKind.INCONCLUSIVE: f"cannot be assessed: {_cause(event, after)}",
     }[event.kind]
 
 

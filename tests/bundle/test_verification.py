@@ -441,6 +441,26 @@ class TestClaims:
         assert [check.judged.assurance for check in verification.endpoints] == ["pinned"]
         assert any("Your own pins were used" in reason for reason in verification.reasons)
 
+    @pytest.mark.parametrize("pinned", [EXAM, LMS])
+    @pytest.mark.parametrize("claimed", [{"verdict": "middleware", "confidence": "proven"}, {"scope": "all"}])
+    def test_own_pins_excuse_no_other_network(
+        self, claimed: dict[str, str], pinned: str, world: World, pki: PrivatePKI
+    ) -> None:
+        """A network's verdict that the claims on its own endpoints do not give is false, whatever the reader pins."""
+
+        def claim(manifest: dict[str, Any], _: dict[str, Any]) -> None:
+            manifest["claimed"].update(claimed)
+
+        issued = {host: pki.issue([host]) for host in (EXAM, LMS)}
+        pins = (issued[EXAM].spki_sha256,)
+        data = packed(recorded(world, EXAM, issued[EXAM], pins=pins), recorded(world, LMS, issued[LMS]))
+        own = [Endpoint(host=pinned, pins=(issued[pinned].spki_sha256,))]
+        expected = Conclusion.HOLDS if pinned == EXAM else Conclusion.ASSESSED_OTHERWISE
+        assert verify(world, data, pins=own).conclusion is expected
+        verification = verify(world, remade(data, claim), pins=own)
+        assert verification.conclusion is Conclusion.FAILS
+        assert any(reason.startswith("The network was called") for reason in verification.reasons)
+
     def test_own_pins_instead_of_recorded_ones(self, world: World, pki: PrivatePKI) -> None:
         """A declared root that only the recorder knows of does not clear an interceptor by the reader's own pins."""
         ca = pki.private_ca("Filter CA")

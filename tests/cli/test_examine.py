@@ -208,6 +208,15 @@ class TestSavedByCheck:
             run("check", "[::1]", *desk.trust, *rule, *LONE, "--save-chain", ".", cwd=desk.folder)
         assert (desk.folder / "__1_443.pem").exists()
 
+    @pytest.mark.parametrize("host", ["aux.example.edu", "com1.example.edu", "nul"])
+    def test_a_device_as_a_host(self, desk: Desk, host: str) -> None:
+        """A host whose file Windows would take for a device gets another name, on every system."""
+        pem = to_pem(desk.issued[EXAM].chain[0])
+        (desk.folder / "chains").mkdir(exist_ok=True)
+        desk.examine(pem, "--save-chain", "chains", host=host)
+        assert (desk.folder / "chains" / f"_{host}_443.pem").exists() is ("." in host)
+        assert (desk.folder / "chains" / f"{host}_443.pem").exists() is ("." not in host)
+
     @pytest.mark.parametrize("place", ["missing/saved.pem", "roots.pem/saved"])
     def test_a_place_that_cannot_be_written(self, desk: Desk, place: str) -> None:
         """It is reported before anything is probed, with the option and the place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import plistlib
 import shlex
 import shutil
 from typing import TYPE_CHECKING
@@ -38,11 +39,13 @@ SERVERS = ("witness serve", "fleet worker", "fleet scan", "locate")
 """Commands that need a scheduler, a port, or routers, whose own tests have them."""
 CODES = {
     "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json": (3,),
+    "detector examine --report report.json": (3,),
     "detector roots audit --certificates exported.pem -v": (3,),
     "detector roots audit": (0, 1, 3),
     "detector roots audit --json -o audit.json": (0, 1, 3),
 }
-"""Exit codes that are not 0: nothing is signed with that key, the roots are unknown, or the machine decides."""
+"""Exit codes that are not 0: nothing is signed with that key, a report proves no key, the roots are unknown, or the
+machine decides."""
 
 
 def runnable() -> Iterator[str]:
@@ -58,6 +61,11 @@ def prepared(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Itera
     written = pki.write(folder)
     issued = pki.issue([EXAM, LMS, INTRANET])
     (folder / "chain.pem").write_bytes(b"".join(map(to_pem, issued.chain)))
+    report = {"hostname": EXAM, "served-certificate-chain": [to_pem(one).decode() for one in issued.chain]}
+    (folder / "report.json").write_text(json.dumps(report), "utf-8")
+    domains = {host: {"TSKPublicKeyHashes": [f"{'A' * 43}="]} for host in (EXAM, LMS)}
+    (folder / "Info.plist").write_bytes(plistlib.dumps({"TSKConfiguration": {"TSKPinnedDomains": domains}}))
+    (folder / "headers.txt").write_text(f'Public-Key-Pins: pin-sha256="{"A" * 43}="; max-age=5184000\n', "utf-8")
     (folder / "exported.pem").write_bytes(written.roots.read_bytes())
     (folder / "hosts.txt").write_text(f"{EXAM}\nhttps://{LMS}/login\n", "utf-8")
     (folder / "hosts.csv").write_text(f"host,category\n{EXAM},exam\n", "utf-8")
@@ -75,6 +83,7 @@ def prepared(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Itera
         (folder / "policy.toml").write_text(f'schema = 1\npins = ["pins.toml"]\nendpoints = ["{EXAM}"]\n', "utf-8")
         key = load_pem_private_key((folder / "key.pem").read_bytes(), None).public_key()
         (folder / "recorder.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        shutil.copy(folder / "config.xml", folder / "network_security_config.xml")
         for name in ("monday.json", "tuesday.json"):
             shutil.copy(folder / "evidence.json", folder / name)
         shutil.copy(folder / "today.json", folder / "yesterday.json")
@@ -83,6 +92,7 @@ def prepared(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 PREPARATION = (
     f"detector pins learn {EXAM} {LMS} --category exam -o pins.toml",
+    "detector pins export pins.toml --to android --leave-out category --leave-out identity -o config.xml",
     "detector witness keygen -o key.pem",
     f"detector check {EXAM} --history runs.sqlite --vantage room-12 --json -o today.json",
     f"detector check {EXAM} --history runs.sqlite --vantage room-12 --bundle evidence.json --signing-key key.pem",

@@ -46,6 +46,8 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "history show": ("1",),
     "locate": (NOBODY, "--deadline", "2"),
     "nagios": (NOBODY, *QUIET, "--deadline", "2"),
+    "pins export": ("pins.toml", "--to", "android"),
+    "pins import": ("app.xml", "--from", "android"),
     "pins learn": (NOBODY, "--proxy", "none", "--deadline", "2"),
     "pins lint": (),
     "pins show": (),
@@ -134,6 +136,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made, pki = tmp_path_factory.mktemp("misuse"), PrivatePKI.create()
     (made / "chain.pem").write_bytes(pki.issue(["exam.example.edu"]).chain_pem)
     create_signing_key(made / "key.pem")
+    (made / "pins.toml").write_text(
+        f'schema = 1\n[[endpoint]]\nhost = "a.example.edu"\npins = ["{"A" * 43}="]\n', "utf-8"
+    )
+    assert run("pins", "export", "pins.toml", "--to", "android", "-o", "app.xml", cwd=made).returncode == 0
     assert run("fleet", "certificates", "fleet", "--host", "127.0.0.1", cwd=made).returncode == 0
     outputs = ("--history", "history.db", "--bundle", "bundle.json", "--format", "json", "--output", "report.json")
     assert run("check", NOBODY, *QUIET, "--deadline", "2", *outputs, cwd=made).returncode == 3

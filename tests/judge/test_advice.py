@@ -392,3 +392,15 @@ class TestEndToEnd:
         result = world.one(EXAM, world.pki.issue([EXAM]), pins=(b"\1" * 32,))
         assert "out of date" in result.advice_for[DEVELOPER]
         assert "decrypt" not in result.advice
+
+
+@pytest.mark.parametrize("manager", ManagedBy)
+def test_nobody_signs_in_on_the_network_of_an_attacker(manager: ManagedBy) -> None:
+    """A sign-in page, which whoever intercepts can show, does not take the place of a warning; nor is he asked for
+    anything."""
+    portal = found(captive_portal.Outcome.CONTROL_REQUEST)
+    one = decided(Reason.INTERCEPTION_KEY, Confidence.PROVEN, manager, product=PRODUCT, findings=(portal,))
+    dangerous = manager in {ManagedBy.ATTACKER, ManagedBy.UNKNOWN}
+    assert advice.is_attack(one) is dangerous
+    assert (of(one)[STUDENT] == advice.SIGN_IN_FIRST) is not dangerous
+    assert advice.is_to_exempt(one) is (manager in {ManagedBy.INSTITUTION, ManagedBy.ENDPOINT_OWNER})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import pytest
 from support.example_runs import FORTINET, MANY, WIDTHS, as_text, example_runs
-from support.results import EXAM, LMS, SEARCH, clean, intercepted, report, result, silent
+from support.results import EXAM, LMS, SEARCH, clean, intercepted, report, result, silent, stale_pins
 
 from detector.cli import common
 from detector.judge import wording
@@ -190,6 +190,47 @@ def test_a_probable_interceptor_comes_with_what_else_it_could_be() -> None:
     assert sentences.parties(mixed)[0].sentences[-1] == (
         f"On {EXAM} it could also be a private CA of the server's own operator."
     )
+
+
+def test_nobody_is_accused_with_the_certainty_of_another() -> None:
+    """Who very probably intercepts one host is not named among those who are proven to intercept another."""
+    other = intercepted(LMS, confidence=Confidence.PROBABLE, attribution=Attribution(issuer="CN=Other CA"))
+    made = report(intercepted(EXAM), other, clean(SEARCH))
+    assert "Other CA" not in sentences.headline(made)
+    assert [party.sentences[0] for party in sentences.parties(made)] == [
+        "It intercepts 1 of 3 hosts: other hosts.",
+        "It very probably intercepts 1 of 3 hosts: other hosts.",
+    ]
+    same = report(intercepted(EXAM), intercepted(LMS, confidence=Confidence.PROBABLE), clean(SEARCH))
+    assert sentences.parties(same)[0].sentences[0] == (
+        "It intercepts 2 of 3 hosts (1 of them very probably): other hosts."
+    )
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_one_host_is_called_by_its_name(language: str) -> None:
+    """Nothing is counted where there is one: neither pins nor the hosts of an interceptor."""
+    stale = report(stale_pins(EXAM), clean(LMS))
+    assert EXAM in sentences.headline(stale, language)
+    assert " 1 " not in sentences.headline(stale, language)
+    alone = report(intercepted(EXAM, confidence=Confidence.PROBABLE))
+    assert sentences.parties(alone)[0].sentences[0] == f"It very probably intercepts {EXAM}."
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TLS_ALERT, Outcome.NOT_TLS])
+def test_what_answered_was_reached(outcome: Outcome) -> None:
+    """Where something answered, no host is said to be out of reach."""
+    for others in ([], [silent(LMS, outcome=Outcome.DNS_FAILURE)]):
+        said = sentences.headline(report(silent(EXAM, outcome=outcome), *others))
+        assert "could" in said
+        assert "reached" not in said
+
+
+def test_hosts_that_failed_for_different_reasons_are_listed() -> None:
+    """Each with its reason; where there is one reason for all, the first sentence is enough."""
+    both = as_text(report(silent(EXAM), silent(LMS, outcome=Outcome.DNS_FAILURE)), 80)
+    assert f"{EXAM}\n  Connections were cut off.\n{LMS}\n  Names could not be resolved.\n" in both
+    assert "\n  Connections were cut off." not in as_text(report(silent(EXAM), silent(LMS)), 80)
 
 
 class TestWhatToDo:

@@ -42,7 +42,7 @@ from detector.judge.checks import (
     private_origin,
     several_certificates,
 )
-from detector.judge.table import ACCUSING
+from detector.judge.table import ACCUSING, ELSE
 from detector.model import (
     Alternative,
     Category,
@@ -282,6 +282,19 @@ def test_certificates_stay_as_presented() -> None:
     folded = re.findall(r'<details id="certificate-\d+" class="presented"( open)?><summary>(.*?)</summary>', page)
     assert len(folded) > 1
     assert [summary for is_open, summary in folded if is_open or any(name in summary for name in NAMES)] == []
+
+
+@pytest.mark.parametrize("form", TEXTS)
+def test_what_accuses_nobody_names_no_product(form: str) -> None:
+    """A mark of a product on a chain that is inconclusive, or clean, makes nobody an interceptor."""
+    marked = [
+        msgspec.structs.replace(
+            suspect(f"h{at}.example.org", rule.reason), verdict=Verdict.INCONCLUSIVE, confidence=None
+        )
+        for at, rule in enumerate(ELSE)
+    ]
+    genuine = msgspec.structs.replace(clean(BANK), findings=(*clean(BANK).findings, *naming()[:3]))
+    assert "Wunderfilter" not in TEXTS[form](report(*marked, genuine))
 
 
 def _real(world: World) -> list[Result]:

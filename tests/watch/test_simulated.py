@@ -563,4 +563,4 @@ async def test_bad_arguments_are_refused_at_once(settings_of: Settings) -> None:
     with pytest.raises(InputError, match="nothing to watch"):
         subject.watch()
     with pytest.raises(TargetError):
-        subject.watch(["https://exam.example.edu/"])
+        subject.watch(["exam.example.edu:0"])

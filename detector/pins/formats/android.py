@@ -17,7 +17,7 @@ from detector.model.toml_files import shown
 
 from . import markup
 from .dates import day_after, day_before
-from .entry import Entry, Found, Scope, Written, bounded, read_host, read_pins, refuse
+from .entry import Entry, Found, Scope, Written, bounded, plain, read_host, read_pins, refuse
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -44,7 +44,7 @@ def read(data: bytes, _: dt.date) -> Found:
         if element.name in ("base-config", "debug-overrides"):
             notes[f"<{element.name}> is left out: it has no pins."] = None
         elif element.name != "domain-config":
-            refuse(f"<{element.name[:80]}>", "is not known here", "Remove it.")
+            refuse(f"<{plain(element.name)}>", "is not known here", "Remove it.")
     configs = [element for element in root.children if element.name == "domain-config"]
     entries = (entry for config in configs for entry in _of_config(config, _PinSet(), notes))
     return Found(bounded(entries), tuple(notes))
@@ -74,7 +74,7 @@ def _of_config(config: markup.Element, inherited: _PinSet, notes: dict[str, None
         elif child.name in _LEFT_OUT:
             notes[f"<{child.name}> is left out: it says nothing of the host's keys."] = None
         elif child.name not in ("pin-set", "domain"):
-            refuse(f"{where}: <{child.name[:80]}>", "is not known here", "Remove it.")
+            refuse(f"{where}: <{plain(child.name)}>", "is not known here", "Remove it.")
 
 
 def _of_pin_set(where: str, element: markup.Element) -> _PinSet:

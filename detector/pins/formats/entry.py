@@ -25,6 +25,9 @@ PINS_MAX: Final = 256
 ENTRIES_MAX: Final = 5000
 """Entries of one file: as many as a pin set may have."""
 
+_NAME_MAX: Final = 253
+"""Characters of a name in messages; a host name has as many."""
+
 _PIN_ADVICE: Final = "Write the base64 form of a SHA-256 digest (RFC 7469 section 2.4)."
 
 
@@ -95,6 +98,11 @@ class Format(NamedTuple):
 def refuse(field: str, reason: str, advice: str) -> NoReturn:
     """Refuse a file because of one field. The message does not name the file."""
     raise PinFileError(f"{field}: {reason}.", advice=advice) from None
+
+
+def plain(name: str) -> str:
+    """A name of the file for messages: unchanged where it is short and printable."""
+    return name if name.isprintable() and len(name) <= _NAME_MAX else shown(name)
 
 
 def read_host(field: str, text: str) -> str:

@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 from detector.errors import PinFileError
 from detector.model.toml_files import shown
 
+from .entry import plain
+
 NESTING_MAX: Final = 32
 """Elements within elements; a property list of pins has seven, one of an app seldom more than ten."""
 ELEMENTS_MAX: Final = 100_000
@@ -38,7 +40,7 @@ class Element(NamedTuple):
     def text(self) -> str:
         """The text without surrounding white space. Raises `PinFileError` where there are elements in it."""
         if self.children:
-            raise PinFileError(f"<{self.name[:80]}> has elements in its text.", advice="Write text alone.")
+            raise PinFileError(f"<{plain(self.name)}> has elements in its text.", advice="Write text alone.")
         return "".join(self.texts).strip()
 
 
@@ -93,7 +95,7 @@ def parse(data: bytes) -> Element:
         raise PinFileError(f"not XML: {words} (line {error.lineno}).", advice="Correct it at that line.") from None
     except PinFileError:  # what the builder refuses
         raise
-    except (LookupError, ValueError):  # an encoding that the standard library does not have, or that is none of text
+    except (LookupError, ValueError):  # an encoding that the standard library does not have, or not one of text
         raise PinFileError("not XML: its encoding is unknown.", advice="Save it as UTF-8.") from None
     return builder.top.children[0]
 
@@ -145,5 +147,5 @@ def _dictionary(element: Element, where: str) -> dict[str, Any]:
         name = key.text
         if name in found:
             raise PinFileError(f"{where}: the key {shown(name)} is there twice.", advice="Keep one of the two.")
-        found[name] = _value(value, f"{where}.{name[:80]}")
+        found[name] = _value(value, f"{where}.{plain(name)}")
     return found

@@ -3,8 +3,8 @@
 Room: pins. Pure.
 
 TrustKit evaluates pins until the beginning of its expiration date (UTC), so the last day here is the one before. App
-Transport Security tells keys of leaves from keys of CAs, which pins here do not; where an entry names both, both have
-to fit, which no pin file can say.
+Transport Security separates keys of leaves from keys of CAs, which pins here do not; where an entry names both, both
+have to fit, which no pin file can say.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from detector.trust.certificate import Certificate
 
 from . import markup
 from .dates import day_after, day_before
-from .entry import Entry, Found, Scope, Written, bounded, read_host, read_pins, refuse
+from .entry import Entry, Found, Scope, Written, bounded, plain, read_host, read_pins, refuse
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -54,7 +54,7 @@ def read_trustkit(data: bytes, _: dt.date) -> Found:
 
 
 def _of_trustkit(name: str, value: object, notes: dict[str, None]) -> Entry:
-    where = f"{_DOMAINS}.{name[:80]}"
+    where = f"{_DOMAINS}.{plain(name)}"
     table = _dictionary(value, where)
     _known(table, where, (_HASHES, _SUBDOMAINS, _EXPIRATION, _ENFORCE, *_EXCLUDE, *_LEFT_OUT))
     for key in _LEFT_OUT:
@@ -100,7 +100,7 @@ def read_ats(data: bytes, _: dt.date) -> Found:
 
 
 def _of_ats(name: str, value: object) -> Entry:
-    where = f"{_PINNED}.{name[:80]}"
+    where = f"{_PINNED}.{plain(name)}"
     table = _dictionary(value, where)
     _known(table, where, (_CHILDREN, *_IDENTITIES.values()))
     given = [key for key in _IDENTITIES.values() if key in table]
@@ -127,7 +127,7 @@ def write_ats(written: Written) -> str:
     """Write the part of an Info.plist with the pinned domains. Raises `PinFileError`."""
     if written.issuers is None:
         raise PinFileError(
-            "App Transport Security tells the keys of leaves from those of CAs, and pins do not.",
+            "App Transport Security separates the keys of leaves from those of CAs, and pins do not.",
             advice="Say whose keys all of these pins are: --keys-of leaf or --keys-of ca.",
         )
     key = _IDENTITIES[written.issuers]
@@ -225,7 +225,7 @@ def _of_seb(where: str, value: object, notes: dict[str, None]) -> Iterator[bytes
 def _known(table: Mapping[str, object], where: str, known: tuple[str, ...]) -> None:
     for key in table:
         if key not in known:
-            refuse(f"{where}.{key[:80]}", "is not known here", f"Known: {', '.join(known)}.")
+            refuse(f"{where}.{plain(key)}", "is not known here", f"Known: {', '.join(known)}.")
 
 
 def _dictionary(value: object, where: str) -> dict[str, Any]:

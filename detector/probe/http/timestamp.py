@@ -34,11 +34,12 @@ async def ask(
     `deadline` is a time of the running event loop. Raises ValueError, whose text is one clause, for a URL that cannot
     be requested and for an authority that does not answer with status 200.
     """
-    target = parse_url(url) or parse_url(url, "https")
+    plain = parse_url(url)
+    target = plain or parse_url(url, "https")
     if target is None:
         raise ValueError("not an http or https URL without a password")
     dialer = dialer_for(Endpoint(host=target.host, port=target.port))
-    if url.startswith("https"):
+    if plain is None:
         async with https.connect(url, dialer=dialer, deadline=deadline) as server:
             body = None if server is None else await server.post(Content(MEDIA_TYPE, query), limits=limits)
     else:

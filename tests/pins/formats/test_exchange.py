@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import PinFileError
-from detector.knowledge import known_roots
+from detector.knowledge import catalogue, known_roots
 from detector.model import Category, Endpoint, RecordedIdentity
-from detector.pins import PinSet
+from detector.pins import PinSet, encode_pin
 from detector.pins.formats import FIELDS_LEFT_OUT, FORMATS, KeysOf, PinFormat, export_pins, import_pins
 
 TODAY = dt.date(2026, 11, 30)
@@ -147,6 +147,22 @@ def test_a_public_root_is_no_pin(form: PinFormat) -> None:
     )
     with pytest.raises(PinFileError, match=rf"^given: {EXAM}:443: pins: .*is the public root"):
         read_back(text, form, EXAM)
+
+
+def test_a_product_s_key_is_no_pin() -> None:
+    """The key of an interception product is known to others: importing it would clear the interceptor."""
+    facts = [fact for entry in catalogue.shipped().entries if entry.id == "superfish" for fact in entry.facts]
+    key = next(bytes.fromhex(fact.value) for fact in facts if fact.field is catalogue.Field.SPKI_SHA256)
+    text = export_pins(PinSet(name="exam", endpoints=(Endpoint(host=EXAM, pins=(key,)),)), PinFormat.OKHTTP, at=TODAY)
+    with pytest.raises(PinFileError, match=rf"^given: {EXAM}:443: pins: .* others have its key"):
+        read_back(text, PinFormat.OKHTTP)
+
+
+def test_too_many_entries_are_refused() -> None:
+    """A pin set has a limit, and so has a file that becomes one."""
+    calls = "".join(f'.add("k{number}.example", "{encode_pin(PIN)}")' for number in range(5001))
+    with pytest.raises(PinFileError, match=r"^given: This holds more than 5000 entries"):
+        read_back(f"CertificatePinner.Builder(){calls}.build()", PinFormat.OKHTTP)
 
 
 @pytest.mark.parametrize("form", PinFormat)

@@ -405,3 +405,16 @@ def test_safe_exam_browser_refusals(pki: PrivatePKI) -> None:
     ):
         with pytest.raises(PinFileError, match=f"^given: .*{words}"):
             imported(data, PinFormat.SEB, EXAM)
+
+
+def test_names_in_messages_are_printable() -> None:
+    """A name in a file writes no line of its own and steers no terminal."""
+    for data, form in (
+        (trustkit(**{"a\u009b2J\nError: b": {"TSKPublicKeyHashes": [A]}}), PinFormat.TRUSTKIT),
+        (plist({"TSKPinnedDomains": {"a.example": {"x\u009b2J\ny": 1}}}), PinFormat.TRUSTKIT),
+        (ANDROID.replace("<trust-anchors>", "<a\u202eb/><trust-anchors>"), PinFormat.ANDROID),
+        (builder(f'"a\u009bb", "sha256/{A}"'), PinFormat.OKHTTP),
+    ):
+        with pytest.raises(PinFileError) as caught:
+            imported(data, form, EXAM)
+        assert str(caught.value).isprintable()
