@@ -475,7 +475,7 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
 
 
 def names_of(certificate: bytes) -> str:
-    """The first names of a certificate, for messages: escaped and cut, as they are its author's; empty without any."""
+    """The first names of a certificate, for messages: escaped and cut: its author chose them; empty without any."""
     read_one = Certificate.read(certificate)
     common_name = read_one.subject.get("CN") if read_one.subject else None
     names = dict.fromkeys((*read_one.dns_names, *read_one.ip_addresses)) or dict.fromkeys(filter(None, [common_name]))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from detector_testing import Request, Response, serve_origin
 
-from detector.probe.http import timestamp
 from detector.probe import DirectDialer
+from detector.probe.http import timestamp
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
