@@ -12,6 +12,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from detector.errors import MissingExtraError
 
@@ -23,6 +24,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterable
 
     from .roots import Roots
 
@@ -124,4 +126,16 @@ def _signer(read: rfc3161_client.TimeStampResponse) -> x509.Certificate:
         raise NoTimestampError("its certificates cannot be read") from error
     if len(fitting) != 1:
         raise NoTimestampError("it has not exactly one certificate of its signer")
+    if list(_purposes(fitting[0])) != [ExtendedKeyUsageOID.TIME_STAMPING]:
+        raise NoTimestampError("its signer's certificate is not made for time-stamping alone")
     return fitting[0]
+
+
+def _purposes(certificate: x509.Certificate) -> Iterable[x509.ObjectIdentifier]:
+    """The purposes in a certificate's extended key usage; none without one. Raises `NoTimestampError`."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return ()
+    except ValueError as error:
+        raise NoTimestampError("its certificates cannot be read") from error

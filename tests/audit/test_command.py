@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def run(pki: PrivatePKI, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Audit a bundle of the test PKI's roots and `cas`; gives exit code and standard output."""
+def run(
+    pki: PrivatePKI, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    """Audit a bundle of the test PKI's roots and `cas`; gives exit code and standard output, 200 columns wide."""
+    monkeypatch.setenv("COLUMNS", "200")
     public = tmp_path / "public.pem"
     public.write_bytes(pki.roots_pem())
 

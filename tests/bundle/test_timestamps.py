@@ -109,17 +109,20 @@ def signed_by_hand(answer: bytes, by: TimeStampingAuthority) -> bytes:
     return encode(0x30, encode(0x30, b"\x02\x01\x00"), (by.folder / "signed").read_bytes())
 
 
-@pytest.mark.parametrize("kind", ["right", "other-root", "server", "incidental", "expired"])
+@pytest.mark.parametrize("kind", ["right", "other-root", "server", "also-server", "incidental", "expired"])
 def test_impostors(  # noqa: PLR0913, PLR0917 - fixtures
     kind: str, world: World, data: bytes, pki: PrivatePKI, root: CA, authority: TimeStampingAuthority, tmp_path: Path
 ) -> None:
-    """Refused: another root, a server's certificate, a purpose that is not critical, an authority past its dates."""
+    """Refused: another root, a server's certificate, also one of both, a purpose that is not critical, an authority past its dates."""
     past = pki.now - dt.timedelta(days=1)
     make = functools.partial(TimeStampingAuthority.create, folder=tmp_path / "tsa")
     impostor = {
         "right": lambda: make(root),
         "other-root": lambda: make(pki.private_ca("Example TSA Root")),
-        "server": lambda: make(root, purpose=ExtendedKeyUsageOID.SERVER_AUTH),
+        "server": lambda: make(root, purposes=[ExtendedKeyUsageOID.SERVER_AUTH]),
+        "also-server": lambda: make(
+            root, purposes=[ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.SERVER_AUTH]
+        ),
         "incidental": lambda: make(root, critical=False),
         "expired": lambda: make(root, not_after=past),
     }[kind]()

@@ -25,8 +25,9 @@ async def run(*arguments: str) -> int:
     return await asyncio.to_thread(cli.run, ["locate", *arguments])
 
 
-async def test_table(pki: PrivatePKI, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_table(pki: PrivatePKI, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence first, then one row per hop with what each port's packets got; exit 0."""
+    monkeypatch.setenv("COLUMNS", "200")
     async with serve_origin(pki.issue([EXAM])) as origin, serve_files({}) as web:
         rule = f"{EXAM}:443:127.0.0.1:{origin.port}"
         code = await run(EXAM, "--connect-to", rule, "--control-port", str(web.port), "--max-hops", "2")

@@ -11,7 +11,7 @@ from support.worlds import EXAM, LMS, below, named, said, sent
 
 from detector.knowledge import catalogue
 from detector.knowledge.catalogue.entries import Role, Strength
-from detector.model import Alternative, ManagedBy
+from detector.model import Alternative, Category, ManagedBy
 
 if TYPE_CHECKING:
     from conftest import World
@@ -137,6 +137,6 @@ def test_where_somebody_else_manages_it_the_student_is_asked_for_something_else(
         ManagedBy.ATTACKER: (named(O="Superfish, Inc.", CN="Superfish, Inc."), "removed"),
     }
     for manager, (name, words) in asked.items():
-        result = world.one(EXAM, world.pki.private_ca(name).issue([EXAM]))
+        result = world.one(EXAM, world.pki.private_ca(name).issue([EXAM]), category=Category.EXAM)
         assert result.attribution is not None
         assert (result.attribution.managed_by, words in result.advice) == (manager, True)

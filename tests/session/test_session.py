@@ -221,8 +221,8 @@ async def test_reports_say_how_old_their_knowledge_is(pki: PrivatePKI, settings_
 async def test_bad_target_is_refused_before_anything_is_sent(settings_of: Settings) -> None:
     """A target that cannot be one raises, naming it."""
     async with Detector(**settings_of()) as subject:
-        with pytest.raises(TargetError, match="https"):
-            await subject.check(["https://exam.example.edu/"])
+        with pytest.raises(TargetError, match="http"):
+            await subject.check(["http://exam.example.edu/"])
 
 
 async def test_route_through_a_proxy_and_its_refusals(pki: PrivatePKI, settings_of: Settings) -> None:

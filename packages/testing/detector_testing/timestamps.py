@@ -27,7 +27,7 @@ from .streams import LOOPBACK, PlainStream, listen
 if TYPE_CHECKING:
     import datetime as dt
     import pathlib
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from .pki import CA
 
@@ -61,11 +61,11 @@ class TimeStampingAuthority:
         root: CA,
         folder: pathlib.Path,
         *,
-        purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.TIME_STAMPING,
+        purposes: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.TIME_STAMPING,),
         critical: bool = True,
         not_after: dt.datetime | None = None,
     ) -> TimeStampingAuthority:
-        """Make an authority, which a certificate of another `purpose` makes an impostor."""
+        """Make an authority, which a certificate of other `purposes` makes an impostor."""
         key = generate_key()
         certificate = (
             x509.CertificateBuilder()
@@ -75,7 +75,7 @@ class TimeStampingAuthority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(x509.load_der_x509_certificate(root.certificate).not_valid_before_utc)
             .not_valid_after(not_after or x509.load_der_x509_certificate(root.certificate).not_valid_after_utc)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=critical)
+            .add_extension(x509.ExtendedKeyUsage(purposes), critical=critical)
             .sign(root.key, hashes.SHA256())
         )
         folder.mkdir(parents=True, exist_ok=True)
