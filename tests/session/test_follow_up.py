@@ -96,7 +96,7 @@ async def test_garbage_from_the_issuer_address_changes_nothing(pki: PrivatePKI, 
 async def test_control_request(
     body: bytes, outcome: PortalOutcome, *, public: bool, pki: PrivatePKI, settings_of: Settings
 ) -> None:
-    """Where certificates are for another name, of whichever CA, the control request tells a portal from other causes."""
+    """Where certificates are for another name, of any CA, the control request tells a portal from other causes."""
     hotspot = (pki if public else pki.private_ca("Hotspot CA")).issue(["login.hotspot.example"])
     async with serve_origin(hotspot) as origin, serve_files({"/here": body}) as files:
         where = {(EXAM, 443): origin.address, (CHECK, 80): files.address}
