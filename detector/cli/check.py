@@ -121,8 +121,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     source = click.get_current_context().get_parameter_source("signing_key")
     if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may set it for all
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
-    common.refuse_same_file(output, bundle)
-    common.refuse_same_file(output, save_chain, "--save-chain")
+    common.refuse_same_file(output=output, bundle=bundle, save_chain=save_chain)
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     with contextlib.ExitStack() as stack:
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))

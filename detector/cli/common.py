@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import itertools
 import os
 import stat
 import sys
@@ -334,10 +335,12 @@ def _attempt(side_output: Callable[[], object]) -> None:
         say(f"Warning: {error}")
 
 
-def refuse_same_file(output: str | None, other: str | None, option: str = "--bundle") -> None:
-    """Refuse one file for the report and another output: only one of them would be left. Raises click.UsageError."""
-    if output is not None and other is not None and Path(output).absolute() == Path(other).absolute():
-        raise click.UsageError(f"--output and {option} are both {other}: name a file for each.")
+def refuse_same_file(**outputs: str | None) -> None:
+    """Refuse one file for two outputs, named by their options: one would be lost. Raises click.UsageError."""
+    named = {f"--{name.replace('_', '-')}": file for name, file in outputs.items() if file is not None}
+    for (one, file), (other, same) in itertools.combinations(named.items(), 2):
+        if Path(file).absolute() == Path(same).absolute():
+            raise click.UsageError(f"{one} and {other} are both {same}: name a file for each.")
 
 
 def _is_stream(place: Path) -> bool:

@@ -113,7 +113,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 the exam may begin (allow, or warn), 3 it may not (block: the exam server was not confirmed), 2 bad
     usage, policy, pins or request, 70 internal error, 74 no room for the result or the bundle, 130 interrupted.
     """
-    common.refuse_same_file(output, bundle)
+    common.refuse_same_file(output=output, bundle=bundle)
     chosen = _policy(policy, language)
     asked = _read_request(request, chosen.deadline) if request else protocol.Request()
     if asked.task is not protocol.Task.GATE:

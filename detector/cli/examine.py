@@ -102,7 +102,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
     With --report the chain, the host and the time come from a client's report. What the client made of them is not
     believed, and the report proves no key.
     """
-    common.refuse_same_file(output, save_chain, chains.OPTION)
+    common.refuse_same_file(output=output, save_chain=save_chain)
     if is_report:
         claims = _report(chain, at)
         name, port = (claims.host, claims.port) if host is None else parse_target(host)
@@ -132,7 +132,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
             pins=settings.get("pins"),
             roots=context.roots,
             logs=context.logs,
-            key_proved=not key_not_proved,
+            key_proved=found.key_proved and not key_not_proved,
         )
         if not as_presented:
             with _naming(chain):

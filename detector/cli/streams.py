@@ -36,6 +36,13 @@ PLAIN: Final = str.maketrans(
 escaped, so that no name can be mistaken."""
 
 
+def printable(text: str, *, keep: str = "") -> str:
+    """Text of others, made harmless for a terminal: what is not printable is escaped, but for `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def put(text: str, *, color: bool | None = None) -> None:
     """Write a line to standard output; `color` is click's, which decides by the stream.
 

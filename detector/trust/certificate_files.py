@@ -32,7 +32,7 @@ from detector.aio.lazy import LazyModule
 from detector.errors import ChainError
 
 from . import der, file_kinds, signed_data
-from .certificate import Certificate
+from .certificate import KEY_NOT_PROVED, Certificate
 from .distinguished_name import escape
 from .hostname import NameMatch, match
 from .signature import Signed, verify_issued
@@ -117,12 +117,13 @@ _NAMES: Final = re.compile(rb"\b(?:[si] ?[:=]|subject|issuer|owner|common.?name)
 class CertificateFile(NamedTuple):
     """The certificates of a file, in its order, and `notes` on what was left out, as sentences.
 
-    `is_set` says that the file's format keeps no order.
+    `is_set` says that the file's format keeps no order, `key_proved` is False where the file says so of its handshake.
     """
 
     certificates: tuple[bytes, ...]
     notes: tuple[str, ...] = ()
     is_set: bool = False
+    key_proved: bool = True
 
 
 class _Block(NamedTuple):
@@ -235,7 +236,11 @@ def _of_text(content: bytes, password: str) -> CertificateFile:
         notes = [note for one in found for note in one.notes]
         if any(block.label.endswith("PRIVATE KEY") for block in blocks):
             notes.append("The file also holds a private key, which was not read: do not pass the file on.")
-        return CertificateFile(certificates, tuple(notes), is_set=len(found) == 1 and found[0].is_set)
+        key_proved = KEY_NOT_PROVED.encode() not in text[: text.find(b"-BEGIN ")].splitlines()
+        if not key_proved:
+            notes.append("The file says that the handshake did not prove the key, so nothing in it is clean.")
+        is_set = len(found) == 1 and found[0].is_set
+        return CertificateFile(certificates, tuple(notes), is_set=is_set, key_proved=key_proved)
     if blocks:
         raise file_kinds.of_label(blocks[0].label).refusal()
     if any(mark["label"].endswith(b"CERTIFICATE") for mark in _MARK.finditer(content.upper())):
@@ -480,7 +485,8 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
         if ordered == distinct:
             return found
         note = f"Certificate {chain.index(ordered[0]) + 1} of the file is the server's own: it was put first."
-        return CertificateFile(tuple(one.der for one in ordered), (*found.notes, note))
+        certificates = tuple(one.der for one in ordered)
+        return found._replace(certificates=certificates, notes=(*found.notes, note), is_set=False)
     if named:
         raise ChainError(
             f"Certificate {chain.index(named[0]) + 1} is for {host} and the first one is not: not leaf first.",
@@ -491,7 +497,7 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
 
 
 def names_of(certificate: bytes) -> str:
-    """The first names of a certificate, for messages: escaped and cut, as they are its author's; empty without any."""
+    """The first names of a certificate, for messages: they are its author's, so escaped and cut; empty without any."""
     read_one = Certificate.read(certificate)
     common_name = read_one.subject.get("CN") if read_one.subject else None
     names = dict.fromkeys((*read_one.dns_names, *read_one.ip_addresses)) or dict.fromkeys(filter(None, [common_name]))

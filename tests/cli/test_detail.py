@@ -96,3 +96,12 @@ def test_the_gate_answers_people_too(tmp_path: Path) -> None:
     assert lines[0].startswith("BLOCK: ")
     assert lines[1].startswith("INCONCLUSIVE: 127.0.0.1:1")
     assert program.run(*gate, "--format", "text", "-q").stdout.splitlines() == lines[:1]
+
+
+@pytest.mark.parametrize("pair", [("--output", "--bundle"), ("--output", "--save-chain"), ("--bundle", "--save-chain")])
+def test_no_two_outputs_to_one_file(pair: tuple[str, str], tmp_path: Path) -> None:
+    """Every two outputs of a check need a file each: the later one would replace the earlier."""
+    one, other = pair
+    done = program.run(*CHECK, one, str(tmp_path / "x"), other, "x", cwd=tmp_path)
+    assert f"{one} and {other} are both" in done.stderr
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])

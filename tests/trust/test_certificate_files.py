@@ -31,6 +31,7 @@ from support.profiles import examples
 
 from detector.errors import ChainError
 from detector.trust import certificate_files, der
+from detector.trust.certificate import KEY_NOT_PROVED
 from detector.trust.certificate_files import CertificateFile, leaf_first, read
 
 if TYPE_CHECKING:
@@ -516,6 +517,20 @@ def test_real_files_with_changes(number: int, changes: list[tuple[int, int, byte
         data = data[:at] + instead + data[at + length :] or b"0"
     with contextlib.suppress(ChainError):
         assert leaf_first(read(data), HOST).certificates
+
+
+def test_a_file_says_that_the_key_was_not_proved(issued: Issued) -> None:
+    """The comment of a saved chain counts in any wrapping of lines, before the certificates, also where they move."""
+    said = f"# Presented by x:443.\n{KEY_NOT_PROVED}\n"
+    pem = issued.chain_pem.decode()
+    for text in (said + pem, said.replace("\n", "\r\n") + pem, "\ufeff" + said + pem):
+        found = leaf_first(read(text.encode()), HOST)
+        assert (found.certificates, found.key_proved) == (issued.chain, False)
+        assert "did not prove the key" in found.notes[0]
+    backwards = said + "".join(to_pem(one).decode() for one in reversed(issued.chain))
+    assert leaf_first(read(backwards.encode()), HOST).key_proved is False
+    assert read((pem + said).encode()).key_proved
+    assert read(pem.encode()).key_proved
 
 
 # Order
