@@ -294,10 +294,11 @@ def _needs(found: Sequence[EndpointEvidence], canaries: Canaries, now: float) ->
 
 
 def _may_be_portal(one: EndpointEvidence) -> bool:
-    """Whether a captive portal could explain what was seen."""
+    """Whether a captive portal could explain what was seen: many have a public certificate, for another name."""
     if one.observation.outcome is Outcome.NOT_TLS:
         return True
-    return one.leaf is not None and not one.is_a(classes.ChainClass.ACCEPTED, classes.ChainClass.DECLARED)
+    known = one.is_a(classes.ChainClass.ACCEPTED, classes.ChainClass.DECLARED) and one.name_right
+    return one.leaf is not None and not known
 
 
 def _is_in_date(validity: tuple[dt.datetime, dt.datetime] | None, at: dt.datetime) -> bool:

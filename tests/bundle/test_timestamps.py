@@ -113,7 +113,7 @@ def signed_by_hand(answer: bytes, by: TimeStampingAuthority) -> bytes:
 def test_impostors(  # noqa: PLR0913, PLR0917 - fixtures
     kind: str, world: World, data: bytes, pki: PrivatePKI, root: CA, authority: TimeStampingAuthority, tmp_path: Path
 ) -> None:
-    """Refused: another root, a server's certificate, also one of both, a purpose that is not critical, an authority past its dates."""
+    """Refused: another root, other purposes, a purpose that is not critical, an authority past its dates."""
     past = pki.now - dt.timedelta(days=1)
     make = functools.partial(TimeStampingAuthority.create, folder=tmp_path / "tsa")
     impostor = {

@@ -36,7 +36,7 @@ async def test_table(pki: PrivatePKI, capsys: pytest.CaptureFixture[str], monkey
     assert lines[0].startswith(f"{EXAM}:443: Port {origin.port} is answered at hop 1, and so is port {web.port}")
     header, row = lines[2:4]
     assert header.split()[0] == "hop"
-    assert f"port {origin.port}, client-hello" in header
+    assert f"port {origin.port}, TLS" in header
     assert row.split()[:2] == ["1", "connected"]
     assert len(lines) == 4
 

@@ -135,7 +135,9 @@ def test_stale_pins_are_called_stale_pins() -> None:
     )
     assert "The pins are probably stale" in as_table(made, io.StringIO())
     assert "the network's IT cannot change that" in sentences.what_to_do(made)
-    assert programs.nagios(made, Confidence.PROBABLE).startswith("TLS WARNING - UNCERTAIN (possible): The pins of 1")
+    assert programs.nagios(made, Confidence.PROBABLE).startswith(
+        f"TLS WARNING - UNCERTAIN (possible): The pins of {EXAM}"
+    )
 
 
 def test_a_portal_comes_before_all_other_advice() -> None:

@@ -92,9 +92,12 @@ async def test_garbage_from_the_issuer_address_changes_nothing(pki: PrivatePKI, 
 @pytest.mark.parametrize(
     ("body", "outcome"), [(b"success\n", PortalOutcome.OPEN), (b"<html>Sign in", PortalOutcome.CONTENT_MISMATCH)]
 )
-async def test_control_request(body: bytes, outcome: PortalOutcome, pki: PrivatePKI, settings_of: Settings) -> None:
-    """Where certificates are for another name, the control request tells a portal from another cause."""
-    hotspot = pki.private_ca("Hotspot CA").issue(["login.hotspot.example"])
+@pytest.mark.parametrize("public", [False, True])
+async def test_control_request(
+    body: bytes, outcome: PortalOutcome, *, public: bool, pki: PrivatePKI, settings_of: Settings
+) -> None:
+    """Where certificates are for another name, of any CA, the control request tells a portal from other causes."""
+    hotspot = (pki if public else pki.private_ca("Hotspot CA")).issue(["login.hotspot.example"])
     async with serve_origin(hotspot) as origin, serve_files({"/here": body}) as files:
         where = {(EXAM, 443): origin.address, (CHECK, 80): files.address}
         subject = Detector(**settings_of(resolve=where, offline=False, control=CONTROL, canaries=CANARIES))
