@@ -78,7 +78,7 @@ def test_runs_are_kept_and_told(two_runs: str, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     done = detector("history", "--history", two_runs, "show", "2", "--format", "html", "--output", str(page))
     assert done.returncode == 0
-    assert page.read_text("utf-8").count('class="tick-') == 2
+    assert page.read_text("utf-8").count('overflow="visible"><title>') == 2
 
 
 def test_the_history_is_named_on_either_side(two_runs: str) -> None:
