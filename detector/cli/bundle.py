@@ -22,7 +22,7 @@ from detector.trust.envelope import key_identifier
 from detector.trust.key_files import load_signing_key
 
 from . import common, options, streams
-from .verify import printable, read_file
+from .verify import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def _contents(file: str, part: str | None) -> Iterator[str]:
         read = form.read(data)
     if part is None:
         manifest = read.manifest
-        yield f"detector {printable(manifest.detector_version)}, {manifest.started:%Y-%m-%d %H:%M:%S %Z}"
+        yield f"detector {streams.printable(manifest.detector_version)}, {manifest.started:%Y-%m-%d %H:%M:%S %Z}"
         for signer in read.signers:
             yield f"signature by {key_identifier(signer.key)}: {'right' if signer.verifies else 'WRONG'}"
         if stamps := read.file.timestamps:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.model.files import unwritable
 from detector.model.private_files import OWNER_ONLY
-from detector.trust.certificate import to_pem
+from detector.trust.certificate import KEY_NOT_PROVED, to_pem
 
 from . import common
 
@@ -65,5 +65,5 @@ def _as_pem(result: Result) -> str:
     seen, name = result.observation, result.endpoint.name
     if not seen.chain:
         return f"# {name} presented no certificate ({seen.outcome}).\n"
-    unproved = "" if seen.key_proved else "# The handshake did not prove the key: examine with --key-not-proved.\n"
+    unproved = "" if seen.key_proved else f"{KEY_NOT_PROVED}\n"
     return f"# Presented by {name}, leaf first.\n{unproved}" + to_pem(one.der for one in seen.chain)

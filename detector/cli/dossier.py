@@ -24,7 +24,8 @@ from detector.trust.key_files import load_public_key
 from . import common, options
 from .options import Format
 from .stderr import say
-from .verify import printable, read_file, reviewing
+from .streams import printable
+from .verify import read_file, reviewing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -132,7 +132,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
             pins=settings.get("pins"),
             roots=context.roots,
             logs=context.logs,
-            key_proved=not key_not_proved,
+            key_proved=found.key_proved and not key_not_proved,
         )
         if not as_presented:
             with _naming(chain):

@@ -22,6 +22,7 @@ from detector.session.seams import utc_now
 from . import common, options
 from .options import Format
 from .stderr import say
+from .streams import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def history(  # noqa: PLR0913 - one parameter per option
         with _open(place) as kept:
             found = kept.runs(vantage=vantage, since=since, limit=limit)
         for run in found:
-            line = _line(run) if form is Format.TABLE else msgspec.json.encode(run._asdict()).decode()
+            line = printable(_line(run)) if form is Format.TABLE else msgspec.json.encode(run._asdict()).decode()
             stream.write(f"{line}\n")
     if not found:
         say("The history has no such run.")
@@ -159,7 +160,7 @@ def diff(  # noqa: PLR0913 - one parameter per option
         if form is Format.JSON:
             stream.write(common.as_json(found))
         else:
-            stream.writelines(f"{line}\n" for line in _lines(found, detail))
+            stream.writelines(f"{printable(line)}\n" for line in _lines(found, detail))
     return common.MIDDLEWARE if any(change.kind in WORSE for change in found.changes) else common.CLEAN
 
 

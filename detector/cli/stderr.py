@@ -15,6 +15,8 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.errors import SettingsError
 
+from .streams import printable
+
 if TYPE_CHECKING:
     import shutil
     from typing import TextIO
@@ -33,15 +35,11 @@ def say(message: str) -> None:
     """
     show_line("")
     try:
-        click.echo(_harmless(message), file=sys.stderr)  # click's own choice of a stream ignores an encoding of ASCII
+        click.echo(
+            printable(message, keep="\n\t"), file=sys.stderr
+        )  # click's own choice of a stream ignores an encoding of ASCII
     except OSError:
         redirect_to_null(sys.stderr)
-
-
-def _harmless(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def is_terminal() -> bool:

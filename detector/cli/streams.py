@@ -36,6 +36,13 @@ PLAIN: Final = str.maketrans(
 escaped, so that no name can be mistaken."""
 
 
+def printable(text: str, *, keep: str = "") -> str:
+    """Text of others, made harmless for a terminal: what is not printable is escaped, but for `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def put(text: str, *, color: bool | None = None) -> None:
     """Write a line to standard output; `color` is click's, which decides by the stream.
 
@@ -67,6 +74,9 @@ def _fall_back(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].translate(PLAIN)
+    around = error.object[max(0, error.start - 1) : error.start] + error.object[error.end : error.end + 1]
+    if around.isupper():  # in a word of capitals
+        text = text.upper()
     return text.encode("ascii", ESCAPED).decode("ascii"), error.end
 
 

@@ -23,6 +23,7 @@ from detector.session.settings import Expectations
 from detector.trust.key_files import load_public_key
 
 from . import common, options
+from .streams import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,8 +197,3 @@ def _footer(verification: Verification, detail: Detail) -> Iterator[str]:
         f"Recorded by detector {recorded.detector_version} with {describe(recorded.knowledge)} "
         f"({f'here other {others}' if others else 'the same here'})."
     )
-
-
-def printable(text: str) -> str:
-    """Text from a bundle, made harmless for a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -51,14 +51,21 @@ NOTHING_SENT: Final = N_("Nothing was sent over this connection.")
 NOT_ENCRYPTED: Final = N_("An address without encryption was to be opened. Nothing was sent to it.")
 PRODUCT: Final = N_("It looks like {product}.")
 
-STALE_PIN: Final = N_(
+STALE_PIN: Final = N_plural(
     "The certificate of {hosts} is valid and publicly logged, but it is not the one on the exam office's list, "
-    "probably because it was renewed."
+    "probably because it was renewed.",
+    "The certificates of {hosts} are valid and publicly logged, but they are not those on the exam office's list, "
+    "probably because they were renewed.",
 )
-UNKNOWABLE: Final = N_("The certificate of {hosts} is valid, but one of the additional checks could not be completed.")
-OTHER_ROUTE: Final = N_(
+UNKNOWABLE: Final = N_plural(
+    "The certificate of {hosts} is valid, but one of the additional checks could not be completed.",
+    "The certificates of {hosts} are valid, but one of the additional checks could not be completed.",
+)
+OTHER_ROUTE: Final = N_plural(
     "The connection to {hosts} was confirmed, but a browser on this computer may take another route: the proxy setting "
-    "of the computer could not be followed."
+    "of the computer could not be followed.",
+    "The connections to {hosts} were confirmed, but a browser on this computer may take another route: the proxy "
+    "setting of the computer could not be followed.",
 )
 
 _DECRYPTED: Final[Mapping[tuple[Confidence | None, bool], Text]] = {
@@ -84,9 +91,11 @@ WITHOUT_EXAM: Final[Mapping[Text | Plural, Text | Plural]] = {
     SAY_WHAT_YOU_SEE: N_("Tell your institution what you see here."),
     TELL_THE_OFFICE: N_("Tell your institution: only they can update their list."),
     UPDATE: N_("Please update this program."),
-    STALE_PIN: N_(
+    STALE_PIN: N_plural(
         "The certificate of {hosts} is valid and publicly logged, but it is not the one on your institution's list, "
-        "probably because it was renewed."
+        "probably because it was renewed.",
+        "The certificates of {hosts} are valid and publicly logged, but they are not those on your institution's list, "
+        "probably because they were renewed.",
     ),
     NOT_THE_EXAMS: N_("What you start here does not depend on these connections."),
     NOT_ALLOWED_HERE: N_("Your institution does not allow a start on such a network."),

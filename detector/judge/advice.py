@@ -122,7 +122,7 @@ _OF_OTHER_HOSTS: Final[dict[ManagedBy, Advice]] = {
 }
 """The same, of all other hosts, where it differs."""
 _BY_OUTCOME: Final[dict[str, Text]] = {
-    "dns-failure": N_("Check that {hosts} is typed correctly and that this device is online."),
+    "dns-failure": N_("Check the spelling of {hosts}, and that this device is online."),
     "connect-refused": N_("{hosts} refused the connection: check the host and port, and whether the service is up."),
     "connect-timeout": N_("Nothing answered: a firewall may drop this traffic; ask the network's IT to allow it."),
     "unreachable": N_("The network has no route to the host: check the connection."),

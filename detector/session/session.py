@@ -152,7 +152,8 @@ def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact ab
     """
     host = pin_files.parse_host(host)
     if isinstance(chain, bytes):
-        chain = certificate_files.leaf_first(certificate_files.read(chain, password), host).certificates
+        found = certificate_files.leaf_first(certificate_files.read(chain, password), host)
+        chain, key_proved = found.certificates, key_proved and found.key_proved
     expectations = Expectations(**options)
     context = assessment_context(expectations, at=at)
     endpoint = Endpoint(host=host, port=port)

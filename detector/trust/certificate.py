@@ -569,6 +569,11 @@ def _time(data: bytes, item: der.Element) -> dt.datetime:
     raise der.DERError("time")
 
 
+KEY_NOT_PROVED: Final = "# The handshake did not prove the key."
+"""A line before the first certificate in a chain that was saved (`--save-chain`): a genuine chain can be replayed by
+anybody, and without this line it would be clean when it is read again."""
+
+
 def to_pem(certificates: Iterable[bytes]) -> str:
     """The certificates as PEM (RFC 7468)."""
     texts = (base64.b64encode(one).decode("ascii") for one in certificates)

@@ -32,7 +32,7 @@ from detector.aio.lazy import LazyModule
 from detector.errors import ChainError
 
 from . import der, file_kinds, signed_data
-from .certificate import Certificate
+from .certificate import KEY_NOT_PROVED, Certificate
 from .distinguished_name import escape
 from .hostname import NameMatch, match
 from .signature import Signed, verify_issued
@@ -105,6 +105,8 @@ _CERTIFICATE_LABELS: Final = frozenset(
 """Labels of blocks with certificates that do not end in CERTIFICATE (RFC 7468 sections 8 and 9, OpenSSL)."""
 _WITH_AUXILIARY: Final = "TRUSTED CERTIFICATE"
 """OpenSSL's label of a certificate that its own data follow (x509 -trustout)."""
+_BASE64_LINE: Final = re.compile(rb"[A-Za-z0-9+/]{1,76}={0,2}")
+"""A line of base64 (RFC 2045, section 6.8: at most 76 characters)."""
 _LISTED: Final = re.compile(rb"^[ >]{0,16}(\d{1,3}) s:", re.MULTILINE)
 """A line of s_client's list of the presented certificates."""
 
@@ -115,16 +117,17 @@ _NAMES: Final = re.compile(rb"\b(?:[si] ?[:=]|subject|issuer|owner|common.?name)
 class CertificateFile(NamedTuple):
     """The certificates of a file, in its order, and `notes` on what was left out, as sentences.
 
-    `is_set` says that the file's format keeps no order.
+    `is_set` says that the file's format keeps no order, `key_proved` is False where the file says so of its handshake.
     """
 
     certificates: tuple[bytes, ...]
     notes: tuple[str, ...] = ()
     is_set: bool = False
+    key_proved: bool = True
 
 
 class _Block(NamedTuple):
-    """A PEM block: its number in the file, its label, and what is between its lines, None without an end."""
+    """A PEM block: its number in the file, its label, and what is between its lines, None where one is missing."""
 
     number: int
     label: str
@@ -233,7 +236,11 @@ def _of_text(content: bytes, password: str) -> CertificateFile:
         notes = [note for one in found for note in one.notes]
         if any(block.label.endswith("PRIVATE KEY") for block in blocks):
             notes.append("The file also holds a private key, which was not read: do not pass the file on.")
-        return CertificateFile(certificates, tuple(notes), is_set=len(found) == 1 and found[0].is_set)
+        key_proved = KEY_NOT_PROVED.encode() not in text[: text.find(b"-BEGIN ")].splitlines()
+        if not key_proved:
+            notes.append("The file says that the handshake did not prove the key, so nothing in it is clean.")
+        is_set = len(found) == 1 and found[0].is_set
+        return CertificateFile(certificates, tuple(notes), is_set=is_set, key_proved=key_proved)
     if blocks:
         raise file_kinds.of_label(blocks[0].label).refusal()
     if any(mark["label"].endswith(b"CERTIFICATE") for mark in _MARK.finditer(content.upper())):
@@ -307,12 +314,19 @@ def _blocks(text: bytes) -> tuple[list[_Block], int]:
         elif mark["edge"] == b"END" and begun is not None:
             found.append(_block(found, begun, text[begun.end() : mark.start()]))
             begun, at_start = None, True
+        elif mark["edge"] == b"END" and at_start and mark["label"] == b"CERTIFICATE" and _ends_in_base64(breaks):
+            found.append(_block(found, mark, None))  # its BEGIN line was not copied
         else:
             ignored += mark["edge"] == b"BEGIN" and mark["label"].endswith(b"CERTIFICATE")
             at_start = False
     if begun is not None:
         found.append(_block(found, begun, None))
     return found, ignored
+
+
+def _ends_in_base64(lines: Sequence[bytes]) -> bool:
+    last = b"".join(lines).rstrip().rsplit(b"\n", 1)[-1]
+    return _BASE64_LINE.fullmatch(last.strip(_BEFORE)) is not None
 
 
 def _block(found: Sequence[_Block], begun: re.Match[bytes], body: bytes | None) -> _Block:
@@ -338,7 +352,7 @@ def _blocks_in_columns(text: bytes) -> list[_Block]:
 
 def _of_block(block: _Block, password: str, *, is_first: bool) -> CertificateFile:
     if block.body is None:
-        raise ChainError(f"{block.where} is cut off: its END line is missing.", advice=_AGAIN)
+        raise ChainError(f"{block.where} is cut off: its BEGIN or END line is missing.", advice=_AGAIN)
     decoded = _decoded(block.body)
     if decoded is None:
         raise ChainError(f"{block.where} is damaged: it is not base64.", advice=_AGAIN)
@@ -450,6 +464,13 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
     chain = [Certificate.read(data) for data in found.certificates]
     distinct = list(dict.fromkeys(chain))
     named = [certificate for certificate in distinct if _is_for(certificate, host)]
+    authorities = [one for one in distinct if one.is_ca and not one.has_alternative_names]
+    if not named and len(authorities) == len(distinct) and not all(one.is_self_issued for one in distinct):
+        raise ChainError(
+            f"This holds certificates of CAs alone, and none of a server such as {host}.",
+            advice="Give the server's own certificate, too, as `openssl s_client -showcerts` prints it first; or add "
+            "--as-presented if the server presented these certificates.",
+        )
     if found.is_set and len(named) > 1:
         raise ChainError(
             f"This has {len(named)} certificates for {host} in no order: which of them was presented is not known.",
@@ -464,7 +485,8 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
         if ordered == distinct:
             return found
         note = f"Certificate {chain.index(ordered[0]) + 1} of the file is the server's own: it was put first."
-        return CertificateFile(tuple(one.der for one in ordered), (*found.notes, note))
+        certificates = tuple(one.der for one in ordered)
+        return found._replace(certificates=certificates, notes=(*found.notes, note), is_set=False)
     if named:
         raise ChainError(
             f"Certificate {chain.index(named[0]) + 1} is for {host} and the first one is not: not leaf first.",
@@ -475,7 +497,7 @@ def leaf_first(found: CertificateFile, host: str) -> CertificateFile:
 
 
 def names_of(certificate: bytes) -> str:
-    """The first names of a certificate, for messages: escaped and cut: its author chose them; empty without any."""
+    """The first names of a certificate, for messages: they are its author's, so escaped and cut; empty without any."""
     read_one = Certificate.read(certificate)
     common_name = read_one.subject.get("CN") if read_one.subject else None
     names = dict.fromkeys((*read_one.dns_names, *read_one.ip_addresses)) or dict.fromkeys(filter(None, [common_name]))

@@ -200,7 +200,7 @@ def test_changed_is_exit_1(office: Office) -> None:
 
 
 def test_judged_differently_is_exit_1(office: Office) -> None:
-    """By pins of the reader's own another verdict comes out, and both are stated, with reasons."""
+    """By pins of the reader's own another verdict comes out, and both are told."""
     pins = office.folder / "pins.toml"
     pins.write_text(
         f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{EXAM}"\ncertificates = ["sha256:{leaf_hash(office)}"]\n'
@@ -208,9 +208,8 @@ def test_judged_differently_is_exit_1(office: Office) -> None:
     done = office.verify("--pins", "pins.toml")
     assert done.returncode == 1
     words = " ".join(done.stdout.split())
-    claimed, _, again = words.partition(", assessed again clean (")
-    assert "claimed intercepted (proven) (" in claimed
-    assert "; they differ in" in again
+    assert "claimed intercepted (proven) (" in words
+    assert "assessed again clean (" in words
 
 
 def leaf_hash(office: Office) -> str:

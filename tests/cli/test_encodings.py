@@ -160,6 +160,7 @@ def test_german_letters_are_written_as_german_does() -> None:
     text = "Prüfungsserver für Übungen: Größe Ä Ö ß é"
     assert text.encode("ascii", FALLBACK) == b"Pruefungsserver fuer Uebungen: Groesse Ae Oe ss \\xe9"
     assert text.encode("cp1252", FALLBACK).decode("cp1252") == text
+    assert "UNAUFFÄLLIG, ÜBERALL".encode("ascii", FALLBACK) == b"UNAUFFAELLIG, UEBERALL"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_runs_are_kept_and_told(two_runs: str, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     done = detector("history", "--history", two_runs, "show", "2", "--format", "html", "--output", str(page))
     assert done.returncode == 0
-    assert page.read_text("utf-8").count('overflow="visible"><title>') == 2
+    assert page.read_text("utf-8").count('overflow="visible"') == 2  # a mark for each run
 
 
 def test_the_history_is_named_on_either_side(two_runs: str) -> None:
@@ -116,6 +116,20 @@ def test_diff(two_runs: str, tmp_path: Path) -> None:
     done = detector("diff", str(tmp_path / "1.json"), str(tmp_path / "2.json"))
     assert done.returncode == 1
     assert detector("diff", "1", "1", "--history", two_runs).stdout == "Nothing changed from run 1 to run 1.\n"
+
+
+def test_diff_of_a_strangers_report(two_runs: str, tmp_path: Path) -> None:
+    """What a report says gives a terminal no command and begins no line."""
+    detector("history", "show", "2", "--history", two_runs, "--format", "json", "-o", str(tmp_path / "2.json"))
+    report = json.loads((tmp_path / "2.json").read_text(encoding="utf-8"))
+    hostile = "\x1b[2J\nNothing changed\x9b2J\u202e"
+    report["vantage"] = report["detector_version"] = hostile
+    for result in report["results"]:
+        result["endpoint"]["host"] = hostile
+    (tmp_path / "hostile.json").write_text(json.dumps(report), encoding="utf-8")
+    for detail in ((), ("-v",), ("-q",)):
+        lines = detector("diff", "1", str(tmp_path / "hostile.json"), "--history", two_runs, *detail).stdout
+        assert all(line.isprintable() and not line.startswith("Nothing") for line in lines.split("\n"))
 
 
 def test_dossier(two_runs: str, tmp_path: Path) -> None:

@@ -539,6 +539,13 @@ class TestMessages:
         assert (refused.action, refused.reasons[0].code) == (Action.BLOCK, ReasonCode.STALE_PIN)
         assert "Tell the exam office: only they can update their list." in refused.message
 
+    def test_stale_pins_of_several(self) -> None:
+        """Certificates of several hosts have a plural."""
+        seen = made((EXAM, Category.EXAM, STALE_PIN), (SEARCH, Category.EXAM, STALE_PIN))
+        assert f"certificates of {EXAM}, {SEARCH} are valid" in decide(Policy(), seen).message
+        german = decide(Policy(language="de"), seen).message
+        assert f"Die Zertifikate von {EXAM}, {SEARCH} sind gültig" in german
+
     def test_unknowable(self) -> None:
         """The student may begin, and should update."""
         message = decide(Policy(), made((EXAM, Category.EXAM, UNKNOWABLE))).message

@@ -151,7 +151,7 @@ def test_what_a_proxy_wants_is_said() -> None:
     assert "http://wpad/wpad.dat" in said(Outcome.PROXY_UNKNOWN, proxy_file="http://wpad/wpad.dat")
     assert "opened the tunnel" in said(Outcome.NOT_TLS, proxy=proxy)
     assert "opened the tunnel" not in said(Outcome.NOT_TLS)
-    assert said(Outcome.DNS_FAILURE) == f"Check that {EXAM} is typed correctly and that this device is online."
+    assert said(Outcome.DNS_FAILURE) == f"Check the spelling of {EXAM}, and that this device is online."
 
 
 KINDS: Final = {

@@ -289,10 +289,10 @@ class TestWhatToDo:
     def test_one_misspelled_host(self) -> None:
         """Of one host that cannot be resolved the name is in doubt; of several the network."""
         one, two = silent(EXAM, outcome=Outcome.DNS_FAILURE), silent(LMS, outcome=Outcome.CONNECT_TIMEOUT)
-        assert f"Check that {EXAM} is typed correctly" in sentences.what_to_do(report(one))
+        assert f"Check the spelling of {EXAM}" in sentences.what_to_do(report(one))
         assert sentences.what_to_do(report(one, two)) == "What to do: Check that this device is online, then try again."
         named = report(one, clean(LMS), named=(f"{EXAM}:443",))
-        assert f"Check that {EXAM} is typed correctly" in sentences.what_to_do(named)
+        assert f"Check the spelling of {EXAM}" in sentences.what_to_do(named)
 
     def test_what_a_proxy_wants_is_not_called_offline(self) -> None:
         """Where a proxy refuses everything, that is said instead."""

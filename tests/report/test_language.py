@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.admissions import LADDER, PRODUCT, UNCONFIRMED, Case, result
 from support.catalogues import CODES, PATTERNS
 from support.example_runs import example_runs
-from support.results import EXAM, clean, intercepted, report
+from support.results import EXAM, clean, intercepted, possible, report
 
 from detector import report as reports
 from detector.cli.common import as_table
@@ -20,6 +20,7 @@ from detector.errors import InputError
 from detector.model import (
     Audience,
     Category,
+    Confidence,
     Detail,
     ManagedBy,
     Outcome,
@@ -102,6 +103,16 @@ def test_the_example_networks_in_german(world: World) -> None:
     assert sentences.what_to_do(runs["no-network"], "de") == (
         "Was zu tun ist: Prüfen Sie, ob dieses Gerät online ist, und versuchen Sie es dann erneut."
     )
+
+
+def test_what_is_possible_is_not_called_decrypted(world: World) -> None:
+    """In German as in English, below `probable` no sentence says that anything is decrypted."""
+    runs = example_runs(world)
+    shown = [runs[name] for name in ("possible", "offline", "portal", "stale-pins")]
+    assert {made.confidence for made in shown} == {Confidence.POSSIBLE}
+    for made in (*shown, report(possible(EXAM))):
+        said = f"{sentences.headline(made, 'de')} {sentences.what_to_do(made, 'de')}"
+        assert "entschlüssel" not in said.lower()
 
 
 def test_only_what_students_read_changes() -> None:

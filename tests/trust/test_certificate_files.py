@@ -31,6 +31,7 @@ from support.profiles import examples
 
 from detector.errors import ChainError
 from detector.trust import certificate_files, der
+from detector.trust.certificate import KEY_NOT_PROVED
 from detector.trust.certificate_files import CertificateFile, leaf_first, read
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def test_a_field_in_the_form_of_a_certificate(field: str, with_end: str, pki: Pr
         fields = {field: value, "pem": forged}
         elements = "".join(f"<td>{content}</td>" for content in fields.values())
         for text in (json.dumps(fields), json.dumps(json.dumps(fields)), elements, urllib.parse.urlencode(fields)):
-            with pytest.raises(ChainError, match="within lines of other text"):
+            with pytest.raises(ChainError, match=r"within lines of other text|is cut off"):
                 read(text.encode())
 
 
@@ -397,6 +398,9 @@ def test_a_private_key_is_never_quoted_nor_kept(secret: bytes, issued: Issued) -
     [
         (lambda text: text[:-400], "Block 2 is cut off"),
         (lambda text: text.replace(END, "", 1), "Block 1 is cut off"),
+        (lambda text: text[200:], "Block 1 is cut off"),
+        (lambda text: text.replace(f"{BEGIN}\n", "", 1), "Block 1 is cut off"),
+        (lambda text: text.replace(f"{END}\n{BEGIN}\n", f"{END}\n"), "Block 2 is cut off"),
         (lambda text: text.replace("MII", "M#!", 1), "Block 1 is damaged: it is not base64"),
         (lambda text: text + f"{BEGIN}\n{END}\n", "Block 3 is empty"),
         (lambda text: text + f"{BEGIN}\nAAAA\n{END}\n", "Block 3 is"),
@@ -515,6 +519,20 @@ def test_real_files_with_changes(number: int, changes: list[tuple[int, int, byte
         assert leaf_first(read(data), HOST).certificates
 
 
+def test_a_file_says_that_the_key_was_not_proved(issued: Issued) -> None:
+    """The comment of a saved chain counts in any wrapping of lines, before the certificates, also where they move."""
+    said = f"# Presented by x:443.\n{KEY_NOT_PROVED}\n"
+    pem = issued.chain_pem.decode()
+    for text in (said + pem, said.replace("\n", "\r\n") + pem, "\ufeff" + said + pem):
+        found = leaf_first(read(text.encode()), HOST)
+        assert (found.certificates, found.key_proved) == (issued.chain, False)
+        assert "did not prove the key" in found.notes[0]
+    backwards = said + "".join(to_pem(one).decode() for one in reversed(issued.chain))
+    assert leaf_first(read(backwards.encode()), HOST).key_proved is False
+    assert read((pem + said).encode()).key_proved
+    assert read(pem.encode()).key_proved
+
+
 # Order
 
 
@@ -612,6 +630,16 @@ def test_a_genuine_certificate_in_a_set_replaces_nothing(pki: PrivatePKI, issued
     assert found.certificates.index(issued.leaf) < found.certificates.index(forged)
     with pytest.raises(ChainError, match="in no order"):
         leaf_first(found, HOST)
+
+
+def test_certificates_of_cas_alone_are_no_servers(pki: PrivatePKI, issued: Issued) -> None:
+    """A bundle of intermediates accuses nobody of having presented it; a root that stands alone may be an appliance."""
+    above = (*issued.chain[1:], pki.root_a.certificate)
+    for authorities in (issued.chain[1:], above, above[::-1]):
+        with pytest.raises(ChainError, match=f"CAs alone, and none of a server such as {HOST}"):
+            leaf_first(CertificateFile(authorities), HOST)
+    alone = CertificateFile((pki.root_a.certificate,))
+    assert leaf_first(alone, HOST) == alone
 
 
 def test_certificates_of_other_servers_are_said(pki: PrivatePKI, issued: Issued) -> None:
