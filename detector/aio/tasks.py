@@ -30,6 +30,22 @@ async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
         await asyncio.wait(unfinished)
 
 
+async def reap(process: asyncio.subprocess.Process) -> None:
+    """Wait until a process that was killed has ended, however often this is cancelled meanwhile.
+
+    A killed process ends within milliseconds. A loop that closes before would leave its pipes open and never ask for its
+    exit code. The last cancellation is raised afterwards.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while process.returncode is None:
+        try:
+            await process.wait()
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
 class Group(asyncio.TaskGroup):
     """A TaskGroup that raises the first exception of its tasks itself, not wrapped in an exception group.
 

@@ -26,7 +26,7 @@ from urllib.request import url2pathname
 import msgspec
 
 from detector.aio.lazy import LazyModule
-from detector.aio.tasks import run_in_thread
+from detector.aio.tasks import reap, run_in_thread
 from detector.errors import ProxyError
 from detector.frozen import child_command
 from detector.model import Outcome, Route, UnfollowedProxy, json_text
@@ -316,7 +316,7 @@ async def _evaluator() -> AsyncIterator[Run]:
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        await reap(process)
 
 
 async def _start_worker() -> asyncio.subprocess.Process | None:
