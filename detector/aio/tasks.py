@@ -33,8 +33,8 @@ async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
 async def reap(process: asyncio.subprocess.Process) -> None:
     """Wait until a process that was killed has ended, however often this is cancelled meanwhile.
 
-    A killed process ends within milliseconds. A loop that closes before would leave its pipes open and never ask for its
-    exit code. The last cancellation is raised afterwards.
+    A killed process ends within milliseconds. A loop that closes before would leave its pipes open and never ask for
+    its exit code. The last cancellation is raised afterwards.
     """
     cancelled: asyncio.CancelledError | None = None
     while process.returncode is None:
