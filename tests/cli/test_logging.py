@@ -97,7 +97,7 @@ def test_one_v_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_messages_give_a_terminal_no_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """A file may be named by whoever made it: its name in a message is text, and line breaks of messages stay."""
+    """Anyone may have named a file: its name in a message is text, and line breaks of messages stay."""
     assert cli.run(["examine", "\x1b[2J\u202e\udc80.pem", "--host", "exam.example.edu"]) == 2
     assert capsys.readouterr().err.startswith("Error: \\x1b[2J\\u202e\\udc80.pem: cannot be read")
     assert cli.run(["examine", "chain.pem", "--nothing"]) == 2

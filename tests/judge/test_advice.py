@@ -396,7 +396,7 @@ class TestEndToEnd:
 
 @pytest.mark.parametrize("manager", ManagedBy)
 def test_nobody_signs_in_on_the_network_of_an_attacker(manager: ManagedBy) -> None:
-    """A sign-in page, which whoever intercepts can show, does not take the place of a warning; nor is he asked for
+    """A sign-in page, which an interceptor can show, does not take the place of a warning; nor is he asked for
     anything."""
     portal = found(captive_portal.Outcome.CONTROL_REQUEST)
     one = decided(Reason.INTERCEPTION_KEY, Confidence.PROVEN, manager, product=PRODUCT, findings=(portal,))

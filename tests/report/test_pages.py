@@ -225,7 +225,7 @@ def test_no_network_is_said_once(pages: dict[str, str]) -> None:
     text = pages["no-network"]
     assert text.count("Check that this device is online, then try again.") == 1
     assert "What to do</h2>" not in text
-    assert "spelling" not in text
+    assert "typing errors" not in text
 
 
 def test_findings_lead_to_what_they_mean(runs: Mapping[str, Report], pages: dict[str, str]) -> None:

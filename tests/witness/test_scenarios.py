@@ -59,8 +59,8 @@ async def assessed(settings: dict[str, Any], **more: Any) -> Result:  # noqa: AN
 
 def answer_of(result: Result) -> Finding:
     """What the check `witness` found of the answer."""
-    told = [finding for finding in result.findings if finding.check == "witness"]
-    (answer,) = [finding for finding in told if finding.outcome not in {"ends-tls-itself", "same-key"}]
+    found = [finding for finding in result.findings if finding.check == "witness"]
+    (answer,) = [finding for finding in found if finding.outcome not in {"ends-tls-itself", "same-key"}]
     return answer
 
 
