@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import build_notices
 import pytest
 from packaging.requirements import Requirement
+from support.system import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,6 +159,7 @@ class Image:
 @pytest.mark.skipif(sys.platform == "win32", reason="the steps are commands of a POSIX shell")
 def test_the_steps_of_the_container(tmp_path: Path) -> None:
     """Each step works, in order, and what the last stage has is enough: the entry point runs with all extras."""
+    program("mkdir")  # which the image has, as a part of its base
     image = Image(tmp_path / "image")
     image.root.mkdir()
     for step in steps():
@@ -166,16 +168,16 @@ def test_the_steps_of_the_container(tmp_path: Path) -> None:
     shutil.rmtree(image.built)
     (entry,) = (step.rest for step in steps() if step.verb == "ENTRYPOINT")
     assert entry == '["detector"]'
-    program = shutil.which("detector", path=image.environment["PATH"])
-    assert program is not None
-    assert program.startswith(str(image.root))
+    installed = shutil.which("detector", path=image.environment["PATH"])
+    assert installed is not None
+    assert installed.startswith(str(image.root))
     for words in (["--version"], ["pins", "lint"], ["rules"]):
         done = subprocess.run(  # noqa: S603 - what the steps installed
-            [program, *words], cwd=image.directory, env=image.environment, capture_output=True, text=True, check=False
+            [installed, *words], cwd=image.directory, env=image.environment, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
     names = [requirement.name for _, requirement in requirements()]
-    python = Path(program).with_name("python")
+    python = Path(installed).with_name("python")
     ask = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
     subprocess.run([python, "-c", ask, *names], env=image.environment, check=True)  # noqa: S603 - what the steps installed
 

@@ -88,7 +88,7 @@ def _assess(evidence: EndpointEvidence, network: NetworkEvidence) -> _Assessed:
     for one in observations_that_count(evidence):
         findings = checks.run(one, network)
         decision = table.read(Facts(findings))
-        if decision.verdict is not Verdict.MIDDLEWARE and (one.is_superseded or (answered and one.is_stand_in)):
+        if answered and decision.verdict is not Verdict.MIDDLEWARE and (one.is_superseded or one.is_stand_in):
             continue  # what another observation is in place of, or is in place of another, accuses or says nothing
         network.conclude(
             one,

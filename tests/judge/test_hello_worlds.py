@@ -11,7 +11,7 @@ import enum
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, example, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from support.generated import HOST, Known, Maker, context
@@ -258,7 +258,16 @@ def test_the_order_of_further_connections_does_not_matter(
     assert (one.verdict, one.confidence) == (other.verdict, other.confidence)
 
 
+RESET: Final = FailedAttempt(outcome=Outcome.RESET, hello=Hello.BROWSER)
+READABLE_IN_PLACE_OF_ANOTHER: Final = (
+    Connection(Shown.UNREADABLE, Hello.WIDEST, earlier=(RESET,)),
+    Connection(Shown.GENUINE, Hello.READABLE),
+)
+"""A box that resets a browser's hello, shows a chain that cannot be verified to the widest, and lets the third pass."""
+
+
 @given(world=worlds, known=known_ones)
+@example(world=READABLE_IN_PLACE_OF_ANOTHER, known=Known.NOTHING)
 @TRIED
 def test_an_open_question_says_so(chains: Chains, world: World, known: Known) -> None:
     """Where only another hello or QUIC got a certificate on this route, that is the reason, and IT is addressed."""
@@ -400,13 +409,17 @@ BREAKS: Final[dict[str, tuple[str, object, Callable[[Chains, World, Known], str 
 }
 
 
+WORLDS_TRIED: Final = 10_000
+"""Worlds at most until one contradicts the property. Of 400 none did in one run of several, for the rarest kind."""
+
+
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_broken_rule_is_found(name: str, chains: Chains, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one rule broken on purpose, a world contradicts a property."""
     target, value, violation = BREAKS[name]
     monkeypatch.setattr(target, value)
-    tried = settings(max_examples=400, deadline=None, database=None)
+    tried = settings(max_examples=WORLDS_TRIED, deadline=None, database=None)
     try:
         find(worlds, lambda world: violation(chains, world, Known.NOTHING) is not None, settings=tried)
     except NoSuchExample:
-        pytest.fail(f"no world of 400 contradicts the property although {name}")
+        pytest.fail(f"no world of {WORLDS_TRIED} contradicts the property although {name}")

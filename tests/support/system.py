@@ -31,6 +31,7 @@ PACKAGES: Final = {
     "initdb": "postgresql",
     "mandoc": "mandoc",
     "microsocks": "microsocks",
+    "mkdir": "coreutils",
     "nginx": "nginx-light",
     "node": "nodejs",
     "npm": "npm",
