@@ -431,7 +431,9 @@ def _of_json(name: str, parse: Parse, most: int, before: str = "", after: str = 
         "keys": _numbered('"%d":0,', before + "{", '"a":0}' + after),
         "one key": filled(b'"a":0,', before.encode() + b"{", b'"a":0}' + after.encode()),
     }
-    return [Parser(f"{name}: {kind}", parse, make, most, min(most, 256 * KIB)) for kind, make in inputs.items()]
+    # Distinct keys become a dictionary: past the processor's cache, growth would be that of memory's delays.
+    measured = dict.fromkeys(inputs, 256 * KIB) | {"keys": 64 * KIB}
+    return [Parser(f"{name}: {kind}", parse, make, most, min(most, measured[kind])) for kind, make in inputs.items()]
 
 
 def _of_certificates() -> list[Parser]:
