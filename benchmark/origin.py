@@ -109,9 +109,9 @@ def serving(folder: Path, *, hosts: int, core: int | None) -> Iterator[Origin]:
     settings.write_text(
         CONFIGURATION.format(folder=folder, host=HOST, one=one, many=many, status=status, backlog=BACKLOG, user=user)
     )
-    shown = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=False)  # noqa: S603 - found above
+    shown = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=False)  # noqa: S603 - no shell, and the program was found on PATH by its fixed name
     command = [*pinned(core), nginx, "-c", str(settings), "-p", str(folder)]
-    with ended(subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)):  # noqa: S603 - found above
+    with ended(subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)):  # noqa: S603 - no shell, and the program was found on PATH by its fixed name
         origin = Origin(folder, one, many, status, names[1:], pins, shown.stderr.strip().partition("/")[2])
         _wait_for(status, folder)
         yield origin

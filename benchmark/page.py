@@ -37,7 +37,7 @@ class Measured(NamedTuple):
     held: list[Held]
     not_held: list[Absent]
     start: Start | None
-    scaling: list[Scaling] = []  # noqa: RUF012 - never changed
+    scaling: Sequence[Scaling] = ()
 
 
 def inserted(page: str, tables: str) -> str:
@@ -149,7 +149,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _spread(spread: Spread, digits: int) -> str:
     """Format the median, and minimum and maximum in brackets."""
-    return f"**{spread.median:.{digits}f}** ({spread.least:.{digits}f}–{spread.most:.{digits}f})"  # noqa: RUF001 - an en dash
+    return f"**{spread.median:.{digits}f}** ({spread.least:.{digits}f}–{spread.most:.{digits}f})"  # noqa: RUF001 - the en dash of a range of numbers, in text for people
 
 
 def _clean(text: str) -> str:

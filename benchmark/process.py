@@ -69,7 +69,7 @@ def measure(command: Sequence[str], *, core: int | None, stdin: str = "", env: M
         given.seek(0)
         begun = time.perf_counter()
         try:
-            process = subprocess.Popen(  # noqa: S603 - commands of the contenders' table
+            process = subprocess.Popen(  # noqa: S603 - no shell, and callers take commands from the table of contenders
                 [*pinned(core), *command],
                 stdin=given,
                 stdout=output,

@@ -154,7 +154,7 @@ async def hold(count: int, port: int) -> None:
 
 
 async def _listen(make: Any) -> None:  # noqa: ANN401 - a factory of protocols, whose type asyncio keeps to itself
-    server = await asyncio.get_running_loop().create_server(make, "0.0.0.0", 0, backlog=BACKLOG)  # noqa: S104 - 127/8 is meant
+    server = await asyncio.get_running_loop().create_server(make, "0.0.0.0", 0, backlog=BACKLOG)  # noqa: S104 - all addresses of 127/8 are listened on, in a benchmark alone
     print(server.sockets[0].getsockname()[1], flush=True)
 
 

@@ -56,7 +56,7 @@ class Recorded(Detector):
         self._refused = Observation(outcome=Outcome.CONNECT_REFUSED)
         self._numbers = count(1)
 
-    async def probe(self, endpoint: Endpoint, **_: Any) -> EndpointEvidence:  # noqa: ANN401 - as `Detector.probe`
+    async def probe(self, endpoint: Endpoint, **_: Any) -> EndpointEvidence:  # noqa: ANN401 - accepts whatever `Detector.probe` is called with, and ignores it
         """Give the next recorded observation."""
         number = next(self._numbers)
         await asyncio.sleep(0)

@@ -20,9 +20,9 @@ INTERNAL_ERROR = 70
 def main() -> None:
     """Run the command and exit."""
     try:
-        from .cli import run  # noqa: PLC0415 - after the clock has started
+        from .cli import run  # noqa: PLC0415 - imported after the clock has started, because the import is part of what is timed
     except ImportError as error:  # Python would exit with 1, which accuses a network
-        print(f"Error: {error}. Install the package again.", file=sys.stderr)  # noqa: T201 - nothing else is there
+        print(f"Error: {error}. Install the package again.", file=sys.stderr)  # noqa: T201 - the package is incomplete, so nothing of it can write the message
         raise SystemExit(INTERNAL_ERROR) from None
     code = run(started=STARTED)
     gc.freeze()  # a search of all imported objects for cycles would delay the exit by 25 ms

@@ -134,7 +134,7 @@ class Image:
             case "RUN":
                 environment = {**os.environ, **self.environment}
                 words = ["/bin/sh", "-c", self.inside(step.rest)]
-                done = subprocess.run(  # noqa: S603 - our own Containerfile
+                done = subprocess.run(  # noqa: S603 - runs the steps of this repository's Containerfile, which are shell commands
                     words, cwd=self.directory, env=environment, capture_output=True, text=True, check=False
                 )
                 assert done.returncode == 0, (step.rest, done.stdout, done.stderr)
@@ -172,14 +172,14 @@ def test_the_steps_of_the_container(tmp_path: Path) -> None:
     assert installed is not None
     assert installed.startswith(str(image.root))
     for words in (["--version"], ["pins", "lint"], ["rules"]):
-        done = subprocess.run(  # noqa: S603 - what the steps installed
+        done = subprocess.run(  # noqa: S603 - no shell; runs what the steps of Containerfile installed
             [installed, *words], cwd=image.directory, env=image.environment, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
     names = [requirement.name for _, requirement in requirements()]
     python = Path(installed).with_name("python")
     ask = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
-    subprocess.run([python, "-c", ask, *names], env=image.environment, check=True)  # noqa: S603 - what the steps installed
+    subprocess.run([python, "-c", ask, *names], env=image.environment, check=True)  # noqa: S603 - no shell; runs what the steps of Containerfile installed
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The wheel and the source distribution."""
     folder = tmp_path_factory.mktemp("dist")
     words = [sys.executable, "-m", "uv", "build", "--quiet", "--out-dir", str(folder)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own package
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - no shell; builds this repository with the uv of this environment
     assert done.returncode == 0, done.stderr
     return next(folder.glob("*.whl")), next(folder.glob("*.tar.gz"))
 
@@ -320,7 +320,7 @@ def test_the_install_page_has_every_extra() -> None:
 def test_uv_trusts_the_machine_as_the_pages_say() -> None:
     """The option and the variable for networks that intercept TLS are uv's."""
     words = [sys.executable, "-m", "uv", "tool", "install", "--help"]
-    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout  # noqa: S603 - uv
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout  # noqa: S603 - no shell; program and options are chosen here
     named = set(re.findall(r"--system-certs|UV_SYSTEM_CERTS", (ROOT / "docs" / "install.md").read_text("utf-8")))
     assert named == {"--system-certs", "UV_SYSTEM_CERTS"}
     assert all(name in said for name in named)

@@ -40,7 +40,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
     try:
         for family, address in dict.fromkeys((info[0], info[4]) for info in infos):
             sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
-            sockets[-1].setblocking(False)  # noqa: FBT003 - the method's own signature
+            sockets[-1].setblocking(False)  # noqa: FBT003 - socket.setblocking takes its flag by position
     except OSError:
         for opened in sockets:
             opened.close()

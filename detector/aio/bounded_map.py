@@ -119,7 +119,7 @@ class BoundedMap(Generic[Item, Done]):
 
     async def _run(self, item: Item) -> None:
         task, is_done = asyncio.current_task(), False
-        assert task is not None  # noqa: S101 - for type checkers
+        assert task is not None  # noqa: S101 - a coroutine runs in a task, which the type of current_task does not say
         try:
             done = await self._work(item)  # `_done` may be another list by then
             self._done.append(done)

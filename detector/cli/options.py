@@ -85,11 +85,11 @@ class Option(click.Option):
 
     def __init__(
         self,
-        *flags: Any,  # noqa: ANN401 - click's
+        *flags: Any,  # noqa: ANN401 - click passes values of any type here
         section: str = OTHER,
         setting: str | bool = False,
         field: str = "",
-        **attributes: Any,  # noqa: ANN401 - click's
+        **attributes: Any,  # noqa: ANN401 - click passes values of any type here
     ) -> None:
         if setting:
             attributes |= {"expose_value": False, "callback": self._collect}
@@ -103,7 +103,7 @@ class Option(click.Option):
         flag = max(self.opts, key=len).lstrip("-").replace("-", "_").upper()
         return os.environ.get(str(self.envvar or f"{ctx.auto_envvar_prefix}_{flag}")) or None
 
-    def _collect(self, context: click.Context, _: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click's
+    def _collect(self, context: click.Context, _: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click passes values of any type here
         """Add a value that was given to the command's `settings`; without one the default of `Detector` holds."""
         settings = context.params.setdefault("settings", {})
         if value not in (None, ()):
@@ -120,9 +120,9 @@ class Command(click.Command):
 
     def __init__(
         self,
-        *arguments: Any,  # noqa: ANN401 - click's
+        *arguments: Any,  # noqa: ANN401 - click passes values of any type here
         examples: Sequence[str] = (),
-        **attributes: Any,  # noqa: ANN401 - click's
+        **attributes: Any,  # noqa: ANN401 - click passes values of any type here
     ) -> None:
         super().__init__(*arguments, **attributes)
         self.examples = examples
@@ -138,7 +138,7 @@ class Command(click.Command):
         """The help, in characters that standard output takes: click would write UTF-8 where the locale is ASCII."""
         return streams.encodable(super().get_help(ctx))
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click passes values of any type here
         """Run the command; its arguments, which may contain credentials, are not logged.
 
         What names a setting by its field in Python names the option instead.
@@ -195,9 +195,9 @@ class Group(Command, click.Group):
 
     def __init__(
         self,
-        *arguments: Any,  # noqa: ANN401 - click's
+        *arguments: Any,  # noqa: ANN401 - click passes values of any type here
         sections: Mapping[str, Sequence[str]],
-        **attributes: Any,  # noqa: ANN401 - click's
+        **attributes: Any,  # noqa: ANN401 - click passes values of any type here
     ) -> None:
         super().__init__(*arguments, **attributes)
         self.sections = sections
@@ -232,7 +232,7 @@ def _be_verbose(context: click.Context, _: click.Parameter, count: int) -> None:
         configure_logging("debug" if verbosity >= DEBUG else "info")
 
 
-def _choose_detail(context: click.Context, _: click.Parameter, quiet: bool) -> Detail:  # noqa: FBT001 - click's
+def _choose_detail(context: click.Context, _: click.Parameter, quiet: bool) -> Detail:  # noqa: FBT001 - click calls this with its own, positional signature
     """How much the command says for people. Raises click.UsageError where -q and -v are both on the command line."""
     verbose = bool(context.meta[_VERBOSITY])
     if quiet and not (verbose and _is_nearer(context, "verbose", "detail", "-q and -v exclude each other.")):
@@ -268,7 +268,7 @@ class Choice(click.Choice[Member]):
         return suggestion or super().get_invalid_choice_message(value, ctx)
 
 
-def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's
+def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click passes values of any type here
     """Declare an option; `flags` are its names (and the parameter's, if different), `words` its help text."""
     attributes.setdefault("show_default", attributes.get("default") not in (None, ""))
     if isinstance(attributes.get("type"), click.IntRange | click.FloatRange):
@@ -469,7 +469,7 @@ def form(*formats: Format) -> Decorator:
             streams.for_programs()
         return chosen
 
-    def note(context: click.Context, _: click.Parameter, given: bool) -> None:  # noqa: FBT001 - click's
+    def note(context: click.Context, _: click.Parameter, given: bool) -> None:  # noqa: FBT001 - click calls this with its own, positional signature
         context.meta[_JSON] = given
 
     short: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": note}

@@ -359,7 +359,7 @@ def _open(name: str) -> Iterator[IO[bytes]]:
     try:
         # Standard input through a reader of its own: Python would not end while a thread waits in `sys.stdin`.
         place = sys.stdin.fileno() if name == common.STDIN else name
-        stream = open(place, "rb", closefd=name != common.STDIN)  # noqa: SIM115 - closed below
+        stream = open(place, "rb", closefd=name != common.STDIN)  # noqa: SIM115 - closed by the `with` block below
     except (OSError, ValueError) as error:
         raise InputError(
             f"--targets {name}: cannot be read ({reason_of(error)}).", advice="Name a readable file."

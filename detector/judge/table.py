@@ -117,10 +117,10 @@ class Rule(NamedTuple):
     is_final: bool = False
     says_nothing: bool = False
     why_stale_pins: Text = Text("")
-    advice: Advice = {}  # noqa: RUF012 - read only
-    advice_stale_pins: Advice = {}  # noqa: RUF012 - read only
+    advice: Advice = {}  # noqa: RUF012 - a NamedTuple, whose default is never written to
+    advice_stale_pins: Advice = {}  # noqa: RUF012 - a NamedTuple, whose default is never written to
     asks_party: bool = False
-    attack: Advice = {}  # noqa: RUF012 - read only
+    attack: Advice = {}  # noqa: RUF012 - a NamedTuple, whose default is never written to
     is_outcome: bool = False
     may_be_portal: bool = False
     is_repeatable: bool = True

@@ -51,7 +51,7 @@ def N_(sentence: str) -> Text:  # noqa: N802 - what gettext's manual calls the m
     return Text(sentence)
 
 
-def N_plural(one: str, other: str) -> Plural:  # noqa: N802 - as above
+def N_plural(one: str, other: str) -> Plural:  # noqa: N802 - in the form of gettext's mark for sentences that are translated later
     """Mark a sentence with its plural for the catalogues."""
     return Plural(one, other)
 

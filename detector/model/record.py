@@ -32,7 +32,7 @@ def encode(record: Record) -> bytes:
     return _ENCODER.encode(record)
 
 
-def normalize_schema(schema: Any) -> Any:  # noqa: ANN401 - JSON
+def normalize_schema(schema: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Sort the alternatives of a JSON Schema, which versions of msgspec list in different orders."""
     if isinstance(schema, dict):
         parts = {key: normalize_schema(value) for key, value in schema.items()}

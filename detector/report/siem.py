@@ -59,6 +59,18 @@ _LEVEL: Final[dict[Verdict | Confidence, _Level]] = {
     Verdict.CLEAN: _Level("Informational", 0, 1, ("pass", "none"), 6),
 }
 _OCSF_CONFIDENCE: Final = {Confidence.POSSIBLE: 1, Confidence.PROBABLE: 2, Confidence.PROVEN: 3}
+
+
+class _Caption(NamedTuple):
+    """A value of an enumeration of OCSF: its number and what it is called."""
+
+    number: int
+    caption: str
+
+
+_CREATE, _CLOSE = _Caption(1, "Create"), _Caption(3, "Close")
+_NEW, _RESOLVED = _Caption(1, "New"), _Caption(4, "Resolved")
+"""Activities and states of a Detection Finding."""
 _TITLE: Final = {
     "clean": "No sign of TLS interception",
     "intercepted": "TLS interception",
@@ -174,7 +186,7 @@ def ocsf_event(event: Event) -> str:
     """One line of JSON: a Detection Finding of OCSF. A clean result closes the earlier findings of its endpoint."""
     result, level = event.result, event.level
     product, issuer = event.parties
-    activity = 3 if result.verdict is Verdict.CLEAN else 1
+    activity, status = (_CLOSE, _RESOLVED) if result.verdict is Verdict.CLEAN else (_CREATE, _NEW)
     moment = int(event.at.timestamp() * 1000)
     certainty = {} if result.confidence is None else {"confidence_id": _OCSF_CONFIDENCE[result.confidence]}
     advice = result.advice_for.get(Audience.IT) or result.advice
@@ -190,14 +202,14 @@ def ocsf_event(event: Event) -> str:
             "category_name": "Findings",
             "class_uid": 2004,
             "class_name": "Detection Finding",
-            "activity_id": activity,
-            "activity_name": {1: "Create", 3: "Close"}[activity],
-            "type_uid": 200400 + activity,
+            "activity_id": activity.number,
+            "activity_name": activity.caption,
+            "type_uid": 200400 + activity.number,
             "time": moment,
             "severity_id": level.ocsf,
             "severity": level.word,
-            "status_id": 4 if activity == 3 else 1,  # noqa: PLR2004 - OCSF's numbers
-            "status": "Resolved" if activity == 3 else "New",  # noqa: PLR2004 - OCSF's numbers
+            "status_id": status.number,
+            "status": status.caption,
             **certainty,
             "message": event.message,
             "is_alert": event.tone == "intercepted",
@@ -368,7 +380,7 @@ def _line(fields: dict[str, Any]) -> str:
     return json.dumps(_present(fields), separators=(",", ":")) + "\n"
 
 
-def _present(value: Any) -> Any:  # noqa: ANN401 - JSON
+def _present(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """The fields that have a value: what is not known is left out, as every one of these schemas asks."""
     if isinstance(value, dict):
         kept = {key: _present(one) for key, one in value.items()}

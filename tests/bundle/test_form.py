@@ -193,7 +193,7 @@ def test_any_octets(octets: bytes, world: World) -> None:
     assert verification is None or not verification.holds
 
 
-def places(value: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - JSON
+def places(value: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - any JSON value
     """Every (container, key) within a JSON value."""
     keys: list[Any] = (
         list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []

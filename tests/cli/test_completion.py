@@ -89,7 +89,7 @@ def type_into(words: Sequence[str], typed: str, home: Path, variables: Mapping[s
     """Type a line into a shell; what the program got as arguments."""
     ours, theirs = pty.openpty()
     on_terminal = ("/bin/sh", "-c", 'terminal=$1; shift; exec "$@" <> "$terminal" >&0 2>&0', "sh", os.ttyname(theirs))
-    shell = subprocess.Popen([*on_terminal, *words], cwd=home, env=variables, start_new_session=True)  # noqa: S603 - a shell
+    shell = subprocess.Popen([*on_terminal, *words], cwd=home, env=variables, start_new_session=True)  # noqa: S603 - the shell under test, whose words are written here
     try:
         _read(ours, PROMPT)
         os.write(ours, typed.encode() + b"\r")

@@ -175,7 +175,7 @@ def test_german_letters_are_written_as_german_does() -> None:
 def test_processes(form: str, locale: dict[str, str], recorded: Path) -> None:
     """The same for processes, as an environment sets the encoding of their streams."""
     history = str(recorded / "history.sqlite")
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(  # noqa: S603 - no shell; program and options are chosen here
         [sys.executable, "-m", "detector", "history", "--history", history, "show", "1", "--format", form],
         capture_output=True,
         check=False,

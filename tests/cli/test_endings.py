@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def started(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs, whose standard input brings nothing; ended at the latest with the block."""
     silent, other = os.pipe()
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    process = subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
         [sys.executable, "-m", "detector", *words],
         stdin=silent,
         stdout=subprocess.PIPE,

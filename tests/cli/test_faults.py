@@ -105,7 +105,7 @@ NO_ROOM: Final = {
 def test_no_room(name: str, folder: Path) -> None:
     """Exit 74 and the option's own name; what was asked for on standard output is there, and no temporary file is."""
     line = f'ulimit -f 0; exec "{sys.executable}" -m detector "$@"'  # no file may grow, as on a full device
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(  # noqa: S603 - no shell; program and options are chosen here
         ["/bin/sh", "-c", line, "sh", *NO_ROOM[name]],
         capture_output=True,
         timeout=120,
@@ -176,7 +176,7 @@ def test_signals_end_commands_in_order(name: str, number: signal.Signals, folder
     with silent_server() as (port, taken):
         (folder / "pins.toml").write_text(PINS.format(port), "utf-8")
         words = (word.format(port) for word in ENDED[name])
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
             [sys.executable, "-m", "detector", *words], stderr=subprocess.PIPE, text=True, env=clean_environment()
         )
         assert taken.acquire(timeout=60)
@@ -192,7 +192,7 @@ def test_signals_that_are_ignored_stay_so(folder: Path) -> None:
     """`nohup detector …` survives its terminal, and SIGTERM ends a shell's background job, which ignores Ctrl-C."""
     with silent_server() as (port, taken):
         line = f"trap '' HUP INT; exec {sys.executable} -m detector check 127.0.0.1:{port} --proxy none --offline"
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
             ["/bin/sh", "-c", f"{line} --deadline 60"], stderr=subprocess.PIPE, text=True, cwd=folder
         )
         assert taken.acquire(timeout=60)
@@ -212,7 +212,7 @@ def test_few_open_files(limits: str, folder: Path) -> None:
     with silent_server() as (port, _):
         (folder / "list.txt").write_text(f"127.0.0.1:{port}\n" * 200, "utf-8")
         line = f"{limits}; exec {sys.executable} -m detector scan --targets list.txt --proxy none --format jsonl"
-        done = subprocess.run(  # noqa: S603 - our own command
+        done = subprocess.run(  # noqa: S603 - no shell; program and options are chosen here
             ["/bin/sh", "-c", f"{line} --timeout 0.3 --retries 0"], capture_output=True, text=True, check=False
         )
     rows = [json.loads(row)["observation"]["outcome"] for row in done.stdout.splitlines()]
@@ -235,7 +235,7 @@ def test_a_killed_scan_continues_its_run_in_the_history(folder: Path) -> None:
         "--no-progress",
     )
     words += ("--format", "jsonl", "--output", "o", "--resume", "s", "--history", "h.db", "--rate", "20")
-    process = subprocess.Popen([sys.executable, "-m", "detector", *words], env=clean_environment())  # noqa: S603 - ours
+    process = subprocess.Popen([sys.executable, "-m", "detector", *words], env=clean_environment())  # noqa: S603 - no shell, and the program is a test server of this repository
     output = folder / "o"
     while not output.exists() or output.read_bytes().count(b"\n") < 3:
         assert process.poll() is None

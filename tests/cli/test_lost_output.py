@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*arguments: str, redirected: str) -> subprocess.CompletedProcess[str]:
     """Run the command with its streams as a shell has them, in the words of one."""
     line = f'exec "$0" -m detector "$@" {redirected}'
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(  # noqa: S603 - the shell is what is tested: it redirects the streams of a command of this test
         ["/bin/sh", "-c", line, sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False
     )
 
@@ -149,7 +149,7 @@ def test_a_package_that_is_missing() -> None:
         "import sys; sys.modules['click'] = None; sys.argv = ['detector', 'check']\n"
         "from detector.__main__ import main; main()"
     )
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(  # noqa: S603 - no shell; runs this interpreter on code written here
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (70, "")

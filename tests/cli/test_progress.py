@@ -39,7 +39,7 @@ def check(port: int, *words: str) -> tuple[str, str]:
     command = [sys.executable, "-c", PROGRAM, "check", f"127.0.0.1:{port}", *words]
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, reader)
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
             [*command, "--offline", "--proxy", "none", "--deadline", "2"],
             stdout=subprocess.PIPE,
             stderr=writer,

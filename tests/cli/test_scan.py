@@ -130,7 +130,7 @@ def test_killed_scan_goes_on(tmp_path: Path) -> None:
         words = ["--targets", str(tmp_path / "list.txt"), "--resume", str(state), "--output", str(output)]
         words += ["--format", "jsonl", "--retries", "0", "--concurrency", "4"]
         rules = [r for n in range(1, 251) for r in ("--connect-to", f"127.0.1.{n}:{port}:127.0.0.1:{port}")]
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
             [sys.executable, "-m", "detector", "scan", *words, *rules, "--rate", "150"], env=clean_environment()
         )
         while not output.exists() or output.read_bytes().count(b"\n") < 20:
@@ -205,7 +205,7 @@ def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
     """Ctrl-C ends with 130, says what was done, and every line of the output is whole."""
     output = tmp_path / "out.jsonl"
     with closing_server() as (port, _):
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
             [
                 *(sys.executable, "-m", "detector", "scan", "--network", "127.0.0.0/16", "--port", str(port)),
                 *("--format", "jsonl", "--output", str(output), "--rate", "100", "--retries", "0"),

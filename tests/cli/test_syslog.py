@@ -86,7 +86,7 @@ def test_tcp() -> None:
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_tls(trusted: bool, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
+def test_tls(trusted: bool, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """Over TLS the same, to a collector whose certificate this machine trusts, and nothing to any other."""
     ca = pki.private_ca("Collector CA")
     (tmp_path / "roots.pem").write_bytes((ca if trusted else pki.private_ca("Another CA")).pem)
@@ -150,7 +150,7 @@ def rsyslog(tmp_path: Path) -> Iterator[tuple[int, Path]]:
         f'action(type="omfile" file="{log}" template="whole" sync="on")\n'
     )
     command = [program("rsyslogd"), "-n", "-iNONE", "-f", str(configuration)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - a fixed command
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - no shell; program and options are chosen here
     try:
         while process.poll() is None:
             with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):

@@ -118,7 +118,7 @@ def test_any_octets_are_a_request_or_refused(data: bytes) -> None:
         ),
     )
 )
-def test_any_json_is_a_request_or_refused(sent: Any) -> None:  # noqa: ANN401 - JSON
+def test_any_json_is_a_request_or_refused(sent: Any) -> None:  # noqa: ANN401 - any JSON value
     """Whatever values stand in the fields."""
     data = json.dumps(sent).encode()
     try:

@@ -127,7 +127,7 @@ def test_a_row_with_an_impossible_port_matches_nothing(tmp_path: Path, make_repo
 )
 def test_only_a_public_key_makes_an_identity(
     assurance: Assurance,
-    known: bool,  # noqa: FBT001 - a table
+    known: bool,  # noqa: FBT001 - a parameter of a table of cases
     history: History,
     make_report: Make,
 ) -> None:

@@ -221,7 +221,7 @@ class TestGenuine:
             ("declared", False),
         ],
     )
-    def test_what_shows_the_genuine_key(self, how: str, genuine: bool, world: World) -> None:  # noqa: FBT001 - a table
+    def test_what_shows_the_genuine_key(self, how: str, genuine: bool, world: World) -> None:  # noqa: FBT001 - a parameter of a table of cases
         """Clean as witnessed, pinned or logged, with the key proved; what is declared is not public."""
         pki, ca = world.pki, world.pki.private_ca("Campus CA")
         issued, plain, own = pki.issue([EXAM]), pki.issue([EXAM], scts=0), pki.self_signed([EXAM])

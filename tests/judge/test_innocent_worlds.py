@@ -162,7 +162,7 @@ class TestOwnPages:
     def test_a_portal_in_front_of_a_pinned_exam(
         self,
         outcome: PortalOutcome | None,
-        public: bool,  # noqa: FBT001 - a table
+        public: bool,  # noqa: FBT001 - a parameter of a table of cases
         world: World,
     ) -> None:
         """With a certificate of its own or a public one for its own name: sign in first, where that is known."""
@@ -275,7 +275,7 @@ class TestPrivatePki:
 
     @pytest.mark.parametrize("sends_ca", [True, False])
     @pytest.mark.parametrize("with_identifier", [True, False])
-    def test_cas_of_one_generic_name(self, sends_ca: bool, with_identifier: bool, world: World) -> None:  # noqa: FBT001 - a table
+    def test_cas_of_one_generic_name(self, sends_ca: bool, with_identifier: bool, world: World) -> None:  # noqa: FBT001 - a parameter of a table of cases
         """Every host with an 'Easy-RSA CA' of its own has a signer of its own: a name is no signer."""
         cases = []
         for host in HOSTS:
@@ -506,7 +506,7 @@ class TestOtherForms:
             (["*"], EXAM, False),
         ],
     )
-    def test_names(self, names: list[str], host: str, right: bool, world: World) -> None:  # noqa: FBT001 - a table
+    def test_names(self, names: list[str], host: str, right: bool, world: World) -> None:  # noqa: FBT001 - a parameter of a table of cases
         """Names as browsers match them; what does not match is a wrong name, and no more."""
         expected = ("logged", "logged") if right else (POSSIBLE, "wrong-name")
         assert said(world.one(host, world.pki.issue(names))) == expected

@@ -96,7 +96,7 @@ assert operator_of("a.example.edu") == "example.edu"
 heavy = {"tldextract", "requests", "urllib3", "importlib.resources"}
 print(json.dumps(sorted(heavy & set(sys.modules))))
 """
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(  # noqa: S603 - no shell; runs this interpreter on code written here
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert json.loads(done.stdout) == []
@@ -141,7 +141,7 @@ def test_operator(host: str, operator: str) -> None:
         ("nas", False),
     ],
 )
-def test_names_that_mean_one_host_everywhere(host: str, public: bool) -> None:  # noqa: FBT001 - a table
+def test_names_that_mean_one_host_everywhere(host: str, public: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """A public address is the same host on every network although its operator is unknown."""
     assert is_public(host) is public
 

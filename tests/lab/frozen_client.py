@@ -72,7 +72,7 @@ def main() -> None:
         found: Any = asyncio.run(exam.gate(policy=given["policy"], **options)).action
     else:
         found = [asyncio.run(through(pac, given)) for pac in given["pacs"]]
-    print(json.dumps({"host": host(), "missing": missing(given["modules"], given["files"]), "found": found}))  # noqa: T201 - its answer
+    print(json.dumps({"host": host(), "missing": missing(given["modules"], given["files"]), "found": found}))  # noqa: T201 - what it prints is its answer to the process that started it
 
 
 if __name__ == "__main__":

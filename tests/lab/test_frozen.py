@@ -56,7 +56,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", *options]
         places = ("--distpath", folder / "dist", "--workpath", folder / name, "--specpath", folder / name)
         environment = {**os.environ, "PYINSTALLER_CONFIG_DIR": str(folder / f"{name} cache")}
-        running[name] = subprocess.Popen([*command, *map(str, places)], env=environment, stderr=subprocess.PIPE)  # noqa: S603 - ours
+        running[name] = subprocess.Popen([*command, *map(str, places)], env=environment, stderr=subprocess.PIPE)  # noqa: S603 - no shell, and the program is a test server of this repository
     for name, process in running.items():
         _, said = process.communicate()
         assert process.returncode == 0, said.decode()
@@ -126,7 +126,7 @@ def running(program: Path) -> list[str]:
     return found
 
 
-async def start_client(program: Path, town: Town, *pacs: str, gate_only: bool = False, env: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+async def start_client(program: Path, town: Town, *pacs: str, gate_only: bool = False, env: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JSON value
     """Run the client on these routes; what it found, after making sure that it was started once."""
     starts = town.folder / "starts"
     starts.unlink(missing_ok=True)

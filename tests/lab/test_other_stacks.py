@@ -233,8 +233,8 @@ async def test_what_chrome_does_not_offer(kind: KeyKind, priority: str, tls_pki:
 @pytest.mark.parametrize("stack", [openssl, nginx, gnutls, go])
 async def test_what_they_send_with_the_leaf(
     stack: Stack,
-    staples: bool,  # noqa: FBT001 - a table
-    old: bool,  # noqa: FBT001 - a table
+    staples: bool,  # noqa: FBT001 - a parameter of a table of cases
+    old: bool,  # noqa: FBT001 - a parameter of a table of cases
     tls_pki: PrivatePKI,
     files: Files,
 ) -> None:

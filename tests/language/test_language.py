@@ -106,14 +106,14 @@ class TestSaying:
 
 
 @pytest.mark.parametrize(("language", "loaded"), [("en", False), ("en-GB", False), ("de", True)])
-def test_english_loads_nothing(language: str, loaded: bool) -> None:  # noqa: FBT001 - a table
+def test_english_loads_nothing(language: str, loaded: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """What exam starts in English need of other languages: nothing."""
     code = (
         "import sys; from detector.language import Messages, N_, Sentence\n"
         f"Messages.of({language!r}).say(Sentence(N_('It looks like {{product}}.'), {{'product': 'x'}}))\n"
         "print('gettext' in sys.modules)"
     )
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(  # noqa: S603 - no shell; runs this interpreter on code written here
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"{loaded}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import datetime as dt
 import os
 import re
 import stat
@@ -11,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from detector.cli import common
+from detector.history import store
 from detector.model import private_files
 from detector.model.private_files import ACCESS, Windows, create_on_windows, create_private
+from detector.scan.fleet import certificates
+from detector.trust import key_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,13 +150,6 @@ def test_who_has_access() -> None:
 @pytest.mark.parametrize("made", ["key", "fleet", "history", "bundle"])
 def test_everything_private_is_made_here(made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys, certificates of a fleet, histories and bundles are created by the one function, and by no other."""
-    import datetime as dt  # noqa: PLC0415 - of one case
-
-    from detector.cli import common  # noqa: PLC0415 - of one case
-    from detector.history import store  # noqa: PLC0415 - of one case
-    from detector.scan.fleet import certificates  # noqa: PLC0415 - of one case
-    from detector.trust import key_files  # noqa: PLC0415 - of one case
-
     created: list[str] = []
 
     def create(path: str | Path) -> int:

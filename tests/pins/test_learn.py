@@ -164,7 +164,7 @@ class TestRefusals:
         self,
         world: World,
         field: Field,
-        allow_private: bool,  # noqa: FBT001 - a table
+        allow_private: bool,  # noqa: FBT001 - a parameter of a table of cases
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A key that the catalogue knows is others' too, below a public root as well."""
@@ -208,8 +208,8 @@ class TestRun:
     def test_interceptor_is_not_learned_even_when_asked(
         self,
         world: World,
-        one_leaf_key: bool,  # noqa: FBT001 - a table
-        sends_ca: bool,  # noqa: FBT001 - a table
+        one_leaf_key: bool,  # noqa: FBT001 - a parameter of a table of cases
+        sends_ca: bool,  # noqa: FBT001 - a parameter of a table of cases
     ) -> None:
         """A private key on unrelated hosts is an interceptor's, whether it sends its CA or has one leaf key for all."""
         box = world.pki.private_ca("Filter CA", one_leaf_key=one_leaf_key)

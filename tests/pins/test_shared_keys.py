@@ -64,7 +64,7 @@ def test_recorded_identity_needs_no_pins(recorded: RecordedIdentity) -> None:
         ([Endpoint(host="a.example.edu")], False),
     ],
 )
-def test_shared_is_what_different_operators_have(endpoints: list[Endpoint], is_shared: bool) -> None:  # noqa: FBT001 - a table
+def test_shared_is_what_different_operators_have(endpoints: list[Endpoint], is_shared: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """One operator's endpoints may have a key in common, and so may a private network's."""
     key, own = b"k" * 32, [bytes([number]) * 32 for number, _ in enumerate(endpoints)]
     met = [(endpoint, (key, key, mine)) for endpoint, mine in zip(endpoints, own, strict=True)]

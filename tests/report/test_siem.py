@@ -47,7 +47,7 @@ def documented(form: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `([^`]+)` \| (\w+) \|", section, re.MULTILINE))
 
 
-def fields(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
+def fields(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON value
     """Every field below a JSON value, with its type; of an array, also those of the objects in it."""
     if isinstance(value, dict):
         for key, one in value.items():

@@ -106,7 +106,7 @@ CANARIES = tuple(
 
 
 @pytest.mark.parametrize("offline", [False, True])
-async def test_canaries_are_probed_once(offline: bool, pki: PrivatePKI, settings_of: Settings) -> None:  # noqa: FBT001 - a table
+async def test_canaries_are_probed_once(offline: bool, pki: PrivatePKI, settings_of: Settings) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """Where something is open, two canaries are results of the scan, numbered apart; not with `offline`."""
     hosts = [EXAM, "lms.example.org", *(endpoint.host for endpoint in CANARIES)]
     async with serve_origin([pki.issue([host]) for host in hosts]) as origin:

@@ -29,7 +29,7 @@ def test_a_new_check_runs_at_once(tree: Path) -> None:
     assert (check.name, register.name, test.name) == ("certificate_age.py", "__init__.py", "test_certificate_age.py")
     ast.parse((tree / test).read_text("utf-8"))
     code = "from detector.judge import checks; print(list(checks.CHECKS)[-1])"
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(  # noqa: S603 - no shell; runs this interpreter on code written here
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,

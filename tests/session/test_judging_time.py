@@ -48,7 +48,7 @@ def crowded(pki: PrivatePKI, *, bits: int) -> list[Script]:
 
 @pytest.mark.parametrize("offline", [True, False])
 async def test_a_run_has_one_budget(
-    offline: bool,  # noqa: FBT001 - a table
+    offline: bool,  # noqa: FBT001 - a parameter of a table of cases
     pki: PrivatePKI,
     settings_of: Settings,
     monkeypatch: pytest.MonkeyPatch,

@@ -289,8 +289,8 @@ async def test_what_another_address_showed_besides_is_kept(pki: PrivatePKI, monk
 
         async def dial(
             self,
-            endpoint: Endpoint,  # noqa: ARG002 - as `Dialer`
-            factory: ProtocolFactory,  # noqa: ARG002 - as `Dialer`
+            endpoint: Endpoint,  # noqa: ARG002 - the signature is that of `Dialer.dial`
+            factory: ProtocolFactory,  # noqa: ARG002 - the signature is that of `Dialer.dial`
             record: ConnectionRecord,
         ) -> asyncio.Transport:
             record.address = "127.0.0.1:443"

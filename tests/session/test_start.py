@@ -43,7 +43,7 @@ NEVER = (
 
 def loaded_after(code: str, *arguments: str) -> list[str]:
     """The modules that a fresh interpreter has loaded after some code."""
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(  # noqa: S603 - no shell; runs this interpreter on code written here
         [sys.executable, "-c", f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))", *arguments],
         capture_output=True,
         text=True,
@@ -69,7 +69,7 @@ def test_public_roots_are_read_after_connecting_has_begun() -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_root_that_a_pin_file_names_is_known_or_refused_at_once(known: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a table
+def test_a_root_that_a_pin_file_names_is_known_or_refused_at_once(known: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """A name from certifi's history is taken as it is; for any other certifi's roots are read, before anything else."""
     from detector import Detector  # noqa: PLC0415 - after the tests of what importing does
     from detector.errors import PinFileError  # noqa: PLC0415 - after the tests of what importing does
@@ -152,7 +152,7 @@ main()
 
 def test_a_program_that_ends_searches_nothing_for_cycles() -> None:
     """What the command imported is out of the collector's sight by the time that Python takes it down."""
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(  # noqa: S603 - no shell; runs this interpreter on code written here
         [sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.splitlines()[-1] == "frozen"
@@ -196,7 +196,7 @@ print(callbacks.worst.seconds * 1000 / slowness(), callbacks.count, callbacks.wo
 @pytest.mark.parametrize("intercepted", [False, True])
 async def test_nothing_holds_up_the_loop(
     what: str,
-    intercepted: bool,  # noqa: FBT001 - a table
+    intercepted: bool,  # noqa: FBT001 - a parameter of a table of cases
     pki: PrivatePKI,
     tmp_path: Path,
 ) -> None:

@@ -200,7 +200,7 @@ def test_commands_end_in_order(
     words, code = SERVED[name]
     with silent_server() as (port, _):
         pass  # its port is free again
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    process = subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
         [sys.executable, "-c", COMMAND, loop.__name__, *(word.format(port) for word in words)],
         cwd=tmp_path,
         env=clean_environment() | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), "PYTHONUNBUFFERED": "1"},

@@ -93,7 +93,7 @@ def chromium(profile: Path, *flags: str) -> Iterator[Browser]:
             process.terminate()
 
 
-def _ask(url: str, body: object, method: str = "POST") -> Any:  # noqa: ANN401 - JSON
+def _ask(url: str, body: object, method: str = "POST") -> Any:  # noqa: ANN401 - any JSON value
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310 - http, loopback
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

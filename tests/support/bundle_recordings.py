@@ -143,7 +143,7 @@ def remade(
     return form.write(form.BundleFile(format=form.FORMAT, envelope=msgspec.Raw(sealed), parts=tuple(parts)))
 
 
-def texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+def texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
     """Every text in a bundle, with what is wrapped in JSON and base64 unwrapped."""
     if isinstance(value, bytes):
         yield value.decode("latin-1")

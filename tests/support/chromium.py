@@ -74,7 +74,7 @@ class Chromium:
         *,
         session: str | None = None,
         until: str | None = None,
-        **arguments: Any,  # noqa: ANN401 - JSON
+        **arguments: Any,  # noqa: ANN401 - any JSON value
     ) -> dict[str, Any]:
         """Call a DevTools method; give its result once it is there and the event `until` has come."""
         self._count += 1

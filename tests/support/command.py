@@ -71,7 +71,7 @@ def run_process(
     *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, stdin: bytes | str = b""
 ) -> Done:
     """The same in a process of its own."""
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(  # noqa: S603 - no shell; program and options are chosen here
         [sys.executable, "-m", "detector", *arguments],
         input=stdin.encode() if isinstance(stdin, str) else stdin,
         capture_output=True,

@@ -47,7 +47,7 @@ class Firefox:
         self._socket: Final = socket
         self._numbers: Final = itertools.count(1)
 
-    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
         """Call a method of WebDriver BiDi and return its result."""
         number = next(self._numbers)
         await self._socket.send_json({"id": number, "method": method, "params": arguments})

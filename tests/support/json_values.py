@@ -17,7 +17,7 @@ FOREIGN: Final[tuple[Any, ...]] = (
 """Values of other types, out of range, and times without an offset or before the calendar."""
 
 
-def places(value: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - JSON
+def places(value: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - any JSON value
     """Every (container, key) within a JSON value."""
     for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
         yield value, key

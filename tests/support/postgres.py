@@ -73,7 +73,7 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
     """Wait until the server takes commands: it takes connections before that."""
     asking = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     until = time.monotonic() + START_SECONDS
-    while subprocess.run(asking, check=False).returncode != 0:  # noqa: S603 - of the same package
+    while subprocess.run(asking, check=False).returncode != 0:  # noqa: S603 - no shell; pg_isready is of the package whose server was started
         assert process.poll() is None, "PostgreSQL ended at once"
         assert time.monotonic() < until, "PostgreSQL does not answer"
         time.sleep(0.05)

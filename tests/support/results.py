@@ -43,7 +43,7 @@ EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example
 FILTER = Attribution(issuer="CN=Campus Filter CA", basis="no product is known by it")
 
 
-def found(outcome: CheckOutcome, summary: str = "", says: Meaning = Meaning.NEUTRAL, **data: Any) -> Finding:  # noqa: ANN401 - JSON
+def found(outcome: CheckOutcome, summary: str = "", says: Meaning = Meaning.NEUTRAL, **data: Any) -> Finding:  # noqa: ANN401 - any JSON value
     """One finding, of the check that the outcome belongs to."""
     return outcome.found(summary or f"{outcome.check} says {outcome}.", says, **data)
 

@@ -28,11 +28,11 @@ KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([n] * 32)) for n in range(1, 
 SEALED = seal(b"payload", payload_type=KIND, keys=KEYS[:2])
 
 
-def changed(**fields: Any) -> bytes:  # noqa: ANN401 - JSON
+def changed(**fields: Any) -> bytes:  # noqa: ANN401 - any JSON value
     return json.dumps(json.loads(SEALED) | fields).encode()
 
 
-def with_signature(**fields: Any) -> bytes:  # noqa: ANN401 - JSON
+def with_signature(**fields: Any) -> bytes:  # noqa: ANN401 - any JSON value
     """The envelope whose second signature has other fields."""
     first, second = json.loads(SEALED)["signatures"]
     return changed(signatures=[first, second | fields])

@@ -78,14 +78,14 @@ class Town:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run to the end."""
-        return subprocess.run(  # noqa: S603 - our own command
+        return subprocess.run(  # noqa: S603 - no shell; program and options are chosen here
             self.command(*arguments), capture_output=True, text=True, timeout=60, check=False, cwd=self.folder
         )
 
     @contextlib.contextmanager
     def start(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
         """Run until told to end; gives the process and what it writes."""
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
             self.command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder
         )
         try:
@@ -232,7 +232,7 @@ def test_missing_extra_is_exit_2(town: Town, tmp_path: Path) -> None:
     (tmp_path / "prometheus_client.py").write_text("raise ModuleNotFoundError('prometheus_client')\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     results = [
-        subprocess.run(  # noqa: S603 - our own command
+        subprocess.run(  # noqa: S603 - no shell; program and options are chosen here
             town.command("--duration", "0.5", *more, *town.honest),
             capture_output=True, text=True, check=False, timeout=60, env=environment,
         )

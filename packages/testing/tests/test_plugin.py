@@ -57,7 +57,7 @@ def test_loading_the_plugin_loads_nothing_else() -> None:
         "import sys, detector_testing.plugin; "
         "print(*sorted(name for name in sys.modules if name.startswith('detector')))"
     )
-    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603 - our own interpreter
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603 - no shell; runs this interpreter on code written here
     assert loaded.stdout.split() == ["detector_testing", "detector_testing.plugin"]
 
 

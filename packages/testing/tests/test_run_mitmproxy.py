@@ -154,7 +154,7 @@ def test_the_addon_ends_with_the_process_that_started_it(tmp_path: pathlib.Path)
     )
     files = {name: str(tmp_path / name) for name in ("ready_file", "overheard_file")}
     settings = json.dumps({**files, "upstream": []})
-    ended = subprocess.run(  # noqa: S603 - our own interpreter
+    ended = subprocess.run(  # noqa: S603 - no shell; runs this interpreter on code written here
         [sys.executable, "-c", program],
         env={**os.environ, ENVIRONMENT: settings},
         stdin=subprocess.DEVNULL,

@@ -220,7 +220,7 @@ class TestMachineRoot:
         assert outcomes(machine_root, world.case(EXAM, pki.issue([EXAM]), machine=(pki.root_b.certificate,))) == []
 
     @pytest.mark.parametrize(("days", "here"), [(0, True), (1, True), (30, False), (-9, False), (None, False)])
-    def test_a_root_that_was_rolled_out_was_not_made_here(self, days: int | None, here: bool, world: World) -> None:  # noqa: FBT001 - a table
+    def test_a_root_that_was_rolled_out_was_not_made_here(self, days: int | None, here: bool, world: World) -> None:  # noqa: FBT001 - a parameter of a table of cases
         """Within two days of its making it was; years after, before it existed, or who knows when it was not."""
         made = world.pki.now - 30 * DAY
         ca = world.pki.private_ca("Filter CA", not_before=made)

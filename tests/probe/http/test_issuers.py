@@ -385,7 +385,7 @@ async def test_the_resolver_keeps_public_answers(monkeypatch: pytest.MonkeyPatch
         ("name.example", False),
     ],
 )
-def test_which_addresses_are_public(address: str, public: bool) -> None:  # noqa: FBT001 - a table
+def test_which_addresses_are_public(address: str, public: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """Private, special and embedded private addresses are distinguished from public unicast ones."""
     assert is_public_address(address) is public
 

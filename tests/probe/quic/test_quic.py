@@ -85,7 +85,7 @@ def closed_port() -> tuple[str, int]:
 
 @pytest.mark.parametrize("retry", [False, True])
 @pytest.mark.parametrize("key", ["ec", "rsa"])
-async def test_the_chain_is_captured_and_its_key_proved(key: KeyKind, retry: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_the_chain_is_captured_and_its_key_proved(key: KeyKind, retry: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """An honest server, with and without address validation: the chain as presented, the facts of the handshake."""
     async with serve_quic(exam(key), retry=retry) as address:
         seen = await probe_quic(EXAM, address=address)
@@ -124,7 +124,7 @@ VERSION_8 = exam("ec").leaf.replace(bytes.fromhex("a003020102"), bytes.fromhex("
 
 
 @pytest.mark.parametrize(("leaf", "proved"), [(b"\x30\x03\x02\x01\x00", False), (VERSION_8, True)])
-async def test_a_certificate_that_is_none_was_still_presented(leaf: bytes, proved: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_a_certificate_that_is_none_was_still_presented(leaf: bytes, proved: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """A leaf that no library loads ends the handshake; it is kept as presented, and our own check proves its key."""
     damaged = (leaf, *exam("ec").chain[1:])
     async with serve_quic(exam("ec"), chain=damaged) as address:

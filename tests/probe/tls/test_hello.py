@@ -122,7 +122,7 @@ def test_everything_that_is_read() -> None:
 @pytest.mark.parametrize(
     ("kinds", "asks"), [((), False), ((5,), False), ((18,), False), ((18, 5), True), ((0, 5, 43, 18), True)]
 )
-def test_who_asks_for_timestamps(kinds: tuple[int, ...], asks: bool) -> None:  # noqa: FBT001 - a table
+def test_who_asks_for_timestamps(kinds: tuple[int, ...], asks: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """Only a hello with both requests counts; one that cannot be parsed requests nothing."""
     bodies = {0: NAME, 43: extension(43, vector(u16(TLS_1_3), 1))}
     hello = client_hello(TLS_1_2, SUITES, *(bodies.get(kind, extension(kind)) for kind in kinds))

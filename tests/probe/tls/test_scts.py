@@ -109,7 +109,7 @@ async def test_openssl_as_a_server_staples(version: ssl.TLSVersion) -> None:
         (V.TLSv1_3, Step.CERTIFICATE, True),
     ],
 )
-async def test_how_far_it_must_go(version: ssl.TLSVersion, step: Step, carried: bool) -> None:  # noqa: FBT001 - a table
+async def test_how_far_it_must_go(version: ssl.TLSVersion, step: Step, carried: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """A connection that ends before their place says nothing of them."""
     script = dataclasses.replace(Script.genuine(exam(), version=version), stop=step)
     for seen in await probes(script):
@@ -239,7 +239,7 @@ def test_every_hello_of_openssl_asks_for_both(context: Callable[[], SSL.Context]
 
 @pytest.mark.parametrize("function_only", [False, True])
 @pytest.mark.parametrize("unasked", [False, True])
-def test_a_binding_that_cannot_ask(unasked: bool, function_only: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a table
+def test_a_binding_that_cannot_ask(unasked: bool, function_only: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a parameter of a table of cases
     """Where pyOpenSSL has no such call any more, probes go on and say that nothing could be carried.
 
     What a server sends all the same is kept; OpenSSL refuses it.

@@ -100,7 +100,7 @@ def verdicts(lines: list[dict[str, Any]]) -> set[tuple[int, str]]:
     return {(line["result"]["endpoint"]["port"], line["result"]["verdict"]) for line in lines}
 
 
-async def start_worker(fleet: Fleet, vantage: str) -> Any:  # noqa: ANN401 - a part
+async def start_worker(fleet: Fleet, vantage: str) -> Any:  # noqa: ANN401 - a process of the fleet, whose class the fixture defines
     """Start a worker without waiting for it."""
     return await fleet.start("worker", "--tls", str(fleet.folder), "--scheduler", fleet.address, "--vantage", vantage)
 
