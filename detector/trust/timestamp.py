@@ -16,6 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from detector.errors import MissingExtraError
 
+from .certificate import Certificate
+
 try:
     import rfc3161_client
     from rfc3161_client.tsp import PKIStatus
@@ -33,6 +35,9 @@ RESPONSE_BYTES_MAX: Final = 64 * 1024
 
 CERTIFICATES_MAX: Final = 16
 """Certificates in an answer: the authority's chain, with a margin. Each is parsed."""
+
+_REFUSALS: Final = (ValueError, KeyError, x509.InvalidVersion)
+"""What cryptography raises for a certificate that it cannot read: KeyError for a kind of text that it does not know."""
 
 _SHA256: Final = x509.ObjectIdentifier("2.16.840.1.101.3.4.2.1")  # RFC 5754 section 2.2
 
@@ -84,11 +89,11 @@ def examine(response: bytes, data: bytes, roots: Roots) -> Timestamp:
     read = _read(response, data)
     signer = _signer(read)
     verifier = rfc3161_client.VerifierBuilder()
+    for root in roots.by_sha256.values():
+        verifier = verifier.add_root_certificate(_loaded(root.certificate.der))
     try:
-        for root in roots.by_sha256.values():
-            verifier = verifier.add_root_certificate(x509.load_der_x509_certificate(root.certificate.der))
         verifier.build().verify_message(read, data)
-    except (rfc3161_client.VerificationError, ValueError) as error:
+    except (rfc3161_client.VerificationError, *_REFUSALS) as error:
         raise NoTimestampError("no authority below the roots given signed it") from error
     return Timestamp(read.tst_info.gen_time, signer.subject.rfc4514_string())
 
@@ -115,14 +120,17 @@ def _signer(read: rfc3161_client.TimeStampResponse) -> x509.Certificate:
 
     Of two with one issuer and serial number, one could be verified and the other's purpose be read.
     """
-    signers, found = read.signed_data.signer_infos, read.signed_data.certificates
+    try:
+        signers, found = read.signed_data.signer_infos, read.signed_data.certificates
+    except ValueError as error:
+        raise NoTimestampError("its signature cannot be read") from error
     if len(signers) != 1 or len(found) > CERTIFICATES_MAX:
         raise NoTimestampError("it has not exactly one signer, or too many certificates")
     (named,) = signers
+    certificates = [_loaded(der) for der in found]
     try:
-        certificates = [x509.load_der_x509_certificate(der) for der in found]
         fitting = [c for c in certificates if (c.issuer, c.serial_number) == (named.issuer, named.serial_number)]
-    except ValueError as error:
+    except _REFUSALS as error:
         raise NoTimestampError("its certificates cannot be read") from error
     if len(fitting) != 1:
         raise NoTimestampError("it has not exactly one certificate of its signer")
@@ -131,11 +139,21 @@ def _signer(read: rfc3161_client.TimeStampResponse) -> x509.Certificate:
     return fitting[0]
 
 
+def _loaded(der: bytes) -> x509.Certificate:
+    """Load a certificate. Raises `NoTimestampError`, also for a serial number of which cryptography only warns."""
+    if (Certificate.read(der).serial or 0) <= 0:
+        raise NoTimestampError("a certificate has no valid serial number (RFC 5280 section 4.1.2.2)")
+    try:
+        return x509.load_der_x509_certificate(der)
+    except _REFUSALS as error:
+        raise NoTimestampError("a certificate cannot be read") from error
+
+
 def _purposes(certificate: x509.Certificate) -> Iterable[x509.ObjectIdentifier]:
     """The purposes in a certificate's extended key usage; none without one. Raises `NoTimestampError`."""
     try:
         return certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return ()
-    except ValueError as error:
+    except _REFUSALS as error:
         raise NoTimestampError("its certificates cannot be read") from error
