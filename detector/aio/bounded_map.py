@@ -132,8 +132,9 @@ class BoundedMap(Generic[Item, Done]):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Note that reading has ended or work has failed."""
+        failure = asyncio.CancelledError() if task.cancelled() else task.exception()  # or asyncio reports it
         if self._failure is None:
-            self._failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+            self._failure = failure
         self._leave(task)
 
     def _leave(self, task: asyncio.Task[None]) -> None:

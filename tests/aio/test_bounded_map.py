@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -167,6 +168,23 @@ async def test_a_failure_of_the_work_is_raised(most: int, busy: bool) -> None:  
         await read()
     assert set(given) <= {0, 1, 2}
     assert asyncio.all_tasks() == before
+
+
+async def test_failures_at_the_same_moment_are_not_reported_by_asyncio() -> None:
+    """One is raised; of the others nothing is left that asyncio would log when it is collected."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
+
+    async def fail(thing: int) -> int:
+        await asyncio.sleep(0)
+        raise ValueError(thing)
+
+    async with contextlib.aclosing(BoundedMap(things(4), fail, limit=4).batches()) as batches:
+        with pytest.raises(ValueError, match=r"\d"):
+            await anext(batches)
+    await asyncio.sleep(0)
+    gc.collect()
+    assert reported == []
 
 
 async def test_a_failure_of_the_source_is_raised() -> None:
