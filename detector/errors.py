@@ -43,6 +43,10 @@ class LogListError(InputError):
     """A Certificate Transparency log list that cannot be read or is not in Google's v3 format."""
 
 
+class DataSetError(InputError):
+    """A data set that cannot be read, is damaged, or is none."""
+
+
 class ChainError(InputError):
     """A chain to examine that cannot be read or is empty."""
 
