@@ -44,7 +44,7 @@ class LogListError(InputError):
 
 
 class DataSetError(InputError):
-    """A data set that cannot be read, is damaged, or is none."""
+    """A folder of data sets that cannot be read, or a set in it that is damaged."""
 
 
 class ChainError(InputError):
