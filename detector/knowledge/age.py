@@ -5,7 +5,6 @@ Room: knowledge. Pure; the day is an argument.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Final
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from detector.model import Knowledge, KnowledgeKind
 
 from .data_set import PARTS
-from .part import HORIZONS
+from .part import horizon_of
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
 
     from detector.trust.ct_logs import LogList
@@ -36,8 +36,8 @@ _NOUNS: Final = {
 }
 
 
-def used(roots: Roots, logs: LogList, data: DataSet) -> tuple[Knowledge, ...]:
-    """The parts used for an assessment: these roots and logs, and everything else from the data set.
+def used(roots: Roots, logs: LogList, data: DataSet, pins: tuple[Knowledge, ...] = ()) -> tuple[Knowledge, ...]:
+    """The parts used for an assessment: these roots and logs, everything else from the data set, and vendors' `pins`.
 
     The hash of logs that a user gave is over the sorted log IDs, each with 1 where its timestamps count as evidence,
     else with 0.
@@ -48,7 +48,7 @@ def used(roots: Roots, logs: LogList, data: DataSet) -> tuple[Knowledge, ...]:
         KnowledgeKind.ROOTS: None if roots.sha256 else of_roots(roots),
         KnowledgeKind.LOGS: None if logs.sha256 else _part(KnowledgeKind.LOGS, logs.name, logs.date, digest),
     }
-    return tuple(own.get(kind) or data.part(kind) for kind in PARTS)
+    return (*(own.get(kind) or data.part(kind) for kind in PARTS), *pins)
 
 
 def of_roots(roots: Roots) -> Knowledge:
@@ -58,7 +58,7 @@ def of_roots(roots: Roots) -> Knowledge:
 
 
 def _part(kind: KnowledgeKind, name: str, date: dt.date | None, sha256: str, version: str = "") -> Knowledge:
-    horizon = None if date is None else date + min(HORIZONS[kind], dt.date.max - date)
+    horizon = None if date is None else horizon_of(kind, date)
     return Knowledge(kind=kind, name=_base_name(name), version=version, date=date, horizon=horizon, sha256=sha256)
 
 
@@ -85,4 +85,4 @@ def warning(knowledge: Iterable[Knowledge], at: dt.datetime) -> str | None:
     old = [part for part in knowledge if part.is_past(at)]
     if not old:
         return None
-    return f"What is known here is old ({describe(old)}): update this package, or give newer roots and logs."
+    return f"What is known here is old ({describe(old)}): run `detector data update`, or update this package."

@@ -156,7 +156,7 @@ class DataSet:
         """The catalogue of interceptors and leaked keys."""
         return catalogues.Catalogue(self._content(KnowledgeKind.CATALOGUE, catalogues.CatalogueFile).entries)
 
-    @cached_property
+    @property
     def client_hellos(self) -> HelloProfiles:
         """The ClientHellos of browsers."""
         return self._content(KnowledgeKind.CLIENT_HELLOS, client_hello_files.HelloProfiles)
@@ -210,6 +210,14 @@ class DataSet:
         """Name, version, date and hash of every part, for reports."""
         return tuple(map(self.part, PARTS))
 
+    def is_updated(self, kind: KnowledgeKind) -> bool:
+        """Whether an installed file serves as this part, and not what the package ships."""
+        return self._serving(kind).name != SHIPPED
+
+    def path_of(self, kind: KnowledgeKind) -> Path:
+        """The file that serves as this part, for messages."""
+        return self._serving(kind).path
+
     def leave_out(self, kind: KnowledgeKind, reason: str) -> bool:
         """Leave out the file that serves as a part, because its reader refused it; return whether another serves now.
 
@@ -220,6 +228,7 @@ class DataSet:
             if len(candidates) == 1:
                 return False
             del candidates[0]
+            self._contents.pop(kind, None)
             self._warn(f"{reason} It is left out, and what the package ships serves.")
             return True
 

@@ -67,12 +67,18 @@ class Head(Record, frozen=True, kw_only=True):
     horizon: dt.date
 
     def current_until(self, kind: KnowledgeKind) -> dt.date:
-        """The last day on which it counts as current: its own horizon, but no more than `HORIZONS` allow."""
-        return min(self.horizon, self.date + min(HORIZONS[kind], dt.date.max - self.date))
+        """The last day on which it counts as current (`horizon_of`)."""
+        return horizon_of(kind, self.date, self.horizon)
 
 
 class _Schema(msgspec.Struct, frozen=True):
     schema: Count
+
+
+def horizon_of(kind: KnowledgeKind, date: dt.date, own: dt.date | None = None) -> dt.date:
+    """The last day on which a part of this date counts as current: its `own` horizon, but at most `HORIZONS` later."""
+    latest = date + min(HORIZONS[kind], dt.date.max - date)
+    return latest if own is None else min(own, latest)
 
 
 P = TypeVar("P", bound=Head)

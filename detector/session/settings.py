@@ -205,7 +205,8 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
     Attributes:
         data: what is known beforehand: a `DataSet`, a folder of installed sets, or `shipped`; None means the user's own
             folder, where updates are installed, or else what the package ships.
-        pins: pin files, a directory of them, endpoints, or a `PinSet`; None means the shipped ones.
+        pins: pin files, a directory of them, the installed pins of a vendor (`vendor:NAME`), endpoints, or a `PinSet`;
+            None means the data set's own.
         roots: the public roots (a PEM file, or `Roots`) instead of those of the data set.
         add_roots: further public roots.
         logs: the known CT logs (Google's log list v3, or a `LogList`) instead of those of the data set.
@@ -267,12 +268,12 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
         if isinstance(pins, pin_files.PinSet):
             return pins
         if isinstance(pins, str | Path):
-            return pin_files.load(pins, root_labels=labels)
+            return pin_files.load(pins, root_labels=labels, data=self.data_set)
         endpoints = tuple(source for source in pins if isinstance(source, Endpoint))
         paths = [source for source in pins if not isinstance(source, Endpoint)]
         if not paths:
             return pin_files.PinSet(name="given", endpoints=endpoints)
-        loaded = pin_files.load(paths, root_labels=labels)
+        loaded = pin_files.load(paths, root_labels=labels, data=self.data_set)
         return msgspec.structs.replace(loaded, endpoints=(*endpoints, *loaded.endpoints))
 
     def known_canaries(self) -> tuple[Endpoint, ...]:
