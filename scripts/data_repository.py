@@ -57,7 +57,7 @@ from tuf.api.metadata import (
 )
 
 from detector.errors import DetectorError
-from detector.knowledge import data_set
+from detector.knowledge.data_set import shipped
 from detector.model.private_files import create_private
 from detector.pins import load as load_pins
 
@@ -699,7 +699,7 @@ def read_parts(folders: Iterable[Path]) -> dict[str, bytes]:
 def read_pins(folder: Path) -> dict[str, bytes]:
     """A vendor's pin files by name. Raises `PublishingError` for any other file."""
     try:
-        load_pins(folder, root_labels=data_set.shipped().known_roots.labels)
+        load_pins(folder, root_labels=shipped().known_roots.labels)
     except DetectorError as error:
         raise PublishingError(str(error)) from error
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
