@@ -36,6 +36,20 @@ _NOUNS: Final = {
 }
 
 
+CHANGES: Final = {
+    KnowledgeKind.ROOTS: "which chains are public, retired or private",
+    KnowledgeKind.LOGS: "which timestamps count",
+    KnowledgeKind.INTERMEDIATES: "which missing issuers are publicly known",
+    KnowledgeKind.REVOCATIONS: "which chains no client accepts",
+    KnowledgeKind.CATALOGUE: "which products and keys are recognized",
+}
+"""What another edition of a part changes when recorded evidence is assessed again. The other parts change nothing
+there: what was sent and what was expected is recorded."""
+
+_ALWAYS_SHOWN: Final = frozenset({KnowledgeKind.ROOTS, KnowledgeKind.LOGS, KnowledgeKind.CATALOGUE, KnowledgeKind.PINS})
+"""What the short form of a report names; the parts of one data set seldom differ in age."""
+
+
 def used(roots: Roots, logs: LogList, data: DataSet, pins: tuple[Knowledge, ...] = ()) -> tuple[Knowledge, ...]:
     """The parts used for an assessment: these roots and logs, everything else from the data set, and vendors' `pins`.
 
@@ -76,8 +90,20 @@ def describe(knowledge: Iterable[Knowledge]) -> str:
 
 
 def dates(knowledge: Iterable[Knowledge]) -> str:
-    """The date of each part in one phrase for people, or its name where it has none."""
-    return ", ".join(f"{_NOUNS[part.kind]} {f'of {part.date}' if part.date else part.name}" for part in knowledge)
+    """The dates of the main parts in one phrase for people, or their names where they have none."""
+    shown = (part for part in knowledge if part.kind in _ALWAYS_SHOWN)
+    return ", ".join(f"{_NOUNS[part.kind]} {f'of {part.date}' if part.date else part.name}" for part in shown)
+
+
+def differing(kinds: Iterable[KnowledgeKind]) -> str:
+    """Say that other editions of these parts were used, and what that can change in recorded evidence."""
+    changing = [f"{_NOUNS[kind]} ({CHANGES[kind]})" for kind in kinds if kind in CHANGES]
+    nothing = [_NOUNS[kind] for kind in kinds if kind not in CHANGES]
+    said = (
+        f"other {' and '.join(changing)}" if changing else "",
+        f"other {' and '.join(nothing)}, which changes nothing of what was recorded" if nothing else "",
+    )
+    return "; ".join(filter(None, said)) or "the same"
 
 
 def warning(knowledge: Iterable[Knowledge], at: dt.datetime) -> str | None:
