@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detector.knowledge.browser_offers import (
-    DATA,
     BrowserOffersFile,
     CodePoints,
     Family,
@@ -34,6 +33,8 @@ from detector.knowledge.browser_offers import (
     InterceptorHeader,
     ProductOffer,
 )
+from detector.knowledge.data_set import DATA, PARTS
+from detector.model import KnowledgeKind
 from detector.origin.claims import Claims
 from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS
 
@@ -281,9 +282,10 @@ def main() -> None:
     parser.add_argument("clients", type=Path, help="table of other clients' ClientHellos")
     options = parser.parse_args()
     offers = recorded(read(options.browsers), read(options.clients))
-    DATA.write_text(text_of(build(offers)), "utf-8")
+    path = DATA / PARTS[KnowledgeKind.BROWSER_OFFERS].name
+    path.write_text(text_of(build(offers)), "utf-8")
     RECORDED.write_text(text_of(offers), "utf-8")
-    print(f"wrote {DATA.name} and {RECORDED.name}")
+    print(f"wrote {path.name} and {RECORDED.name}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from detector.judge.wording import ALTERNATIVES
-from detector.knowledge import browser_offers
+from detector.knowledge.data_set import shipped
 from detector.origin import rules, table
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "origin-decisions.md"
@@ -52,7 +52,7 @@ def impossibilities() -> str:
 
 def versions() -> str:
     """What the data covers."""
-    file = browser_offers.shipped().file
+    file = shipped().browser_offers.file
     rows = ["| family | versions | silent above | known from |", "|---|---|---|---|"]
     for one in file.families:
         ahead = one.last + rules.AHEAD_MAX[one.family]

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.knowledge import browser_offers
 from detector.knowledge.browser_offers import Family
+from detector.knowledge.data_set import shipped
 from detector.model import Confidence, Finding, Meaning, Record, encode
 
 from .assess import NOTHING, Judgment, assess, concluded, possible_families
@@ -104,7 +104,7 @@ class Sessions:
     """
 
     def __init__(self, *, nothing_in_between: bool = False, data: BrowserOffers | None = None) -> None:
-        self._data = browser_offers.shipped() if data is None else data
+        self._data = shipped().browser_offers if data is None else data
         self._stated = nothing_in_between
         self._networks: dict[str, _Network] = defaultdict(_Network)
         self._where: dict[Hashable, set[str]] = defaultdict(set)

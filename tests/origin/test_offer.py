@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.offers import FAMILIES, browsers, client, current, others, recorded
 
-from detector.knowledge.browser_offers import shipped
+from detector.knowledge.data_set import shipped
 from detector.model import Hello
 from detector.origin import Verdict, judge
 from detector.origin.assess import known_products
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from detector.origin.claims import Family
 
 C, F, S = FAMILIES
+DATA: Final = shipped().browser_offers
 SHARES: Final = {0x11EC: 1216, 0x1D: 32, 0x17: 65}
 """Bytes of a key share by group (RFC 8446 section 4.2.8.2, draft-ietf-tls-ecdhe-mlkem section 3.1.1)."""
 
@@ -68,7 +69,7 @@ def test_damaged_bytes(data: st.DataObject) -> None:
         offer = Offer.of_hello(bytes(message[: data.draw(st.integers(0, len(message)))]))
     except OfferError:
         return
-    assert len(judge(offer, current(C)).findings) < len(shipped().products)
+    assert len(judge(offer, current(C)).findings) < len(DATA.products)
 
 
 def test_too_long() -> None:
@@ -129,9 +130,9 @@ def test_any_ja4(text: str) -> None:
 
 def test_known_products() -> None:
     """A known client's ClientHello names it and nobody else; cipher suites alone name all that share them."""
-    names = {one.client: [found.product for found in known_products(client(one.client), shipped())] for one in others()}
+    names = {one.client: [found.product for found in known_products(client(one.client), DATA)] for one in others()}
     assert names["sslsplit 0.5.5"] == ["sslsplit"]
     assert names["mitmproxy 11.0.2, client Chromium 156"] == ["mitmproxy"]
     shared = Offer(cipher_suites=client("HAProxy").cipher_suites)
-    assert {"HAProxy", "Squid", "curl", "OpenSSL"} <= {one.product for one in known_products(shared, shipped())}
-    assert not any(known_products(client(one.client), shipped()) for one in browsers())
+    assert {"HAProxy", "Squid", "curl", "OpenSSL"} <= {one.product for one in known_products(shared, DATA)}
+    assert not any(known_products(client(one.client), DATA) for one in browsers())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.offers import FAMILIES, as_of, browsers, client, current, offer_of, others, recorded
 from support.system import program
 
-from detector.knowledge.browser_offers import shipped
+from detector.knowledge.data_set import shipped
 from detector.model import Hello
 from detector.origin import Verdict, judge, rules
 from detector.origin.assess import contradicted
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from build_browser_offers import RecordedOffer
 
 C, F, S = FAMILIES
+DATA: Final = shipped().browser_offers
 PARTS: Final = ("cipher_suites", "groups", "extensions", "signature_schemes")
 RESERVED: Final = {name: f"reserved_{name}" for name in PARTS[:3]}
 VARIES: Final[dict[str, tuple[int, ...]]] = {
@@ -60,7 +61,7 @@ BROKEN: Final = {
 
 def broken(offer: Offer, claims: Claims) -> set[str]:
     """The names of the rules that an offer breaks."""
-    return {one.rule.name for one in contradictions(offer, claims, shipped())}
+    return {one.rule.name for one in contradictions(offer, claims, DATA)}
 
 
 @pytest.mark.parametrize(("name", "family"), BROKEN)
@@ -82,7 +83,7 @@ def test_browsers_do_not_contradict_themselves(one: RecordedOffer) -> None:
 @pytest.mark.parametrize("one", others(), ids=lambda one: one.client)
 def test_other_clients_contradict_every_family(one: RecordedOffer, family: Family) -> None:
     """Every recorded client that is no browser breaks rules of two independent parts of every family."""
-    assert len({one.rule.part for one in contradictions(offer_of(one), current(family), shipped())}) > 1
+    assert len({one.rule.part for one in contradictions(offer_of(one), current(family), DATA)}) > 1
 
 
 @given(st.data(), st.sampled_from(browsers()))
@@ -158,7 +159,7 @@ def test_every_rule_is_needed(rule: rules.Impossibility, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("family", FAMILIES)
 def test_versions_that_the_data_does_not_know(family: Family) -> None:
     """Claims far above the data break only what does not depend on it, and claims below break nothing."""
-    sets, offer = shipped().families[family], client("mitmproxy")
+    sets, offer = DATA.families[family], client("mitmproxy")
     last = sets.last + AHEAD_MAX[family]
     timeless = set() if family is F else {"no-reserved-values"}
     assert broken(offer, Claims(family=family, major=last)) == broken(offer, current(family))

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 from build_browser_offers import RECORDED, RecordedOffer, build
 
-from detector.knowledge.browser_offers import BrowserOffers, shipped
+from detector.knowledge.browser_offers import BrowserOffers
+from detector.knowledge.data_set import shipped
 from detector.origin.claims import Claims, Family
 from detector.origin.offer import Offer
 
@@ -54,7 +55,7 @@ def client(name: str) -> Offer:
 
 def current(family: Family) -> Claims:
     """The claim to be the newest version of a family that the data has."""
-    return Claims(family=family, major=shipped().families[family].last)
+    return Claims(family=family, major=shipped().browser_offers.families[family].last)
 
 
 def as_of(newest: dict[Family, int]) -> BrowserOffers:
