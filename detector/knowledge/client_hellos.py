@@ -6,25 +6,38 @@ Room: knowledge. Pure: `detector.knowledge.data_set` reads the file, which `scri
 from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec resolves the annotations at run time
+from typing import Annotated, Final
+
+import msgspec
 
 from detector.model import Hello, Record
 
-from .part import Head
+from .part import Head, Text
+
+PAYLOAD_BYTES_MAX: Final = 1024
+"""Longest payload of the ECH extension that a profile may draw, in bytes: Chrome's longest has 240."""
+_Number = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+"""A code point of TLS, of two bytes."""
+_Numbers = Annotated[tuple[_Number, ...], msgspec.Meta(max_length=256)]
+_Body = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*\Z", max_length=8192)]
+"""The content of an extension in hexadecimal; the longest shipped one has 300 bytes."""
 
 
-class EchGrease(Record, frozen=True, kw_only=True):
+class EchGrease(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a browser without an ECHConfig sends as encrypted_client_hello (RFC 9849 section 6.2).
 
     `aeads` and `payload_bytes` are the values that it draws from. `is_key` says whether the encapsulated key is a
     public key of X25519 or random bytes: half of all strings are no point of the curve, which shows the difference.
     """
 
-    aeads: tuple[int, ...]
-    payload_bytes: tuple[int, ...]
+    aeads: Annotated[_Numbers, msgspec.Meta(min_length=1)]
+    payload_bytes: Annotated[
+        tuple[Annotated[int, msgspec.Meta(ge=1, le=PAYLOAD_BYTES_MAX)], ...], msgspec.Meta(min_length=1, max_length=64)
+    ]
     is_key: bool
 
 
-class HelloProfile(Record, frozen=True, kw_only=True):
+class HelloProfile(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one browser sends. Lists are in wire order, without the reserved values of RFC 8701.
 
     `client` is its name and version, `recorded` the day. `grease` are the extensions whose list begins with a reserved
@@ -35,27 +48,27 @@ class HelloProfile(Record, frozen=True, kw_only=True):
     """
 
     hello: Hello
-    client: str
+    client: Text
     recorded: dt.date
-    grease: tuple[int, ...]
+    grease: _Numbers
     shuffled: bool
-    cipher_suites: tuple[int, ...]
-    extensions: tuple[int, ...]
-    groups: tuple[int, ...]
-    key_shares: tuple[int, ...]
+    cipher_suites: _Numbers
+    extensions: _Numbers
+    groups: _Numbers
+    key_shares: _Numbers
     common_x25519: bool
-    signature_schemes: tuple[int, ...]
-    versions: tuple[int, ...]
-    alpn: tuple[str, ...]
-    certificate_compression: tuple[int, ...]
+    signature_schemes: _Numbers
+    versions: _Numbers
+    alpn: Annotated[tuple[Text, ...], msgspec.Meta(max_length=16)]
+    certificate_compression: _Numbers
     ech: EchGrease
-    bodies: dict[int, str]
+    bodies: Annotated[dict[_Number, _Body], msgspec.Meta(max_length=256)]
 
 
 class HelloProfiles(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
     """The content of client_hellos.json. Equal to itself alone, so that what is worked out from it can be kept."""
 
-    profiles: tuple[HelloProfile, ...]
+    profiles: Annotated[tuple[HelloProfile, ...], msgspec.Meta(max_length=64)]
 
     def of(self, hello: Hello) -> HelloProfile:
         """The profile that this hello is written from. Raises KeyError for OpenSSL's, which OpenSSL writes itself."""

@@ -17,7 +17,7 @@ from detector.model import json_text
 from detector.model.files import read_file
 from detector.trust.ct_logs import ACCEPTED_STATES, FormerOperator, Log, LogKind, LogList, LogState, Shard
 
-from .part import Head
+from .part import Head, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LIST_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest log list read, in bytes. Google's complete list is about 0.3 MB (2026); ten times that leaves room."""
+_LOGS_MAX: Final = 8192
+"""Logs of one list: fewer than 300 have ever been listed (2026), and each year brings about 40."""
 _ADVICE: Final = "Give a Certificate Transparency log list in Google's v3 JSON format (log_list.json)."
 
 _Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
@@ -33,10 +35,18 @@ _Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
 
 class LogsFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of ct_logs.json: every log ever listed for browsers, test logs set apart."""
+    """The content of ct_logs.json: every log ever listed for browsers, test logs set apart.
 
-    sources: tuple[str, ...]
-    logs: tuple[Log, ...]
+    Raises ValueError, on construction too, for a log whose ID is not that of its key (RFC 6962 section 3.2).
+    """
+
+    sources: Sources
+    logs: Annotated[tuple[Log, ...], msgspec.Meta(max_length=_LOGS_MAX)]
+
+    def __post_init__(self) -> None:
+        for log in self.logs:
+            if hashlib.sha256(log.key).digest() != log.log_id:
+                raise ValueError(f"the ID of {log.description} is not the SHA-256 of its key")
 
     def listed(self, part: Knowledge) -> LogList:
         """The list, with the name, the version and the hash of the part."""

@@ -11,10 +11,18 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cached_property
+from typing import Annotated, Final
+
+import msgspec
 
 from detector.model import Record
 
-from .part import Head
+from .part import Head, Text
+
+_ROOTS_MAX: Final = 4096
+"""Roots, and versions, of one list: under 250 and under 50 since 2018; all programs together have had under 1,000."""
+_Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+"""A SHA-256 digest in lower-case hexadecimal."""
 
 
 class KnownRoot(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,12 +33,12 @@ class KnownRoot(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of the first examined version after that, None for a root that the newest one carries.
     """
 
-    label: str
-    sha256: str
-    spki_sha256: str
-    subject: str
-    first_seen: str
-    last_seen: str
+    label: Text
+    sha256: _Hash
+    spki_sha256: _Hash
+    subject: Text
+    first_seen: Text
+    last_seen: Text
     removed: dt.date | None = None
 
     def is_current(self, at: dt.date | None) -> bool:
@@ -44,8 +52,8 @@ class KnownRoots(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     One label may name several roots. `versions` are the certifi versions whose every root is known, oldest first.
     """
 
-    versions: tuple[str, ...]
-    roots: tuple[KnownRoot, ...]
+    versions: Annotated[tuple[Text, ...], msgspec.Meta(max_length=_ROOTS_MAX)]
+    roots: Annotated[tuple[KnownRoot, ...], msgspec.Meta(min_length=1, max_length=_ROOTS_MAX)]
 
     @cached_property
     def examined_dates(self) -> frozenset[dt.date]:
@@ -84,7 +92,7 @@ class KnownRoots(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, di
 class RootCertificates(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of root_certificates.json: the DER certificates of the known roots, in the same order."""
 
-    certificates: tuple[bytes, ...]
+    certificates: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=_ROOTS_MAX)]
 
 
 def date_of(version: str) -> dt.date | None:

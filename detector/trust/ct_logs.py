@@ -65,7 +65,7 @@ class FormerOperator(NamedTuple):
     until: dt.datetime
 
 
-class Log(Record, frozen=True, kw_only=True):
+class Log(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One Certificate Transparency log.
 
     `log_id` is the 32-byte SHA-256 of `key`, and `key` the DER SubjectPublicKeyInfo (not parsed here: a list may

@@ -57,6 +57,16 @@ _ECH_KEY_BYTES: Final = 32  # of an encapsulated key of DHKEM(X25519, HKDF-SHA25
 _ECH_DRAWN_BYTES: Final = 3 + _ECH_KEY_BYTES  # AEAD, length of the payload, config id, and a key that is not one
 _OF_EACH_HELLO: Final = frozenset({ExtensionType.KEY_SHARE, ExtensionType.ENCRYPTED_CLIENT_HELLO})
 """Extensions with content of their own in each hello, reserved values apart."""
+_INDISPENSABLE: Final = frozenset(
+    {
+        ExtensionType.SERVER_NAME,
+        ExtensionType.SUPPORTED_GROUPS,
+        ExtensionType.SIGNATURE_ALGORITHMS,
+        ExtensionType.SUPPORTED_VERSIONS,
+        ExtensionType.KEY_SHARE,
+    }
+)
+"""Extensions without which TLS 1.3 fails (RFC 8446 section 9.2), or meets another host's certificate."""
 _ORDER_BYTES: Final = 4  # of randomness for the place of one extension: two that draw the same are rare enough
 _BLOCK_BYTES_MAX: Final = 0xFFFF  # of all extensions (RFC 8446 section 4.1.2)
 
@@ -186,6 +196,8 @@ def unusable(profiles: HelloProfiles) -> str | None:
             parse_client_hello(writer.first(dict.fromkeys(writer.shared_groups, b"\0")))
         except (KeyError, ValueError, OverflowError, struct.error) as error:
             return f"the hello of {hello} cannot be written: {type(error).__name__} {error}"
+        if absent := _INDISPENSABLE.difference(profiles.of(hello).extensions):
+            return f"the hello of {hello} lacks the extension {min(absent)}"
         if lacking := set(writer.groups) - GROUPS:
             return f"the hello of {hello} offers a key exchange that is not available here: {min(lacking):#06x}"
     return None
