@@ -373,4 +373,8 @@ def read(source: DataSource | None) -> DataSet:
     """
     if isinstance(source, DataSet):
         return source
+    if source is not None and not isinstance(source, str | Path):
+        raise KnowledgeError(
+            f"a {type(source).__name__} is no data set.", advice=f"Give a folder, a DataSet, or {SHIPPED!r}."
+        )
     return shipped() if source == SHIPPED else installed(source)

@@ -196,10 +196,13 @@ def unusable(profiles: HelloProfiles) -> str | None:
             parse_client_hello(writer.first(dict.fromkeys(writer.shared_groups, b"\0")))
         except (KeyError, ValueError, OverflowError, struct.error) as error:
             return f"the hello of {hello} cannot be written: {type(error).__name__} {error}"
-        if absent := _INDISPENSABLE.difference(profiles.of(hello).extensions):
+        named = frozenset(profiles.of(hello).extensions)
+        if empty := named - writer.extensions - {ExtensionType.COOKIE}:
+            return f"the hello of {hello} names the extension {min(empty)} without content"
+        if absent := _INDISPENSABLE - named:
             return f"the hello of {hello} lacks the extension {min(absent)}"
-        if lacking := set(writer.groups) - GROUPS:
-            return f"the hello of {hello} offers a key exchange that is not available here: {min(lacking):#06x}"
+        if lacking := set(writer.shared_groups) - GROUPS:
+            return f"the hello of {hello} has a key share of a group that is not available here: {min(lacking):#06x}"
     return None
 
 
