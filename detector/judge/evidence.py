@@ -30,6 +30,7 @@ from detector.trust.acceptance import refusals
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
+from detector.trust.revocations import NO_REVOCATIONS, Revocations
 from detector.trust.roots import NO_ROOTS, ROOTS_HORIZON, Roots, from_der
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.transparency import Logging, SCTSource
@@ -68,7 +69,7 @@ class Context(NamedTuple):
     machine, None where that is not known. `portal` and `dates` are the results of control requests, if any were made.
     `given` are the endpoints (`host:port`) whose address the caller gave. `shared_pins` are keys (SHA-256 of the SPKI)
     that are pinned for endpoints of several operators. `seen_before` are endpoints (`host:port`) that a history has as
-    genuine. `budget` bounds the processor time of the run.
+    genuine. `budget` bounds the processor time of the run. `revoked` are the certificates that browsers refuse.
     """
 
     at: dt.datetime
@@ -82,12 +83,13 @@ class Context(NamedTuple):
     shared_pins: Container[bytes] = frozenset()
     seen_before: Container[str] = frozenset()
     budget: Budget | None = None
+    revoked: Revocations = NO_REVOCATIONS
 
 
 _Chain = tuple[tuple[Certificate, ...], tuple[bytes, ...]]
 """A chain as presented, and what was fetched for it."""
 
-_CLASSIFIED_BY: Final = ("at", "roots", "logs", "machine_roots")
+_CLASSIFIED_BY: Final = ("at", "roots", "logs", "machine_roots", "revoked")
 """Fields of the context that decide a chain's class, whatever is left of the budget."""
 
 
@@ -227,7 +229,7 @@ class EndpointEvidence:
         if known is None:
             known = self._classified[self.presented, self.fetched] = classes.classify(
                 self.presented,
-                classes.Stores(context.roots, self.declared_roots, context.machine_roots),
+                classes.Stores(context.roots, self.declared_roots, context.machine_roots, context.revoked),
                 context.at,
                 extra=map(Certificate.read, self.fetched),
                 claims_logging=self._claims_logging,
@@ -328,10 +330,10 @@ class EndpointEvidence:
         if chain is None or self.leaf is None or not chain.accepted:
             return None
         issuers = [path.certificates[1] for path in chain.accepted if len(path.certificates) > 1]
-        return self._logging(tuple(dict.fromkeys(issuers)))
+        return self._logging(tuple(dict.fromkeys(issuers)), until=chain.accepted_until)
 
-    def _logging(self, issuers: Sequence[Certificate]) -> ct.Assessment | None:
-        """Verify the timestamps of this leaf, from every observation of it, with these issuers."""
+    def _logging(self, issuers: Sequence[Certificate], *, until: dt.datetime | None = None) -> ct.Assessment | None:
+        """Verify the timestamps of this leaf, from every observation of it, with these issuers, up to this moment."""
         leaf = self.leaf
         if leaf is None:
             return None
@@ -345,6 +347,7 @@ class EndpointEvidence:
             self.context.at,
             outside=tuple(dict.fromkeys(outside)),
             carried=any(o.scts_carried for o in same),
+            until=until,
         )
 
     @property
@@ -603,7 +606,9 @@ class EndpointEvidence:
             or self.name_match is not NameMatch.MATCH
         ):
             return False
-        return bool(chain.accepted) or any(not refusals(p, self.context.at, public=False) for p in chain.machine)
+        return bool(chain.accepted) or any(
+            not refusals(p, self.context.at, public=False, revoked=self.context.revoked) for p in chain.machine
+        )
 
     @cached_property
     def proxy(self) -> EndpointEvidence | None:

@@ -12,13 +12,32 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from detector.model import Record
+from detector.trust.roots import NO_LIMITS, Limits
+
+Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+Domain = Annotated[str, msgspec.Meta(max_length=253, pattern=r"^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\Z")]
+"""A DNS domain in lower case (RFC 1035 section 2.3.4: 253 characters as text)."""
 
 DATA: Final = Path(__file__).with_name("data")
+
+
+class DistrustAfter(Record, frozen=True, kw_only=True):
+    """The moment (UTC) from which browsers take no new certificates of a root that they keep, and who says so."""
+
+    moment: Moment
+    source: str
+
+
+class PermittedNames(Record, frozen=True, kw_only=True):
+    """The DNS domains under which browsers take certificates of a root, and who says so."""
+
+    domains: tuple[Domain, ...]
+    source: str
 
 
 class KnownRoot(Record, frozen=True, kw_only=True):
@@ -26,7 +45,8 @@ class KnownRoot(Record, frozen=True, kw_only=True):
 
     `sha256` (of the DER certificate) and `spki_sha256` are lower-case hexadecimal, `subject` is an RFC 4514 string.
     `first_seen` and `last_seen` are the first and last examined certifi versions that carry it; `removed` is the date
-    of the first examined version after that, None for a root that the newest one carries.
+    of the first examined version after that, None for a root that the newest one carries. The limits of a root that
+    was removed stay known: what they exclude was never taken.
     """
 
     label: str
@@ -36,6 +56,16 @@ class KnownRoot(Record, frozen=True, kw_only=True):
     first_seen: str
     last_seen: str
     removed: dt.date | None = None
+    distrust_after: DistrustAfter | None = None
+    permitted_names: PermittedNames | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What browsers take below this root."""
+        after, names = self.distrust_after, self.permitted_names
+        if after is None and names is None:
+            return NO_LIMITS
+        return Limits(None if after is None else after.moment, () if names is None else names.domains)
 
     def is_current(self, at: dt.date | None) -> bool:
         """Whether the root had not been removed on the day `at`; None stands for today."""

@@ -61,12 +61,16 @@ def _public_roots(at: dt.date | None) -> Roots:
         version += f", less {len(withdrawn)} that {certifi.__version__} withdrew"
     every = [(known, Certificate.read(der)) for known, der in zip(known_roots(), known_certificates(), strict=True)]
     current = [
-        Root(known.label, certificate, RootOrigin.SHIPPED)
+        Root(known.label, certificate, RootOrigin.SHIPPED, known.limits)
         for known, certificate in every
         if known.is_current(at) and certificate.spki_sha256 not in withdrawn
     ]
     keys = {root.certificate.spki_sha256 for root in current}
-    retired = [Root(known.label, certificate) for known, certificate in every if certificate.spki_sha256 not in keys]
+    retired = [
+        Root(known.label, certificate, limits=known.limits)
+        for known, certificate in every
+        if certificate.spki_sha256 not in keys
+    ]
     return Roots(
         current,
         name="certifi",
