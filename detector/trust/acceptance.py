@@ -233,7 +233,7 @@ def refusals(
     more = [
         Refused(Refusal.REVOKED, depth)
         for depth, certificate in enumerate(path.certificates)
-        if (since := revoked.since(certificate)) is not None and since <= day
+        if (since := revoked.revoked_on(certificate)) is not None and since <= day
     ]
     if not cached.begins <= at <= cached.ends:
         more += _date_refusals(path, at)

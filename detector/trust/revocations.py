@@ -1,10 +1,8 @@
-"""Revoked CA certificates as a value: by issuer and serial number, or by subject and key.
+"""Revoked CA certificates as a value: since when, by issuer and serial number or by subject and key.
 
 Room: trust. Pure. `detector.knowledge.revocations` loads the list.
 
-A browser refuses every path with a certificate that is listed here, whatever its signatures and dates say. A list names
-certificates, never their bytes: who holds the key of one can encode its signature anew, but neither change the names
-and the number that a CA signed nor leave them out.
+From that day on, a browser refuses every path with such a certificate, whatever its signatures and dates say.
 """
 
 from __future__ import annotations
@@ -19,29 +17,28 @@ if TYPE_CHECKING:
 
 
 class Revocations(Record, frozen=True, kw_only=True):
-    """The certificates that a browser's list refused on `date`, each with the day since when; None for no list.
+    """The certificates that a browser's list refused on `date`; None for no list.
 
-    `serials` is by the DER of an issuer's name, then by serial number. `keys` is by the DER of a subject and the
-    SHA-256 of a SubjectPublicKeyInfo: every certificate of that name and key is revoked.
+    `serials` maps the DER of an issuer's name to serial numbers, `keys` pairs of the DER of a subject and the SHA-256
+    of a SubjectPublicKeyInfo: every certificate of that name and key is revoked. Each has the day it was listed.
     """
 
     date: dt.date | None = None
     serials: dict[bytes, dict[int, dt.date]] = {}  # noqa: RUF012 - msgspec copies defaults
-    keys: dict[tuple[bytes, bytes], dt.date] = {}  # noqa: RUF012 - msgspec copies defaults
+    keys: dict[tuple[bytes, bytes], dt.date] = {}  # noqa: RUF012 - as above
 
-    def since(self, certificate: Certificate) -> dt.date | None:
-        """The day since when this certificate is revoked; None where it is not. Names are compared byte by byte."""
-        issuer, subject, serial, key = (
-            certificate.issuer,
-            certificate.subject,
-            certificate.serial,
-            certificate.spki_sha256,
-        )
-        found = [
-            None if issuer is None or serial is None else self.serials.get(issuer.der, {}).get(serial),
-            None if subject is None or key is None else self.keys.get((subject.der, key)),
-        ]
-        return min((day for day in found if day is not None), default=None)
+    def revoked_on(self, certificate: Certificate) -> dt.date | None:
+        """The day from which browsers refuse this certificate; None when it is not listed.
+
+        Names are compared byte by byte, as the browser does. CAs also revoke what they no longer use, so a chain of
+        the time before that day was a genuine one.
+        """
+        issuer, subject, days = certificate.issuer, certificate.subject, []
+        if issuer is not None and certificate.serial is not None:
+            days.append(self.serials.get(issuer.der, {}).get(certificate.serial))
+        if subject is not None and certificate.spki_sha256 is not None:
+            days.append(self.keys.get((subject.der, certificate.spki_sha256)))
+        return min((day for day in days if day is not None), default=None)
 
 
 NO_REVOCATIONS = Revocations()
