@@ -332,8 +332,8 @@ class EndpointEvidence:
         issuers = [path.certificates[1] for path in chain.accepted if len(path.certificates) > 1]
         return self._logging(tuple(dict.fromkeys(issuers)), until=chain.accepted_until)
 
-    def _logging(self, issuers: Sequence[Certificate], *, until: dt.datetime | None = None) -> ct.Assessment | None:
-        """Verify the timestamps of this leaf, from every observation of it, with these issuers, up to this moment."""
+    def _logging(self, issuers: Sequence[Certificate], *, until: dt.date | None = None) -> ct.Assessment | None:
+        """Verify the timestamps of this leaf, from every observation of it, with these issuers, up to this day."""
         leaf = self.leaf
         if leaf is None:
             return None

@@ -17,27 +17,12 @@ from typing import Annotated, Final
 import msgspec
 
 from detector.model import Record
-from detector.trust.roots import NO_LIMITS, Limits
+from detector.trust.roots import Limits
 
-Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 Domain = Annotated[str, msgspec.Meta(max_length=253, pattern=r"^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\Z")]
 """A DNS domain in lower case (RFC 1035 section 2.3.4: 253 characters as text)."""
 
 DATA: Final = Path(__file__).with_name("data")
-
-
-class DistrustAfter(Record, frozen=True, kw_only=True):
-    """The moment (UTC) from which browsers take no new certificates of a root that they keep, and who says so."""
-
-    moment: Moment
-    source: str
-
-
-class PermittedNames(Record, frozen=True, kw_only=True):
-    """The DNS domains under which browsers take certificates of a root, and who says so."""
-
-    domains: tuple[Domain, ...]
-    source: str
 
 
 class KnownRoot(Record, frozen=True, kw_only=True):
@@ -45,8 +30,11 @@ class KnownRoot(Record, frozen=True, kw_only=True):
 
     `sha256` (of the DER certificate) and `spki_sha256` are lower-case hexadecimal, `subject` is an RFC 4514 string.
     `first_seen` and `last_seen` are the first and last examined certifi versions that carry it; `removed` is the date
-    of the first examined version after that, None for a root that the newest one carries. The limits of a root that
-    was removed stay known: what they exclude was never taken.
+    of the first examined version after that, None for a root that the newest one carries.
+
+    `distrust_after` is the last day (UTC) of which browsers take a new certificate of the root, `permitted_names` the
+    domains under which they take any, and `limits_source` says where both are from. They stay known of a removed root:
+    what they exclude was never taken.
     """
 
     label: str
@@ -56,16 +44,14 @@ class KnownRoot(Record, frozen=True, kw_only=True):
     first_seen: str
     last_seen: str
     removed: dt.date | None = None
-    distrust_after: DistrustAfter | None = None
-    permitted_names: PermittedNames | None = None
+    distrust_after: dt.date | None = None
+    permitted_names: tuple[Domain, ...] = ()
+    limits_source: str = ""
 
     @property
     def limits(self) -> Limits:
         """What browsers take below this root."""
-        after, names = self.distrust_after, self.permitted_names
-        if after is None and names is None:
-            return NO_LIMITS
-        return Limits(None if after is None else after.moment, () if names is None else names.domains)
+        return Limits(self.distrust_after, self.permitted_names)
 
     def is_current(self, at: dt.date | None) -> bool:
         """Whether the root had not been removed on the day `at`; None stands for today."""

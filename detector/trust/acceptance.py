@@ -176,7 +176,7 @@ class Refusal(enum.StrEnum):
         "distrusted",
         (
             "{which} is valid from {begins:%Y-%m-%d}, and browsers take certificates of its root only if they are "
-            "valid from {until:%Y-%m-%d} or earlier."
+            "valid from {until} or earlier."
         ),
     )
     NAME_OUTSIDE_ROOT = "name-outside-root", "{which} has a name that browsers do not take from its root."
@@ -304,7 +304,7 @@ def _limit_refusals(path: Path, forms: Sequence[StrictForm]) -> Iterator[Refused
     """What the limits of the root exclude: leaves issued too late, and for other names."""
     limits = NO_LIMITS if path.anchor is None else path.anchor.limits
     begins = path.certificates[0].not_before
-    if limits.distrust_after is not None and begins is not None and begins > limits.distrust_after:
+    if limits.distrust_after is not None and begins is not None and begins.date() > limits.distrust_after:
         yield Refused(Refusal.DISTRUSTED, 0)
     if limits.permitted_names:
         constraints = None, only_under(limits.permitted_names)
@@ -452,5 +452,5 @@ def explain(refused: Refused, path: Path) -> str:
         which = f"A certificate above it ({escape(named[:_NAME_CHARACTERS_MAX])})"
     until = path.anchor.limits.distrust_after if path.anchor is not None else None
     return refused.refusal.sentence.format(
-        which=which, begins=begins, ends=ends, days=(ends - begins).days, until=until or _NEVER
+        which=which, begins=begins, ends=ends, days=(ends - begins).days, until=until
     )

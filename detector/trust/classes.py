@@ -96,11 +96,11 @@ class Classified(NamedTuple):
     refused_path: Path | None = None
 
     @property
-    def accepted_until(self) -> dt.datetime | None:
-        """The last moment of issuance that browsers take of the roots of the accepted paths; None for any moment."""
-        limits = [path.anchor.limits.distrust_after for path in self.accepted if path.anchor is not None]
-        moments = [moment for moment in limits if moment is not None]
-        return max(moments) if moments and len(moments) == len(limits) else None
+    def accepted_until(self) -> dt.date | None:
+        """The last day of issuance that browsers take of the roots of the accepted paths; None for any day."""
+        last = [path.anchor.limits.distrust_after for path in self.accepted if path.anchor is not None]
+        days = [day for day in last if day is not None]
+        return max(days) if days and len(days) == len(last) else None
 
     def is_a(self, *classes: ChainClass) -> bool:
         """Whether the chain is of one of these classes."""

@@ -38,11 +38,11 @@ _PEM_MARK: Final = re.compile(
 class Limits(NamedTuple):
     """What browsers take below a root that they trust for a part only.
 
-    `distrust_after`: no leaf that is valid from a later moment (UTC); None for no such moment. `permitted_names`: only
+    `distrust_after`: no leaf that is valid only from a later day (UTC); None for no such day. `permitted_names`: only
     leaves whose DNS names all lie under one of these domains; empty for any name.
     """
 
-    distrust_after: dt.datetime | None = None
+    distrust_after: dt.date | None = None
     permitted_names: tuple[str, ...] = ()
 
 

@@ -119,13 +119,13 @@ class Assessment(NamedTuple):
 
 
 class _Assessor(NamedTuple):
-    """What the timestamps of one leaf are checked against: its dates, the list, the assessed and the last moment."""
+    """What the timestamps of one leaf are checked against: its dates, the list, the assessed moment, the last day."""
 
     not_before: dt.datetime
     not_after: dt.datetime
     logs: LogList
     at: dt.datetime
-    until: dt.datetime | None = None
+    until: dt.date | None = None
 
     def check(self, source: SCTSource, one: SCT, signature_fault: Callable[[Log], SCTStatus | None]) -> CheckedSCT:
         try:
@@ -155,7 +155,7 @@ class _Assessor(NamedTuple):
         """Why a timestamp of that time cannot belong to the leaf; None, past the year 9999, is the future."""
         if timestamp is None or timestamp - self.at > CLOCK_ALLOWANCE:
             return SCTStatus.IN_THE_FUTURE
-        if self.until is not None and timestamp - self.until > CLOCK_ALLOWANCE:
+        if self.until is not None and (timestamp - CLOCK_ALLOWANCE).date() > self.until:
             return SCTStatus.AFTER_DISTRUST
         return SCTStatus.BEFORE_ISSUANCE if self.not_before - timestamp > CLOCK_ALLOWANCE else None
 
@@ -176,14 +176,14 @@ def assess(  # noqa: PLR0913 - what a verdict on logging depends on, the last th
     *,
     outside: Sequence[tuple[SCTSource, bytes]] = (),
     carried: bool = True,
-    until: dt.datetime | None = None,
+    until: dt.date | None = None,
 ) -> Assessment:
     """Whether `leaf` was publicly logged, assessed at the moment `at` (aware) by the list `logs`.
 
     `issuers` are certificates whose key signed the leaf on the accepted path: a timestamp is valid if it verifies over
     any of these keys. `outside` are raw lists from TLS extensions and OCSP responses of any observation of this leaf;
     the signature fails for those of another leaf. `carried` is False when no observation could have carried any (a
-    pasted chain, a browser's report). `until` is the last moment of issuance that browsers take of the leaf's root,
+    pasted chain, a browser's report). `until` is the last day of issuance that browsers take of the leaf's root,
     None for any. Never raises, whatever the peer sent.
     """
     if (assessor := _assessor(leaf, logs, at, until)) is None:
@@ -215,7 +215,7 @@ def claims_logging(leaf: Certificate, logs: LogList, at: dt.datetime) -> bool:
     )
 
 
-def _assessor(leaf: Certificate, logs: LogList, at: dt.datetime, until: dt.datetime | None = None) -> _Assessor | None:
+def _assessor(leaf: Certificate, logs: LogList, at: dt.datetime, until: dt.date | None = None) -> _Assessor | None:
     """None when no timestamp can help the leaf: impossible dates, or extensions left unread."""
     if leaf.validity is None or leaf.validity[0] > leaf.validity[1] or not leaf.extensions_are_complete:
         return None

@@ -180,7 +180,7 @@ class Maker:
             {
                 pki.root_a: NO_LIMITS,
                 pki.root_b: NO_LIMITS,
-                leaving: Limits(distrust_after=pki.now - dt.timedelta(days=DISTRUSTED_DAYS)),
+                leaving: Limits(distrust_after=pki.now.date() - dt.timedelta(days=DISTRUSTED_DAYS)),
                 national: Limits(permitted_names=("example.org",)),
                 academic: Limits(permitted_names=("example.org", "example.edu")),
             },

@@ -490,7 +490,7 @@ def test_names_in_sentences_are_escaped_and_cut() -> None:
     assert "(without a name)" in explain(Refused(Refusal.EMPTY_NAME, 1), path(LEAF, CA.but(subject=sequence()), ROOT))
 
 
-BEGINS: Final = NOW - 10 * DAY
+BEGINS: Final = (NOW - 10 * DAY).date()
 """From when `LEAF` is valid."""
 
 
@@ -498,8 +498,8 @@ BEGINS: Final = NOW - 10 * DAY
     ("limits", "expected"),
     [
         (Limits(distrust_after=BEGINS), []),
-        (Limits(distrust_after=BEGINS - dt.timedelta(seconds=1)), [("distrusted", 0)]),
-        (Limits(distrust_after=NOW - 900 * DAY), [("distrusted", 0)]),
+        (Limits(distrust_after=BEGINS - DAY), [("distrusted", 0)]),
+        (Limits(distrust_after=BEGINS - 900 * DAY), [("distrusted", 0)]),
         (Limits(permitted_names=("example.org", "example.edu")), []),
         (Limits(permitted_names=("exam.example.edu",)), []),
         (Limits(permitted_names=("example.org",)), [("name-outside-root", 0)]),
@@ -588,7 +588,7 @@ def test_a_revocation_has_a_beginning() -> None:
 
 def test_the_moment_of_distrust_in_sentences() -> None:
     """The sentence has both days, and names whose decision it is."""
-    limited = path(LEAF, CA, ROOT, limits=Limits(distrust_after=NOW - 99 * DAY))
+    limited = path(LEAF, CA, ROOT, limits=Limits(distrust_after=(NOW - 99 * DAY).date()))
     assert explain(Refused(Refusal.DISTRUSTED, 0), limited) == (
         "The certificate is valid from 2026-05-22, and browsers take certificates of its root only if they are valid "
         "from 2026-02-22 or earlier."

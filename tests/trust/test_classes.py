@@ -110,7 +110,7 @@ class Chains:
         self.pki = pki
         self.own = pki.private_ca("Campus CA")
         self.former = pki.private_ca("Former Root")
-        self.before, self.since = Limits(distrust_after=pki.now - 60 * DAY), Limits(distrust_after=pki.now)
+        self.before, self.since = (Limits(distrust_after=(pki.now - days * DAY).date()) for days in (60, 0))
         self.distrusted, self.distrusted_since = pki.private_ca("Distrusted Root"), pki.private_ca("Leaving Root")
         self.national, self.former_distrusted = pki.private_ca("National Root"), pki.private_ca("Worst Root")
         genuine, self.leaf = pki.issue([EXAM]), self.own.issue([EXAM]).leaf
