@@ -26,7 +26,7 @@ from detector.knowledge.known_roots import known_root_keys, root_of
 from detector.model import PROXIED, Address, Endpoint, Engine, Hello, RecordedIdentity, Route
 from detector.trust import classes, hostname
 from detector.trust import transparency as ct
-from detector.trust.acceptance import refusals
+from detector.trust.acceptance import Refusal, refusals
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
@@ -268,9 +268,11 @@ class EndpointEvidence:
 
     @property
     def issuer_missing(self) -> bool:
-        """Whether no issuer certificate is available although the leaf has an AIA URL."""
-        paths = self.paths
-        return self.leaf is not None and paths is not None and not paths.issuer_known and bool(self.leaf.issuer_urls)
+        """Whether no issuer certificate is available, or a revoked one, although the leaf has an AIA URL."""
+        leaf, chain = self.leaf, self.chain
+        if leaf is None or chain is None or not leaf.issuer_urls:
+            return False
+        return not chain.paths.issuer_known or any(one.refusal is Refusal.REVOKED for one in chain.refused)
 
     @property
     def from_browser(self) -> bool:

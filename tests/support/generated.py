@@ -342,7 +342,7 @@ class Maker:
         """A leaf of three months, issued so many days ago and logged an hour later."""
         begins = self.pki.now - dt.timedelta(days=days)
         scts = worlds.timestamps(self.pki.ct_logs[:2], begins + dt.timedelta(hours=1))
-        return ca.issue([HOST], not_before=begins, sct_list=scts)
+        return ca.issue([HOST], not_before=begins, sct_list=scts, aia=["http://ca.example/issuing.der"])
 
     def strangers_leaf(self, host: str) -> bytes:
         """A leaf for another host, signed by another interceptor's CA."""
