@@ -27,6 +27,7 @@ from detector.trust.certificate import Certificate
 from detector.trust.roots import NO_LIMITS, Limits, Root, Roots, from_der
 
 from . import worlds
+from .data_sets import with_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,10 +192,9 @@ class Maker:
         )
         self.leaving, self.academic = worlds.below(leaving, "Leaving CA"), worlds.below(academic, "Academic CA")
         since = pki.now - dt.timedelta(days=REVOKED_DAYS)
-        self.revoked = worlds.revocations(
-            dict.fromkeys((lost.certificate, self.renewed.certificate, self.old.certificate), since),
-            {lost_key.certificate: since},
-        )
+        revoked = (lost.certificate, self.renewed.certificate, self.old.certificate)
+        listed = worlds.revocations(dict.fromkeys(revoked, since), {lost_key.certificate: since})
+        self.data = with_parts(revocations=listed)
         self.signers = {
             **dict.fromkeys((Signer.PRIVATE, Signer.ADDED, Signer.POLICY, Signer.UNKNOWN_ORIGIN), self.private),
             Signer.EMAIL_ONLY: self._below(root, "E-mail CA", ExtendedKeyUsageOID.EMAIL_PROTECTION),
@@ -355,10 +355,10 @@ class Maker:
         installed = from_der(machine, name="machine", origin=origin)
         return Context(
             at=self.pki.now,
+            data=self.data,
             roots=self.roots,
             logs=_logs_of(self.pki.ct_log_list_json()),
             machine_roots=lambda: installed,
-            revoked=self.revoked,
         )
 
     def endpoint(self, known: Known, **more: Any) -> Endpoint:  # noqa: ANN401 - fields of Endpoint
