@@ -22,12 +22,14 @@ from detector_testing.pki import distinguished_name
 from detector import Endpoint
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.knowledge import ct_logs, data_set
+from detector.knowledge.known_roots import KnownRoot
 from detector.model import Category, RecordedIdentity, RootOrigin
 from detector.pins import learn_all
 from detector.trust.certificate import Certificate
-from detector.trust.roots import Roots, from_der
+from detector.trust.roots import Roots, from_der, label_of
 
 from .material import Item, Known, Scene, Truth, known_of, observe
+from .past import made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from detector_testing.pki import CTLog
 
     from detector import Observation
+    from detector.knowledge.data_set import DataSet
     from detector.trust.ct_logs import LogList
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
@@ -81,6 +84,7 @@ class Lab:
         self.now: Final = self.pki.now
         self.roots: Final = roots_of(self.pki.root_a, self.pki.root_b, date=self.now.date())
         self.logs: Final[LogList] = ct_logs.parse(self.pki.ct_log_list_json(), name="test logs")
+        self.current: Final = self.data_set(self.pki.root_a, self.pki.root_b)
         self.genuine: Final = cache(lambda host: self.pki.issue([host], aia=AIA))
         self.rival_cas: Final = tuple(below(self.pki.root_b, f"{one.operator} CA", self) for one in RIVALS)
 
@@ -159,10 +163,31 @@ class Lab:
         at: dt.datetime | None = None,
         public: Roots | None = None,
         logs: LogList | None = None,
+        data: DataSet | None = None,
         **more: Any,  # noqa: ANN401 - further fields of Scene
     ) -> Scene:
-        """Return endpoints probed together, by default in this lab's world."""
+        """Return endpoints probed together, by default in this lab's world; with `data`, as a copy that has it."""
+        if data is not None:
+            return Scene(group, name, setting, at or self.now, items, data.public_roots(), data.logs, data, **more)
         return Scene(group, name, setting, at or self.now, items, public or self.roots, logs or self.logs, **more)
+
+    def data_set(self, *roots: CA, logs: LogList | None = None, days: int = 0) -> DataSet:
+        """Return the data set of a copy that was last updated so many days ago, with these roots and logs."""
+        known = []
+        for ca in roots:
+            read = Certificate.read(ca.certificate)
+            known.append(
+                KnownRoot(
+                    label=label_of(read),
+                    sha256=read.sha256.hex(),
+                    spki_sha256=ca.spki_sha256.hex(),
+                    subject=ca.subject.rfc4514_string(),
+                    first_seen="",
+                    last_seen="",
+                )
+            )
+        day = (self.now - days * DAY).date()
+        return made([(one, ca.certificate) for one, ca in zip(known, roots, strict=True)], logs or self.logs, day, day)
 
     def aged_logs(self, days: int, *, known: bool = True) -> LogList:
         """Return the log list of a copy of this age; without `known`, one that is older than all logs."""
