@@ -165,5 +165,5 @@ def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
             for identity, store in itertools.product(((), ("stated",)), knowledge.stores(then, sample.at.date())):
                 one = scene(sample, f"{age}{UPDATED}", Endpoint(host=sample.host, roots=identity))
                 one = one._replace(group=GENUINE_TO_OLD_COPIES, installed=store)
-                yield one
                 yield one._replace(setting=age, public=knowledge.roots(then), logs=knowledge.logs(then))
+                yield one

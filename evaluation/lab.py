@@ -26,13 +26,15 @@ from detector.knowledge.known_roots import KnownRoot
 from detector.model import Category, RecordedIdentity, RootOrigin
 from detector.pins import learn_all
 from detector.trust.certificate import Certificate
-from detector.trust.roots import Roots, from_der, label_of
+from detector.trust.ct_logs import Log
+from detector.trust.revocations import Revocations
+from detector.trust.roots import NO_LIMITS, Limits, Roots, from_der, label_of
 
 from .material import Item, Known, Scene, Truth, known_of, observe
 from .past import made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from detector_testing import CA, Issued
     from detector_testing.pki import CTLog
@@ -171,11 +173,26 @@ class Lab:
             return Scene(group, name, setting, at or self.now, items, data.public_roots(), data.logs, data, **more)
         return Scene(group, name, setting, at or self.now, items, public or self.roots, logs or self.logs, **more)
 
-    def data_set(self, *roots: CA, logs: LogList | None = None, days: int = 0) -> DataSet:
-        """Return the data set of a copy that was last updated so many days ago, with these roots and logs."""
-        known = []
+    def data_set(
+        self,
+        *roots: CA,
+        logs: LogList | None = None,
+        days: int = 0,
+        limits: Mapping[bytes, Limits] | None = None,
+        revoked: Iterable[bytes] = (),
+    ) -> DataSet:
+        """Return the data set of a copy that was last updated so many days ago, with these roots and logs.
+
+        `limits` are those of roots, by certificate (DER); `revoked` are the certificates that were revoked that day.
+        """
+        known, day = [], (self.now - days * DAY).date()
+        serials: dict[bytes, dict[int, dt.date]] = {}
+        for one in map(Certificate.read, revoked):
+            if one.issuer is not None and one.serial is not None:
+                serials.setdefault(one.issuer.der, {})[one.serial] = day
         for ca in roots:
             read = Certificate.read(ca.certificate)
+            limit = (limits or {}).get(ca.certificate, NO_LIMITS)
             known.append(
                 KnownRoot(
                     label=label_of(read),
@@ -184,10 +201,22 @@ class Lab:
                     subject=ca.subject.rfc4514_string(),
                     first_seen="",
                     last_seen="",
+                    distrust_after=limit.distrust_after,
+                    permitted_names=limit.permitted_names,
                 )
             )
-        day = (self.now - days * DAY).date()
-        return made([(one, ca.certificate) for one, ca in zip(known, roots, strict=True)], logs or self.logs, day, day)
+        certified = [(one, ca.certificate) for one, ca in zip(known, roots, strict=True)]
+        return made(certified, logs or self.logs, Revocations(serials=serials), date=day)
+
+    def with_logs(self, more: Iterable[CTLog]) -> LogList:
+        """Return today's log list with these logs as well, each of an operator of its own."""
+        listed = {
+            one.log_id: Log(
+                log_id=one.log_id, key=one.public_key_der, operator=one.description, description=one.description
+            )
+            for one in more
+        }
+        return msgspec.structs.replace(self.logs, logs={**self.logs.logs, **listed})
 
     def aged_logs(self, days: int, *, known: bool = True) -> LogList:
         """Return the log list of a copy of this age; without `known`, one that is older than all logs."""

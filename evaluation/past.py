@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from detector.knowledge.known_roots import KnownRoot
     from detector.trust.ct_logs import Log, LogList
+    from detector.trust.revocations import Revocations
 
 COPIES: Final = {"copy 6 months old": 183, "copy 12 months old": 365, "copy 24 months old": 730}
 """Ages, in days, of copies of the package."""
@@ -60,11 +61,23 @@ def as_of(day: dt.date) -> DataSet:
         for root, der in zip(shipped.known_roots.roots, shipped.root_certificates, strict=True)
         if (date_of(root.first_seen) or released) <= released
     ]
-    return made(roots, shipped.logs.as_of(day), released, day)
+    return made(roots, shipped.logs.as_of(day), shipped.revocations, roots_date=released, date=day)
 
 
-def made(roots: Sequence[tuple[KnownRoot, bytes]], logs: LogList, roots_date: dt.date, logs_date: dt.date) -> DataSet:
-    """A data set of these roots, each with its certificate (DER), and logs, made on these days."""
+def made(
+    roots: Sequence[tuple[KnownRoot, bytes]],
+    logs: LogList,
+    revocations: Revocations,
+    *,
+    date: dt.date,
+    roots_date: dt.date | None = None,
+) -> DataSet:
+    """A data set of these roots, each with its certificate (DER), logs, and revocations until then, made on this day.
+
+    The list of roots can be older.
+    """
+    roots_date = roots_date or date
+    day = {"schema": 1, "version": 1, "date": date, "horizon": date + LIST_HORIZON, "sources": []}
     head = {"version": 1, "date": roots_date, "horizon": roots_date + ROOTS_HORIZON}
     files: dict[str, dict[str, Any]] = {
         PARTS[KnowledgeKind.ROOTS].name: {
@@ -79,18 +92,34 @@ def made(roots: Sequence[tuple[KnownRoot, bytes]], logs: LogList, roots_date: dt
             "certificates": [der for _, der in roots],
         },
         PARTS[KnowledgeKind.LOGS].name: {
+            **day,
             "schema": PARTS[KnowledgeKind.LOGS].schema,
-            "version": 1,
-            "date": logs_date,
-            "horizon": logs_date + LIST_HORIZON,
-            "sources": [],
-            "logs": [_as_of(log, logs_date) for log in (*logs.logs.values(), *logs.untrusted.values())],
+            "logs": [_as_of(log, date) for log in (*logs.logs.values(), *logs.untrusted.values())],
         },
+        PARTS[KnowledgeKind.REVOCATIONS].name: {**day, **_listed(revocations, date)},
     }
-    published = dt.datetime.combine(max(roots_date, logs_date), dt.time(), dt.UTC)
+    published = dt.datetime.combine(date, dt.time(), dt.UTC)
     manifest = Manifest(repository=_NAME, version=1, published=published, files={})
     encoded = {name: msgspec.json.encode(content) for name, content in files.items()}
     return PastSet(StoredSet(Path(_NAME), manifest, encoded))
+
+
+def _listed(revocations: Revocations, day: dt.date) -> dict[str, Any]:
+    """The content of a file of the revocations that were listed until that day."""
+    issuers: dict[bytes, dict[dt.date, list[bytes]]] = {}
+    for issuer, serials in revocations.serials.items():
+        for serial, since in serials.items():
+            if since <= day:
+                content = serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True)
+                issuers.setdefault(issuer, {}).setdefault(since, []).append(content)
+    return {
+        "issuers": [{"issuer": issuer, "serials": serials} for issuer, serials in issuers.items()],
+        "keys": [
+            {"subject": subject, "spki_sha256": key, "since": since}
+            for (subject, key), since in revocations.keys.items()
+            if since <= day
+        ],
+    }
 
 
 def _as_of(log: Log, day: dt.date) -> Log:
