@@ -57,7 +57,7 @@ from tuf.api.metadata import (
 )
 
 from detector.errors import DetectorError
-from detector.knowledge.known_roots import known_labels
+from detector.knowledge.data_set import shipped
 from detector.model.private_files import create_private
 from detector.pins import load as load_pins
 
@@ -196,7 +196,7 @@ _NOTHING: Final = Removed()
 
 
 class Repository:
-    """The repository in a folder: `metadata/` and `targets/`, as they are served. `publish` and `renew` write it."""
+    """The repository in a folder: `metadata/` and `targets/`, as a server offers them. `publish` and `renew` write it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
@@ -697,9 +697,9 @@ def read_parts(folders: Iterable[Path]) -> dict[str, bytes]:
 
 
 def read_pins(folder: Path) -> dict[str, bytes]:
-    """A vendor's pin files by name. Raises `PublishingError` for a file that is none."""
+    """A vendor's pin files by name. Raises `PublishingError` for any other file."""
     try:
-        load_pins(folder, root_labels=known_labels())
+        load_pins(folder, root_labels=shipped().known_roots.labels)
     except DetectorError as error:
         raise PublishingError(str(error)) from error
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
