@@ -3,7 +3,7 @@
 Pure apart from randomness. In these worlds root B of the test PKI, or every CT log, is newer than the copy. A new
 operating system has the new root: as shipped, or of unknown origin where the store does not record additions. Both
 truths occur: genuine servers, and interceptors that exploit what an old copy cannot know. Each world is met twice, by
-the copy as it is and by the same copy with the update of today, on the same machine.
+the copy without an update and by the same copy with that of today, on the same machine.
 """
 
 from __future__ import annotations

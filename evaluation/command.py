@@ -5,7 +5,7 @@
 
 The forms of chains below FOLDER are those of `corpora`. Every chain is assessed at its own date, with the data set of
 that date (`past`). Chains of a site with several captures are assessed without pins, and with pins learned from every
-other capture; genuine ones also by copies of the package from 6, 12 and 24 months before, as they are and with the
+other capture; genuine ones also by copies of the package from 6, 12 and 24 months before, unchanged and with the
 update of the day, on machines with old and new stores. The worst result counts.
 
 `--lab` adds generated certificate families and live scenarios on loopback, with mitmproxy; `--baselines` adds other

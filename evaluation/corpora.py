@@ -136,7 +136,7 @@ def _learned(sample: Sample, knowledge: Knowledge) -> Endpoint | None:
 def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
     """Yield every sample without pins, and with the pins of every other genuine capture of the same site.
 
-    Genuine ones are also assessed by older copies of the package, as they are and with the update of the day, with and
+    Genuine ones are also assessed by older copies of the package, unchanged and with the update of the day, with and
     without stated roots, on machines with old and new stores.
     """
     by_site: dict[str, list[Sample]] = defaultdict(list)

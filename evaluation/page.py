@@ -220,7 +220,7 @@ def _updates(replies: Sequence[Reply]) -> str:
     return (
         "### What an update changes\n\n"
         "Generated worlds in which a root, or every log, is newer than the copy of the package. Each is met by the "
-        "copy as it is, and by the same copy on the same machine with the data set of today. What stays possible then "
+        "copy unchanged, and by the same copy on the same machine with the data set of today. What stays possible then "
         "are pins of another CA and forgotten intermediates, of which no list of roots or logs knows more.\n\n"
         "| truth | copy | updated | "
         + " | ".join(Answer)

@@ -217,8 +217,8 @@ def refusals(
     Without `public`, what binds certificates under public roots only is left out: the limit of a leaf's lifetime, and
     those of the root.
 
-    A certificate that was revoked after the moment, or after the path had expired, is none here: whatever it signed
-    until then was good, and a decommissioned CA accuses nobody who forgot to renew.
+    A revocation after that moment, or after the path had expired, is no reason: what a CA signed until then was good,
+    and a server whose CA was decommissioned later only forgot to renew.
     """
     key = b"".join(certificate.sha256 for certificate in path.certificates), path.anchor and path.anchor.limits
     cached = _CACHE.get(key)

@@ -144,9 +144,9 @@ class Server(enum.Enum):
 
 
 DISTRUSTED_DAYS: Final = 60
-"""How long ago browsers stopped to take what one root signs: longer than a usual leaf here is old."""
+"""How many days ago browsers ceased to take new certificates of one root; a usual leaf here is younger."""
 REVOKED_DAYS: Final = 9
-"""How long ago CAs were revoked."""
+"""How many days ago CAs were revoked."""
 
 
 def _roots(limits: Mapping[CA, Limits], date: dt.date) -> Roots:
