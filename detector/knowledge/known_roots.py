@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from detector.model import Record
+from detector.trust.roots import Limits
 
 from .part import Head, HexSha256, Text
 
@@ -25,6 +26,10 @@ _CERTIFICATE_BYTES_MAX: Final = 16 * 1024
 """Largest root certificate, in bytes; the largest shipped one has 2 KiB."""
 _Version = Annotated[str, msgspec.Meta(max_length=64)]
 """The version of a release of certifi."""
+Domain = Annotated[str, msgspec.Meta(max_length=253, pattern=r"^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\Z")]
+"""A DNS domain in lower case (RFC 1035 section 2.3.4: 253 characters as text)."""
+_DOMAINS_MAX: Final = 256
+"""Domains of one root; the longest list that NSS has is of nine."""
 
 
 class KnownRoot(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +38,10 @@ class KnownRoot(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `sha256` (of the DER certificate) and `spki_sha256` are lower-case hexadecimal, `subject` is an RFC 4514 string.
     `first_seen` and `last_seen` are the first and last examined certifi versions that carry it; `removed` is the date
     of the first examined version after that, None for a root that the newest one carries.
+
+    `distrust_after` is the last day (UTC) of which browsers take a new certificate of the root, `permitted_names` the
+    domains under which they take any, and `limits_source` says where both are from. They stay known of a removed root:
+    what they exclude was never taken.
     """
 
     label: Text
@@ -42,6 +51,14 @@ class KnownRoot(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first_seen: _Version
     last_seen: _Version
     removed: dt.date | None = None
+    distrust_after: dt.date | None = None
+    permitted_names: Annotated[tuple[Domain, ...], msgspec.Meta(max_length=_DOMAINS_MAX)] = ()
+    limits_source: Text = ""
+
+    @property
+    def limits(self) -> Limits:
+        """What browsers take below this root."""
+        return Limits(self.distrust_after, self.permitted_names)
 
     def is_current(self, at: dt.date | None) -> bool:
         """Whether the root had not been removed on the day `at`; None stands for today."""
