@@ -6,21 +6,20 @@ Room: knowledge. Pure: `detector.knowledge.data_set` reads the file, which `scri
 from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec resolves the annotations at run time
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
 from detector.model import Hello, Record
 
-from .part import Head, Text
+from .part import CodePoint, CodePointList, Head, Text
 
-PAYLOAD_BYTES_MAX: Final = 1024
-"""Longest payload of the ECH extension that a profile may draw, in bytes: Chrome's longest has 240."""
-_Number = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
-"""A code point of TLS, of two bytes."""
-_Numbers = Annotated[tuple[_Number, ...], msgspec.Meta(max_length=256)]
-_Body = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*\Z", max_length=8192)]
-"""The content of an extension in hexadecimal; the longest shipped one has 300 bytes."""
+_Body = Annotated[str, msgspec.Meta(max_length=8192, pattern=r"\A(?:[0-9a-f]{2})*\Z")]
+"""The body of an extension in hexadecimal; the longest shipped one has 372 characters."""
+_Protocol = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+"""A protocol name (RFC 7301 section 3.1)."""
+_FEW = 64
+"""Extensions of one profile, its protocols, and profiles: a ClientHello has under 20 of the former."""
 
 
 class EchGrease(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,10 +29,8 @@ class EchGrease(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     public key of X25519 or random bytes: half of all strings are no point of the curve, which shows the difference.
     """
 
-    aeads: Annotated[_Numbers, msgspec.Meta(min_length=1)]
-    payload_bytes: Annotated[
-        tuple[Annotated[int, msgspec.Meta(ge=1, le=PAYLOAD_BYTES_MAX)], ...], msgspec.Meta(min_length=1, max_length=64)
-    ]
+    aeads: CodePointList
+    payload_bytes: CodePointList
     is_key: bool
 
 
@@ -50,25 +47,25 @@ class HelloProfile(Record, frozen=True, kw_only=True, forbid_unknown_fields=True
     hello: Hello
     client: Text
     recorded: dt.date
-    grease: _Numbers
+    grease: CodePointList
     shuffled: bool
-    cipher_suites: _Numbers
-    extensions: _Numbers
-    groups: _Numbers
-    key_shares: _Numbers
+    cipher_suites: CodePointList
+    extensions: CodePointList
+    groups: CodePointList
+    key_shares: CodePointList
     common_x25519: bool
-    signature_schemes: _Numbers
-    versions: _Numbers
-    alpn: Annotated[tuple[Text, ...], msgspec.Meta(max_length=16)]
-    certificate_compression: _Numbers
+    signature_schemes: CodePointList
+    versions: CodePointList
+    alpn: Annotated[tuple[_Protocol, ...], msgspec.Meta(max_length=_FEW)]
+    certificate_compression: CodePointList
     ech: EchGrease
-    bodies: Annotated[dict[_Number, _Body], msgspec.Meta(max_length=256)]
+    bodies: Annotated[dict[CodePoint, _Body], msgspec.Meta(max_length=_FEW)]
 
 
 class HelloProfiles(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
     """The content of client_hellos.json. Equal to itself alone, so that what is worked out from it can be kept."""
 
-    profiles: Annotated[tuple[HelloProfile, ...], msgspec.Meta(max_length=64)]
+    profiles: Annotated[tuple[HelloProfile, ...], msgspec.Meta(max_length=_FEW)]
 
     def of(self, hello: Hello) -> HelloProfile:
         """The profile that this hello is written from. Raises KeyError for OpenSSL's, which OpenSSL writes itself."""

@@ -194,7 +194,7 @@ def unusable(profiles: HelloProfiles) -> str | None:
         try:
             writer = ClientHelloWriter(hello, b"www.example", profiles=profiles)
             parse_client_hello(writer.first(dict.fromkeys(writer.shared_groups, b"\0")))
-        except (KeyError, ValueError, OverflowError, struct.error) as error:
+        except (KeyError, ValueError, ArithmeticError, struct.error) as error:
             return f"the hello of {hello} cannot be written: {type(error).__name__} {error}"
         named = frozenset(profiles.of(hello).extensions)
         if empty := named - writer.extensions - {ExtensionType.COOKIE}:
