@@ -25,7 +25,7 @@ from detector.errors import KnowledgeError
 from detector.model import Knowledge, KnowledgeKind
 
 from . import roots
-from .part import Head, decode
+from .part import Head, decode, decode_shipped
 
 if TYPE_CHECKING:
     from detector.trust.ct_logs import LogList
@@ -284,7 +284,8 @@ class DataSet:
         form = PARTS[kind].form
         if form is None:
             return part.head
-        content = decode(part.data, form(), name=str(part.path), schema=PARTS[kind].schema)
+        read = decode_shipped if part.name == SHIPPED else decode
+        content = read(part.data, form(), name=str(part.path), schema=PARTS[kind].schema)
         if kind is KnowledgeKind.ROOTS:
             self._certificates = self._certificates_of(part, content)
         return content

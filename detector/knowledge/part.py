@@ -79,6 +79,9 @@ class Head(Record, frozen=True, kw_only=True):
         """The last day on which it counts as current (`horizon_of`)."""
         return horizon_of(kind, self.date, self.horizon)
 
+    def verify(self) -> None:
+        """Raise ValueError for content that costs too much to look for at each start: see `decode`."""
+
 
 class _Schema(msgspec.Struct, frozen=True):
     schema: Count
@@ -94,7 +97,17 @@ P = TypeVar("P", bound=Head)
 
 
 def decode(data: bytes, kind: type[P], *, name: str, schema: int) -> P:
-    """Decode a data file in the form `schema`. `name` is the file's, for messages.
+    """Decode a data file from elsewhere, and verify all of it. Arguments and errors are those of `decode_shipped`."""
+    part = decode_shipped(data, kind, name=name, schema=schema)
+    try:
+        part.verify()
+    except ValueError as error:
+        raise KnowledgeError(f"{name}: {error}.", advice=_ADVICE) from error
+    return part
+
+
+def decode_shipped(data: bytes, kind: type[P], *, name: str, schema: int) -> P:
+    """Decode a data file of this package in the form `schema`, which tests verify. `name` is the file's, for messages.
 
     Raises `UnknownSchemaError` for a file in another form, and `KnowledgeError`, which names the field, for bytes that
     are no such file.
