@@ -82,11 +82,14 @@ def _base_name(name: str) -> str:
 
 
 def describe(knowledge: Iterable[Knowledge]) -> str:
-    """Describe the parts in one phrase for people."""
-    return ", ".join(
-        " ".join(filter(None, (_NOUNS[part.kind], part.name, part.version, f"of {part.date}" if part.date else "")))
-        for part in knowledge
-    )
+    """Describe the parts in one phrase for people; a name that is that of the part before is not repeated."""
+    said, before = [], ""
+    for part in knowledge:
+        name = "" if part.name == before else part.name
+        dated = f"of {part.date}" if part.date else ""
+        said.append(" ".join(filter(None, (_NOUNS[part.kind], name, part.version, dated))))
+        before = part.name
+    return ", ".join(said)
 
 
 def dates(knowledge: Iterable[Knowledge]) -> str:

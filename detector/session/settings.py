@@ -240,8 +240,11 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
 
     def roots_at(self, date: dt.date | None) -> Roots:
         """Return the public roots to assess by; those of the data set as they were on this day."""
-        with naming("roots"):
-            public = self.data_set.public_roots(date) if self.roots is None else _roots(self.roots)
+        if self.roots is None:
+            public = self.data_set.public_roots(date)
+        else:
+            with naming("roots"):
+                public = _roots(self.roots)
         if self.add_roots is None:
             return public
         with naming("add_roots"):
@@ -250,10 +253,13 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
     @functools.cached_property
     def log_list(self) -> LogList:
         """The CT logs to assess by."""
+        if self.logs is not None and not isinstance(self.logs, str | Path):
+            return self.logs
+        known = self.data_set.logs
         if self.logs is None:
-            return self.data_set.logs
+            return known
         with naming("logs"):
-            return ct_logs.load(self.logs, known=self.data_set.logs) if isinstance(self.logs, str | Path) else self.logs
+            return ct_logs.load(self.logs, known=known)
 
     @functools.cached_property
     def pin_set(self) -> PinSet:
