@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 from benchmark import client_hellos as benchmark
 from detector.origin import Family, Verdict
 from evaluation import client_hellos as evaluation
 
 if TYPE_CHECKING:
-    import pytest
     from pathlib import Path
+
+    import pytest
 
 LINES = (
     "# a comment\n"
