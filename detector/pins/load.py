@@ -177,12 +177,17 @@ def _identity(source: str, pin_set: PinSet, files: Sequence[PinFile]) -> Knowled
     )
 
 
+def of_knowledge(path: Path, content: bytes, *, root_labels: Collection[str]) -> PinSet:
+    """Read the content of a data set's own pin file, which may have canaries. Raises `PinFileError`."""
+    return _File(path, root_labels, is_knowledge=True).read(toml_files.parse(path, content, error=PinFileError))
+
+
 def shipped(data: DataSet, *, root_labels: Collection[str]) -> PinSet:
     """Read the pin file of a data set's own endpoints, its canaries among them."""
     while True:
         path, content = data.canaries
         try:
-            return _File(path, root_labels, is_knowledge=True).read(toml_files.parse(path, content, error=PinFileError))
+            return of_knowledge(path, content, root_labels=root_labels)
         except PinFileError as error:
             if not data.leave_out(KnowledgeKind.CANARIES, error.message):
                 raise
