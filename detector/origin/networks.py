@@ -1,164 +1,232 @@
-"""Sessions of a log by the network they come from, in constant memory and without an address.
+"""What a log shows of each network, in constant memory and without an address.
 
-Room: origin. Pure: entries in, counts out.
+Room: origin. Pure: entries in, shares and judgments out.
 
-A network is a /24 of IPv4 or a /48 of IPv6, known by a keyed hash alone (HMAC-SHA-256, RFC 2104); so is a session. The
-key is the operator's: who has it can find out whether an address belongs to a network, and nobody else can.
+A network is a /24 of IPv4 or a /48 of IPv6, known by a keyed hash alone (HMAC-SHA-256, RFC 2104). The key is the
+operator's: with it one can find out which network a name stands for, without it one cannot.
 
-Where sessions are too many, a sample of them is kept, drawn by their hashes: a session is in it with everything that it
-showed, or not at all, and a client without the key cannot choose which. The largest networks are thinned first, so that
-a flood from one thins that one. What a network showed at all (`shown`) does not depend on the sample.
+`sessions` judges what a network shows. This module adds how much of the network shows it: clients are counted by keyed
+hashes that are forgotten with the process. A client is an account, or where nobody signed in an address and a browser.
+Where they are too many, a sample of them is kept: a client is in it with everything it showed, or not at all, and
+without the key none can choose which. The largest networks are thinned first, so that a flood thins its own network.
+What contradicts a browser is judged in any case, sampled or not.
 """
 
 from __future__ import annotations
 
+import enum
 import functools
 import hashlib
 import hmac
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from detector.knowledge import browser_offers
+from detector.knowledge.browser_offers import Family
+
+from .assess import contradicted
+from .sessions import ACCOUNTS_MAX, Session, Sessions
+from .shares import at_least, interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from detector.knowledge.browser_offers import BrowserOffers
+
+    from .assess import Judgment
     from .claims import Claims
     from .logs import Entry
-    from .offer import Offer
 
 KEY_BYTES_MIN: Final = 16
 """Shortest key: 128 bits cannot be guessed. All addresses of IPv4 can be tried against a hash without a key."""
 HASH_BYTES: Final = 8
-"""Bytes of a hash of a network or session: two of the 2**24 networks of IPv4 have the same one with a chance of 1 in 10**5."""
+"""Bytes of a hash: two of the 2**24 networks of IPv4 have the same one with a chance of 1 in 10**5."""
 PREFIX_BITS: Final = {4: 24, 6: 48}
-"""What counts as one network, by IP version: the smallest block that is routed between networks (RFC 7454 section 6.1.3)."""
-SESSIONS_MAX: Final = 1 << 17
-"""Sessions that are kept of all networks together: about 20 MB. A share of 4,000 of them is known to 2 percent."""
-SHOWN_MAX: Final = 1 << 8
-"""Different combinations of offer and claims that are kept of one network: a school's devices show some dozens."""
-COMBINATIONS_MAX: Final = 1 << 16
-"""The same of all networks: browsers of ten years, each under ten versions of a dozen operating systems, are 10**4."""
+"""What counts as one network, by IP version: the smallest block that is routed between networks (RFC 7454 section 6.1.3).
+"""
+CLIENTS_MAX: Final = 1 << 17
+"""Clients that are kept of all networks together: about 15 MB. The share of 4,000 of them is known to 2 percent."""
 NETWORKS_MAX: Final = 1 << 15
 """Networks that are kept; a country's schools are fewer."""
-ADDRESSES_CACHED: Final = 1 << 14
-"""Addresses whose network is remembered while a log is read: the devices of a large exam."""
+COMBINATIONS_MAX: Final = 1 << 8
+"""Different combinations of offer and claims that are judged of one network: a school's devices show some dozens."""
+JUDGED_MAX: Final = 1 << 17
+"""The same of all networks together: about 40 MB, where a thousand networks are that different."""
+REMEMBERED_MAX: Final = 1 << 14
+"""Addresses, and combinations of offer and claims, of which it is remembered what they mean."""
 UNKNOWN: Final = ""
 """The name of the network of entries without an address."""
+DEVICES_SHARE: Final = 0.11
+"""Share of ordinary clients whose connections something on their own device or home network intercepts: the highest that
+was measured at servers (10.9 %, Durumeric et al., NDSS 2017)."""
+DEVICES_CHANCE: Final = 0.001
+"""How unlikely it must be that so many such clients meet in one network, before it counts as the network's."""
 
 
-class Shown:
-    """One combination of an offer and claims; equal ones are the same object within a `Networks`."""
+class Extent(enum.StrEnum):
+    """How much of a network shows something."""
 
-    __slots__ = ("claims", "offer")
-
-    def __init__(self, offer: Offer, claims: Claims) -> None:
-        self.offer: Final = offer
-        self.claims: Final = claims
+    NETWORK = "network"  # more clients than single devices explain
+    DEVICES = "devices"  # not more than single devices explain
+    NOTHING = "nothing"
 
 
-class Network:
-    """What came from one network.
+class Share(NamedTuple):
+    """How many of the clients of a network contradict their browser, with the exact interval of the share.
 
-    `shown` counts the entries of each combination, `left_out` those of combinations that were too many. `sessions` has
-    the combinations of each session that was kept, by its hash, whose lowest bit says that somebody was signed in; one
-    session in `thinned` was kept.
+    `sampled` says that one client in so many was counted.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name: Final = name
-        self.shown: dict[Shown, int] = {}
-        self.left_out = 0
-        self.sessions: dict[int, tuple[Shown, ...]] = {}
-        self.thinned = 1
-
-    def thin(self) -> None:
-        """Keep every second session, by a further bit of its hash."""
-        self.thinned *= 2
-        self.sessions = {key: shown for key, shown in self.sessions.items() if self.keeps(key)}
-
-    def keeps(self, key: int) -> bool:
-        """Whether a session is in the sample."""
-        return not (key >> 1) % self.thinned
-
-    def people(self) -> list[tuple[Shown, ...]]:
-        """Return what each signed-in session showed; each client's, where nobody is signed in.
-
-        A client without a session is an address with a User-Agent, which may be several people or a part of one.
-        """
-        signed_in = [shown for key, shown in self.sessions.items() if key & 1]
-        return signed_in or list(self.sessions.values())
+    contradicting: int
+    clients: int
+    sampled: int = 1
 
     @property
-    def knows_sessions(self) -> bool:
-        """Whether anybody was signed in."""
-        return any(key & 1 for key in self.sessions)
+    def interval(self) -> tuple[float, float]:
+        """The lowest and the highest share that these numbers agree with."""
+        return interval(self.contradicting, self.clients)
+
+    @property
+    def extent(self) -> Extent:
+        """Whether single devices explain it."""
+        if not self.contradicting:
+            return Extent.NOTHING
+        is_chance = at_least(self.contradicting, self.clients, DEVICES_SHARE) >= DEVICES_CHANCE
+        return Extent.DEVICES if is_chance else Extent.NETWORK
+
+
+class Network(NamedTuple):
+    """One network: its name, what it shows, and how much of it does; `signed_in` says that clients are accounts."""
+
+    name: str
+    judgment: Judgment
+    share: Share
+    signed_in: bool
+
+
+_FULL: Final = set(range(ACCOUNTS_MAX))
+"""Takes no further client."""
+
+
+class _Clients:
+    """The clients of one network by their hashes, whose lowest bit says that they are accounts."""
+
+    def __init__(self) -> None:
+        self.contradicts: dict[int, bool] = {}
+        self.sampled = 1
+        self.judged: dict[tuple[bytes, Claims], set[int]] = {}
+
+    def thin(self) -> None:
+        """Keep every second client, by a further bit of its hash."""
+        self.sampled *= 2
+        self.contradicts = {client: found for client, found in self.contradicts.items() if self.keeps(client)}
+
+    def keeps(self, client: int) -> bool:
+        """Whether a client is in the sample."""
+        return not (client >> 1) % self.sampled
+
+    def share(self) -> tuple[Share, bool]:
+        """The share, of accounts where anybody signed in, and whether it is of accounts."""
+        accounts = [found for client, found in self.contradicts.items() if client & 1]
+        counted = accounts or list(self.contradicts.values())
+        return Share(sum(counted), len(counted), self.sampled), bool(accounts)
 
 
 class Networks:
-    """Counts entries by network. `key` is the operator's secret of `KEY_BYTES_MIN` or more; iterate for the result."""
+    """Takes the entries of a log; `found` says what they show.
 
-    def __init__(self, key: bytes, *, sessions_max: int = SESSIONS_MAX) -> None:
+    `key` is a secret of `KEY_BYTES_MIN` bytes or more. `nothing_in_between` as in `Sessions`. `left_out` counts entries
+    of networks, and of combinations of offer and claims, that were too many.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        *,
+        nothing_in_between: bool = False,
+        data: BrowserOffers | None = None,
+        clients_max: int = CLIENTS_MAX,
+    ) -> None:
+        known = browser_offers.shipped() if data is None else data
         self._key: Final = key
-        self._sessions_max: Final = sessions_max
-        self._networks: Final[dict[str, Network]] = {}
+        self._client_key: Final = hmac.digest(key, b"clients", "sha256")
+        self._clients_max: Final = clients_max
+        self._sessions: Final = Sessions(nothing_in_between=nothing_in_between, data=known)
+        self._networks: Final[dict[str, _Clients]] = {}
         self._kept = 0
-        self._combinations: Final[dict[tuple[bytes, Claims], Shown]] = {}
-        self._session_key: Final = hmac.digest(key, b"sessions", "sha256")
-        self._name_of: Final = functools.lru_cache(ADDRESSES_CACHED)(self._name)
+        self._judged = 0
+        self._name_of: Final = functools.lru_cache(REMEMBERED_MAX)(self._name)
+        self._contradictions: Final[dict[tuple[bytes, Claims], bool]] = {}
+        self._known: Final = known
         self.left_out = 0
-
-    def __iter__(self) -> Iterator[Network]:
-        return iter(self._networks.values())
 
     def add(self, entry: Entry) -> None:
         """Count one entry."""
+        claims = entry.claims
+        if claims.family is Family.UNKNOWN:
+            return
         name = self._name_of(_block(entry.address))
-        network = self._networks.get(name)
-        if network is None:
+        clients = self._networks.get(name)
+        if clients is None:
             if len(self._networks) >= NETWORKS_MAX:
                 self.left_out += 1
                 return
-            network = self._networks[name] = Network(name)
-        shown = self._shown(network, entry)
-        if shown is None:
-            network.left_out += 1
-            return
-        network.shown[shown] = network.shown.get(shown, 0) + 1
-        key = self._session(entry)
-        if network.keeps(key):
-            before = network.sessions.get(key)
+            clients = self._networks[name] = _Clients()
+        combination, client = (entry.offer_id, claims), self._client(entry)
+        judged = clients.judged.get(combination)
+        if judged is None:
+            judged = self._begin(clients, combination)
+        if client not in judged and len(judged) < ACCOUNTS_MAX:
+            judged.add(client)
+            account = f"{client:x}" if entry.account and name != UNKNOWN else None
+            self._sessions.add(Session(network=name, account=account, offer=entry.offer, claims=claims))
+        if clients.keeps(client):
+            before = clients.contradicts.get(client)
+            if not before:
+                clients.contradicts[client] = self._contradicts(combination, entry)
             if before is None:
-                network.sessions[key] = (shown,)
                 self._kept += 1
-                if self._kept > self._sessions_max:
+                if self._kept > self._clients_max:
                     self._thin()
-            elif shown not in before:
-                network.sessions[key] = (*before, shown)
 
-    def _shown(self, network: Network, entry: Entry) -> Shown | None:
-        """The combination of this entry; None where there is no room for one more."""
-        combination = (entry.offer_id, entry.claims)
-        shown = self._combinations.get(combination)
-        if shown is None and len(self._combinations) < COMBINATIONS_MAX:
-            shown = self._combinations[combination] = Shown(entry.offer, entry.claims)
-        return shown if shown is not None and (shown in network.shown or len(network.shown) < SHOWN_MAX) else None
+    def found(self) -> Iterator[Network]:
+        """Yield every network with a browser in it, in the order in which they were first seen."""
+        for judged in self._sessions.judgments():
+            yield Network(judged.network, judged.judgment, *self._networks[judged.network].share())
+
+    def _begin(self, clients: _Clients, combination: tuple[bytes, Claims]) -> set[int]:
+        """The clients of a combination that is new in its network: nobody yet, or a full set where there is no room."""
+        if len(clients.judged) >= COMBINATIONS_MAX or self._judged >= JUDGED_MAX:
+            self.left_out += 1
+            return _FULL
+        self._judged += 1
+        clients.judged[combination] = begun = set[int]()
+        return begun
+
+    def _contradicts(self, combination: tuple[bytes, Claims], entry: Entry) -> bool:
+        found = self._contradictions.get(combination)
+        if found is None:
+            if len(self._contradictions) >= REMEMBERED_MAX:
+                self._contradictions.clear()
+            found = bool(contradicted(entry.offer, entry.claims, self._known))
+            self._contradictions[combination] = found
+        return found
 
     def _thin(self) -> None:
         """Thin the largest networks, until what is kept fits."""
-        while self._kept > self._sessions_max:
-            largest = max(len(network.sessions) for network in self._networks.values())
-            for network in self._networks.values():
-                if len(network.sessions) > largest // 2:
-                    network.thin()
-            self._kept = sum(len(network.sessions) for network in self._networks.values())
+        while self._kept > self._clients_max:
+            largest = max(len(clients.contradicts) for clients in self._networks.values())
+            for clients in self._networks.values():
+                if len(clients.contradicts) > largest // 2:
+                    clients.thin()
+            self._kept = sum(len(clients.contradicts) for clients in self._networks.values())
 
-    def _session(self, entry: Entry) -> int:
-        """The hash of a session, or of a client where nobody is signed in; the lowest bit says which."""
-        who = entry.session or f"{entry.address} {entry.claims.family} {entry.claims.major}"
-        digest = hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES, key=self._session_key)
-        return int.from_bytes(digest.digest()) & ~1 | bool(entry.session)
+    def _client(self, entry: Entry) -> int:
+        who = entry.account or f"{entry.address} {entry.claims.family} {entry.claims.major}"
+        digest = hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES, key=self._client_key)
+        return int.from_bytes(digest.digest()) & ~1 | bool(entry.account)
 
     def _name(self, block: str) -> str:
-        """The name of the network of an address; `UNKNOWN` for what is no address."""
         network = network_of(block)
         return UNKNOWN if network is None else hmac.digest(self._key, network, "sha256")[:HASH_BYTES].hex()
 

@@ -116,6 +116,7 @@ _NOT_REACHED: Final = N_("{host} was not reached.")
 _NONE_REACHED: Final = N_("none of the {total} hosts could be reached.")
 _SOME_LEFT: Final = N_("{left} of {total} hosts could not be assessed; the others show no sign of TLS interception.")
 _NOT_ASSESSED: Final = N_("{host} could not be assessed.")
+_NOTHING_SEEN: Final = N_("nothing was seen at {host}, which clears nobody.")
 _NONE_ASSESSED: Final = N_("none of the {total} hosts could be assessed.")
 _UNKNOWN_PARTY: Final = N_("an unknown party")
 _UNKNOWN_ISSUER: Final = N_("an unknown party (issuer: unreadable)")
@@ -214,6 +215,8 @@ def _without_accusation(report: Report, total: int, clean: int) -> Text:
         return _NONE_REACHED if total > 1 else _NOT_REACHED
     if clean:
         return _SOME_LEFT
+    if all(wording.is_seen_by_server(result) for result in report.results):
+        return _NOTHING_SEEN
     return _NONE_ASSESSED if total > 1 else _NOT_ASSESSED
 
 
