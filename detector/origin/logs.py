@@ -117,7 +117,6 @@ class _Line(msgspec.Struct):
 class _NginxLine(_Line, kw_only=True):
     ciphers: str
     curves: str = ""
-    session_reused: str = "."
 
 
 class _HaproxyLine(_Line, kw_only=True):
@@ -145,16 +144,14 @@ class _MalformedListError(ValueError):
 class LogReader:
     """Reads a log in one pass and constant memory, and counts what it does not read.
 
-    `lines` is the number of all lines, `resumed` of those of resumed sessions, for which nginx records no whole hello,
-    `without_hello` of those of connections without TLS, `unreadable` of those that cannot be read; `faults` names the
-    first of these by their number.
+    `lines` is the number of all lines, `without_hello` of those of connections without TLS, `unreadable` of those that
+    cannot be read; `faults` names the first of these by their number.
     """
 
     def __init__(self, form: LogFormat) -> None:
         self._read = {LogFormat.NGINX: _nginx, LogFormat.HAPROXY: _haproxy, LogFormat.JSONL: _jsonl}[form]
         self._decoder = _DECODERS[form]
         self.lines = 0
-        self.resumed = 0
         self.without_hello = 0
         self.unreadable = 0
         self.faults: list[tuple[int, Unreadable]] = []
@@ -183,7 +180,7 @@ class LogReader:
             try:
                 recorded = read(fields)
                 if recorded is None:
-                    self._count(fields)
+                    self.without_hello += 1
                     continue
                 offer, offer_id = (_offer if recorded.client_hello is None else _parse)(recorded)
             except (_MalformedListError, OfferError):
@@ -206,12 +203,6 @@ class LogReader:
             return decoded
         self._fault(Unreadable.NOT_JSON)
         return None
-
-    def _count(self, fields: _Line) -> None:
-        if isinstance(fields, _NginxLine) and fields.session_reused == "r":
-            self.resumed += 1
-        else:
-            self.without_hello += 1
 
     def _fault(self, why: Unreadable) -> None:
         self.unreadable += 1
@@ -282,8 +273,11 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 
 def _nginx(line: _NginxLine) -> Recorded | None:
-    """The lists of an nginx line; None where there is no TLS, or the session was resumed."""
-    if line.session_reused == "r" or line.ciphers in ABSENT:
+    """The lists of an nginx line; None where there is no TLS.
+
+    Those of a resumed session are those of its own ClientHello. Before TLS 1.3 it has no groups.
+    """
+    if line.ciphers in ABSENT:
         return None
     return _nginx_lists(line.ciphers, line.curves)
 
@@ -391,7 +385,7 @@ def _checked(codes: list[int] | None) -> Codes:
 
 def _canonical(codes: Iterable[int]) -> tuple[int, ...]:
     """The codes with one GREASE value for all of them."""
-    return tuple([_GREASE_VALUES.get(code, code) for code in codes])  # noqa: C409 - faster than a generator, for each line
+    return tuple([_GREASE_VALUES.get(code, code) for code in codes])
 
 
 _DECODERS: Final[dict[LogFormat, msgspec.json.Decoder[Any]]] = {

@@ -29,7 +29,7 @@ from .sessions import ACCOUNTS_MAX, Session, Sessions
 from .shares import at_least, interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from detector.knowledge.browser_offers import BrowserOffers
 
@@ -72,13 +72,14 @@ class Extent(enum.StrEnum):
 
 
 class Share(NamedTuple):
-    """How many of the clients of a network contradict their browser, with the exact interval of the share.
+    """How many clients contradict their browser, with the exact interval of the share.
 
-    `sampled` says that one client in so many was counted.
+    `signed_in` says that clients are accounts, `sampled` that one client in so many was counted.
     """
 
     contradicting: int
     clients: int
+    signed_in: bool
     sampled: int = 1
 
     @property
@@ -96,12 +97,11 @@ class Share(NamedTuple):
 
 
 class Network(NamedTuple):
-    """One network: its name, what it shows, and how much of it does; `signed_in` says that clients are accounts."""
+    """One network: its name, what it shows, and how much of it does."""
 
     name: str
     judgment: Judgment
     share: Share
-    signed_in: bool
 
 
 _FULL: Final = set(range(ACCOUNTS_MAX))
@@ -124,12 +124,6 @@ class _Clients:
     def keeps(self, client: int) -> bool:
         """Whether a client is in the sample."""
         return not (client >> 1) % self.sampled
-
-    def share(self) -> tuple[Share, bool]:
-        """The share, of accounts where anybody signed in, and whether it is of accounts."""
-        accounts = [found for client, found in self.contradicts.items() if client & 1]
-        counted = accounts or list(self.contradicts.values())
-        return Share(sum(counted), len(counted), self.sampled), bool(accounts)
 
 
 class Networks:
@@ -192,7 +186,11 @@ class Networks:
     def found(self) -> Iterator[Network]:
         """Yield every network with a browser in it, in the order in which they were first seen."""
         for judged in self._sessions.judgments():
-            yield Network(judged.network, judged.judgment, *self._networks[judged.network].share())
+            yield Network(judged.network, judged.judgment, _share([self._networks[judged.network]]))
+
+    def share(self) -> Share:
+        """The share of the clients of all networks."""
+        return _share(list(self._networks.values()))
 
     def _begin(self, clients: _Clients, combination: tuple[bytes, Claims]) -> set[int]:
         """The clients of a combination that is new in its network: nobody yet, or a full set where there is no room."""
@@ -229,6 +227,20 @@ class Networks:
     def _name(self, block: str) -> str:
         network = network_of(block)
         return UNKNOWN if network is None else hmac.digest(self._key, network, "sha256")[:HASH_BYTES].hex()
+
+
+def _share(networks: Sequence[_Clients]) -> Share:
+    """The share of the clients of some networks, as a sample that is as thin as that of the thinnest of them."""
+    sampled = max((clients.sampled for clients in networks), default=1)
+    kept = [
+        (client, found)
+        for clients in networks
+        for client, found in clients.contradicts.items()
+        if not (client >> 1) % sampled
+    ]
+    accounts = [found for client, found in kept if client & 1]
+    counted = accounts or [found for _, found in kept]
+    return Share(sum(counted), len(counted), bool(accounts), sampled)
 
 
 def _block(address: str) -> str:

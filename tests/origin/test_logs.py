@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,8 +15,6 @@ from detector.origin import Claims, Offer
 from detector.origin.logs import FAULTS_NAMED, LINE_BYTES_MAX, LogFormat, LogReader, Unreadable, _names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from detector.origin.logs import Entry
 
 CHROMIUM = (0x4A4A, 0x1301, 0x1302, 0x1303, 0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0xC013, 0xC014)
@@ -47,7 +45,7 @@ def unordered(offer: Offer) -> Offer:
 def test_a_line_of_nginx() -> None:
     """What nginx 1.22 wrote for a Chromium: names, GREASE as code points, and the headers."""
     line = (
-        b'{"time":"2026-11-30T18:08:46+00:00","address":"127.0.0.1","account":"ab12","session_reused":".",'
+        b'{"time":"2026-11-30T18:08:46+00:00","address":"127.0.0.1","account":"ab12",'
         b'"ciphers":"0x4a4a:TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:'
         b'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256","curves":"0x1a1a:0x11ec:X25519:prime256v1:secp384r1",'
         b'"user_agent":"' + AGENT + b'","sec_ch_ua":"\\"Not:A-Brand\\";v=\\"8\\", \\"Chromium\\";v=\\"156\\""}\n'
@@ -77,15 +75,19 @@ def test_a_line_of_haproxy() -> None:
 
 
 @given(CODES, CODES, CODES)
-def test_what_was_offered_is_read_exactly(suites: tuple[int, ...], groups: tuple[int, ...], kinds: tuple[int, ...]) -> None:
+def test_what_was_offered_is_read_exactly(
+    suites: tuple[int, ...], groups: tuple[int, ...], kinds: tuple[int, ...]
+) -> None:
     """Whatever lists a client sends, the entry has them, by either server's line and by JSON Lines."""
     if suites:
         nginx = only("nginx", nginx_line(suites, groups, AGENT))
         assert nginx.offer == Offer.of_lists(cipher_suites=suites, groups=groups or None)
         haproxy = only("haproxy", haproxy_line(suites, groups, kinds, AGENT, prefix=PREFIX))
-        assert haproxy.offer == unordered(
-            Offer.of_lists(cipher_suites=suites, groups=groups or None, extensions=kinds or None)
-        ) or not kinds
+        assert (
+            haproxy.offer
+            == unordered(Offer.of_lists(cipher_suites=suites, groups=groups or None, extensions=kinds or None))
+            or not kinds
+        )
     fields = {"user_agent": AGENT.decode(), "cipher_suites": suites, "groups": groups, "extensions": kinds}
     ours = only("jsonl", json.dumps(fields).encode())
     assert ours.offer == unordered(Offer.of_lists(cipher_suites=suites, groups=groups, extensions=kinds))
@@ -125,7 +127,9 @@ def test_no_header_reaches_another_field_or_line(agent: bytes, hints: bytes) -> 
 def test_both_escapes_of_nginx_give_the_same_text(agent: str) -> None:
     """The same header is read the same, whichever escape the operator chose."""
     versions = f"Mozilla/5.0 ({agent}) Chrome/131.0.0.0".encode("utf-8", "replace")
-    by_json, by_default = (only("nginx", nginx_line(CHROMIUM, GROUPS, versions, escape=e)) for e in (nginx_json, nginx_default))
+    by_json, by_default = (
+        only("nginx", nginx_line(CHROMIUM, GROUPS, versions, escape=e)) for e in (nginx_json, nginx_default)
+    )
     assert by_json == by_default
 
 
@@ -185,10 +189,11 @@ def test_only_the_first_unreadable_lines_are_named() -> None:
     assert (reader.unreadable, len(reader.faults)) == (5000, FAULTS_NAMED)
 
 
-def test_resumed_sessions_and_plain_http_are_counted_apart() -> None:
-    """nginx has no whole hello of a resumed session; a line without TLS has none at all."""
-    entries, reader = read("nginx", nginx_line((0x2F,), None, reused="r") + nginx_line(None, None, reused=""))
-    assert (entries, reader.resumed, reader.without_hello, reader.unreadable) == ([], 1, 1, 0)
+def test_lines_without_tls_are_counted() -> None:
+    """A line of plain HTTP says nothing of a hello, and is no fault."""
+    lines = nginx_line(None, None) + nginx_line((0x2F,), None)
+    entries, reader = read("nginx", lines)
+    assert (len(entries), reader.without_hello, reader.unreadable) == (1, 1, 0)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=30), st.sampled_from(LogFormat))
@@ -196,7 +201,7 @@ def test_any_bytes_only_count(parts: list[bytes], form: LogFormat) -> None:
     """Nothing that a file holds raises, and every line is an entry, counted, or empty."""
     reader = LogReader(form)
     entries = list(reader.entries(parts))
-    assert len(entries) + reader.unreadable + reader.resumed + reader.without_hello <= reader.lines
+    assert len(entries) + reader.unreadable + reader.without_hello <= reader.lines
     assert reader.lines == len(b"".join(parts).removesuffix(b"\n").split(b"\n")) or not any(parts)
 
 
@@ -204,11 +209,13 @@ def test_any_bytes_only_count(parts: list[bytes], form: LogFormat) -> None:
 def test_a_changed_line_gives_no_other_session(data: st.DataObject) -> None:
     """A line with bytes changed is unreadable, or says what it says: it never raises and never gives two entries."""
     form: str = data.draw(st.sampled_from(("nginx", "haproxy")))
-    line = bytearray(nginx_line(CHROMIUM, GROUPS, AGENT) if form == "nginx" else haproxy_line(CHROMIUM, GROUPS, (0,), AGENT))
+    line = bytearray(
+        nginx_line(CHROMIUM, GROUPS, AGENT) if form == "nginx" else haproxy_line(CHROMIUM, GROUPS, (0,), AGENT)
+    )
     for _ in range(data.draw(st.integers(1, 4))):
         line[data.draw(st.integers(0, len(line) - 2))] = data.draw(st.integers(0, 255).filter(lambda byte: byte != 10))
     entries, reader = read(form, bytes(line))
-    assert len(entries) + reader.unreadable + reader.without_hello + reader.resumed == reader.lines == 1
+    assert len(entries) + reader.unreadable + reader.without_hello == reader.lines == 1
 
 
 @given(st.integers(1, 400))

@@ -20,9 +20,7 @@ DELETE = 0x7F
 def nginx_json(value: bytes) -> bytes:
     """A value under `escape=json` (ngx_http_log_json_escape): what is not ASCII stays."""
     short = {0x22: rb"\"", 0x5C: rb"\\", 0x0A: rb"\n", 0x0D: rb"\r", 0x09: rb"\t", 0x08: rb"\b", 0x0C: rb"\f"}
-    return b"".join(
-        short.get(byte) or (b"\\u%04X" % byte if byte <= UNPRINTABLE else bytes((byte,))) for byte in value
-    )
+    return b"".join(short.get(byte) or (b"\\u%04X" % byte if byte <= UNPRINTABLE else bytes((byte,))) for byte in value)
 
 
 def nginx_default(value: bytes) -> bytes:
@@ -60,7 +58,6 @@ def nginx_line(  # noqa: PLR0913 - the fields of a line
     *,
     address: str = "192.0.2.7",
     account: str = "",
-    reused: str = ".",
     sec_ch_ua: bytes = b"",
     escape: Any = nginx_json,  # noqa: ANN401 - one of the two functions above
 ) -> bytes:
@@ -70,7 +67,6 @@ def nginx_line(  # noqa: PLR0913 - the fields of a line
             "time": b"2026-11-30T18:08:45+00:00",
             "address": address.encode(),
             "account": escape(account.encode()),
-            "session_reused": reused.encode(),
             "ciphers": openssl_list(ciphers, 0).encode(),
             "curves": openssl_list(groups, 1).encode(),
             "user_agent": escape(user_agent),

@@ -40,7 +40,7 @@ class Proxy:
         self.asks_for: Final = asks_for
 
     async def get(self, path: str, **headers: str) -> bytes:
-        """Request a page as a client that trusts everybody; `headers` in the form `user_agent`."""
+        """Request a page as a client that trusts everybody; `headers` are called `user_agent`, their bytes Latin-1."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         host = HOST if self.asks_for is None else f"{HOST}:{self.asks_for}"
@@ -53,7 +53,7 @@ class Proxy:
                 await writer.start_tls(context, server_hostname=HOST)
                 lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
                 request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{''.join(lines)}\r\n"
-                writer.write(request.encode())
+                writer.write(request.encode("latin-1"))
                 return await reader.read()
             finally:
                 writer.close()
