@@ -44,7 +44,7 @@ class LogListError(InputError):
 
 
 class KnowledgeError(InputError):
-    """A data file of the knowledge that cannot be read or is not what its name says; names file and field."""
+    """A data file or a data set that cannot be read, is damaged, or is not what its name says; names file and field."""
 
 
 class UnknownSchemaError(KnowledgeError):

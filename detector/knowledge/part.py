@@ -9,14 +9,16 @@ even when nothing else can be.
 
 from __future__ import annotations
 
-import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+import datetime as dt
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from detector.errors import KnowledgeError, UnknownSchemaError
-from detector.model import Record, json_text
-from detector.model.record import Count  # noqa: TC001 - as above
+from detector.model import KnowledgeKind, Record, json_text
+from detector.model.record import Count  # noqa: TC001 - msgspec reads the annotations at run time
+from detector.trust.ct_logs import LIST_HORIZON
+from detector.trust.roots import ROOTS_HORIZON
 
 PART_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest data file read, in bytes. The largest shipped one has 0.3 MB (2026), and a whole set has under 1.5 MB."""
@@ -29,6 +31,25 @@ Sources = Annotated[tuple[Text, ...], msgspec.Meta(max_length=256)]
 
 Sha256 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 """A SHA-256 digest, in base64."""
+
+HORIZONS: Final = {
+    KnowledgeKind.ROOTS: ROOTS_HORIZON,
+    KnowledgeKind.LOGS: LIST_HORIZON,
+    KnowledgeKind.INTERMEDIATES: ROOTS_HORIZON,
+    KnowledgeKind.REVOCATIONS: ROOTS_HORIZON,
+    KnowledgeKind.CATALOGUE: dt.timedelta(days=365),
+    KnowledgeKind.CLIENT_HELLOS: dt.timedelta(days=180),
+    KnowledgeKind.BROWSER_OFFERS: dt.timedelta(days=180),
+    KnowledgeKind.CANARIES: dt.timedelta(days=365),
+    KnowledgeKind.PINS: dt.timedelta(days=365),
+}
+"""The age at which each part counts as old, whatever its own head says.
+
+Roots and logs: what the rules that silence themselves then need. Intermediates and revocations come from the same
+releases as roots. Catalogue: a year, in which a product releases its next version; no verdict depends on it, because
+what it does not know only leaves an interceptor without name and mark. Hellos and offers: Chromium's and Firefox's last
+changes of theirs lie 6 to 12 months apart (docs/adr/0006-browser-hello.md). Pin files say themselves when they expire;
+a year is the longest that one counts as current."""
 
 _ADVICE: Final = "Use the file as it was published, or leave it out: then what ships with this package serves."
 
@@ -44,6 +65,10 @@ class Head(Record, frozen=True, kw_only=True):
     version: Count
     date: dt.date
     horizon: dt.date
+
+    def current_until(self, kind: KnowledgeKind) -> dt.date:
+        """The last day on which it counts as current: its own horizon, but no more than `HORIZONS` allow."""
+        return min(self.horizon, self.date + min(HORIZONS[kind], dt.date.max - self.date))
 
 
 class _Schema(msgspec.Struct, frozen=True):

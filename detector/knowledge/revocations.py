@@ -1,13 +1,11 @@
-"""Loads the list of revoked CA certificates: Mozilla's OneCRL.
+"""The form of the list of revoked CA certificates: Mozilla's OneCRL.
 
-Room: knowledge. Pure apart from reading the package's own data, which `scripts/build_data.py` makes.
+Room: knowledge. Pure: `detector.knowledge.data_set` reads the file, which `scripts/build_data.py` makes.
 """
 
 from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
-import functools
-from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -15,11 +13,7 @@ import msgspec
 from detector.model import Record
 from detector.trust.revocations import Revocations
 
-from .part import Head, Sha256, Sources, decode
-
-FILE: Final = "revocations.json"
-SCHEMA: Final = 1
-"""The form of the file."""
+from .part import Head, Sha256, Sources
 
 _Name = Annotated[bytes, msgspec.Meta(min_length=1, max_length=4096)]
 """The DER of a distinguished name; the longest issuer in OneCRL has under 500 bytes."""
@@ -56,25 +50,17 @@ class RevocationsFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     issuers: Annotated[tuple[RevokedSerials, ...], msgspec.Meta(max_length=_ENTRIES_MAX)]
     keys: Annotated[tuple[RevokedKey, ...], msgspec.Meta(max_length=_ENTRIES_MAX)]
 
-
-@functools.cache
-def shipped() -> Revocations:
-    """The list that comes with the package."""
-    return parse((Path(__file__).with_name("data") / FILE).read_bytes(), name=FILE)
-
-
-def parse(data: bytes, *, name: str) -> Revocations:
-    """Parse such a file; `name` is used in messages. Raises `KnowledgeError`."""
-    part = decode(data, RevocationsFile, name=name, schema=SCHEMA)
-    return Revocations(
-        date=part.date,
-        serials={
-            listed.issuer: {
-                int.from_bytes(serial, "big", signed=True): day
-                for day, serials in listed.serials.items()
-                for serial in serials
-            }
-            for listed in part.issuers
-        },
-        keys={(key.subject, key.spki_sha256): key.since for key in part.keys},
-    )
+    def listed(self) -> Revocations:
+        """The list as a value."""
+        return Revocations(
+            date=self.date,
+            serials={
+                listed.issuer: {
+                    int.from_bytes(serial, "big", signed=True): day
+                    for day, serials in listed.serials.items()
+                    for serial in serials
+                }
+                for listed in self.issuers
+            },
+            keys={(key.subject, key.spki_sha256): key.since for key in self.keys},
+        )
