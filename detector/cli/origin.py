@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from detector.aio.lazy import LazyModule
 from detector.errors import InputError
-from detector.model import Category, Confidence, Detail, EndpointName, Verdict
+from detector.knowledge import browser_offers
+from detector.model import Category, Confidence, Detail, EndpointName, Knowledge, KnowledgeKind, Verdict
 from detector.model.files import reason_of
 from detector.origin import reports as origin_reports
 from detector.origin.logs import LogFormat, LogReader
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO, TextIO
 
+    from detector import report as reporting
     from detector.model import Report
+else:
+    reporting = LazyModule("detector.report")
 
 CHUNK_BYTES: Final = 1 << 20
 """Read at once: thousands of lines."""
@@ -59,8 +65,7 @@ def origin() -> None:
     examples=(
         "detector origin judge detector.log --format nginx --site exam.example.edu",
         "zcat detector.log.*.gz | detector origin judge - --format haproxy --site exam.example.edu -v",
-        "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key "
-        "network.key --history runs.sqlite",
+        "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key secret",
     )
 )
 @click.argument("log", metavar="FILE|-")
@@ -127,6 +132,7 @@ def judge(  # noqa: PLR0913 - one parameter per option
             started=moments[0],
             finished=moments[1],
             version=VERSION,
+            knowledge=(_offers(),),
         )
         if by_network:
             found = list(networks.found())
@@ -186,6 +192,19 @@ def _read(path: str, reader: LogReader, networks: Networks) -> tuple[dt.datetime
     return None if last is None else (_moment(first or last), _moment(last))
 
 
+def _offers() -> Knowledge:
+    """The knowledge that is used: what browsers ever offered."""
+    file = browser_offers.shipped().file
+    return Knowledge(
+        kind=KnowledgeKind.BROWSER_OFFERS,
+        name="shipped",
+        version=str(file.version),
+        date=file.date,
+        horizon=file.horizon,
+        sha256=hashlib.sha256(browser_offers.DATA.read_bytes()).hexdigest(),
+    )
+
+
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     return iter(functools.partial(file.read, CHUNK_BYTES), b"")
 
@@ -223,7 +242,7 @@ def _write(reports: Sequence[Report], form: Format, stream: TextIO, detail: Deta
         case Format.JSONL:
             stream.writelines(report.to_json().decode() + "\n" for report in reports)
         case Format.HTML if reports:
-            stream.write(common.reports.html(reports))
+            stream.write(reporting.html(reports))
         case _:
             for report in reports:
                 common.write(report, form, stream, detail)
@@ -245,7 +264,7 @@ def _table(reports: Sequence[Report], stream: TextIO, detail: Detail) -> str:
         (report.vantage, str(report.confidence or "nothing seen"), *origin_reports.row(report)) for report in reports
     ]
     titles = ("network", "interception", "contradicted", "which is")
-    text += "\n" + common.as_text(common.reports.plain_table(titles, rows), stream)
+    text += "\n" + common.as_text(reporting.plain_table(titles, rows), stream)
     if detail is Detail.EVIDENCE:
         text += "".join(f"\n{report.vantage}\n{common.as_table(report, stream, detail)}" for report in seen)
     return text

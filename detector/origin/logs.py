@@ -1,13 +1,13 @@
-"""Server logs: one line each in, what the client offered and claimed out.
+r"""Server logs: one line each in, what the client offered and claimed out.
 
 Room: origin. Pure: chunks of bytes in, entries out; opens no file, reads no clock, keeps nothing about a line.
 
 A line is one JSON object, as docs/examples/nginx.conf and docs/examples/haproxy.cfg have the servers write it, or in
-the form of docs/origin-logs.md. What a client chooses (User-Agent, client hints, cookies) stands in strings that the
+the form of docs/origin-logs.md. What a client chooses (User-Agent, client hints) stands in strings that the
 server escapes, so it can end neither its field nor its line:
 
 * nginx, `escape=json`: JSON's own escapes; bytes that are not UTF-8 are written unchanged, and read as U+FFFD.
-* nginx, the default: every byte outside ASCII's printable ones, `"` and `\\` as `\\xHH` (no JSON, but exact).
+* nginx, the default: every byte outside ASCII's printable ones, `"` and `\` as `\xHH` (no JSON, but exact).
 * HAProxy, `json(utf8s)`: JSON's own escapes; it drops what is not UTF-8, and writes `-` for what is absent.
 
 What precedes the object (the prefix of a syslog daemon) is skipped. A list that the server did not record, cut off, or
@@ -33,7 +33,7 @@ from .claims import Claims
 from .offer import Offer, OfferError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     Codes = tuple[int, ...] | None
 
@@ -149,8 +149,7 @@ class LogReader:
     """
 
     def __init__(self, form: LogFormat) -> None:
-        self._read = {LogFormat.NGINX: _nginx, LogFormat.HAPROXY: _haproxy, LogFormat.JSONL: _jsonl}[form]
-        self._decoder = _DECODERS[form]
+        self._decoder, self._read = _FORMS[form]
         self.lines = 0
         self.without_hello = 0
         self.unreadable = 0
@@ -388,8 +387,8 @@ def _canonical(codes: Iterable[int]) -> tuple[int, ...]:
     return tuple([_GREASE_VALUES.get(code, code) for code in codes])
 
 
-_DECODERS: Final[dict[LogFormat, msgspec.json.Decoder[Any]]] = {
-    LogFormat.NGINX: msgspec.json.Decoder(_NginxLine),
-    LogFormat.HAPROXY: msgspec.json.Decoder(_HaproxyLine),
-    LogFormat.JSONL: msgspec.json.Decoder(_JsonLine),
+_FORMS: Final[dict[LogFormat, tuple[msgspec.json.Decoder[Any], Callable[[Any], Recorded | None]]]] = {
+    LogFormat.NGINX: (msgspec.json.Decoder(_NginxLine), _nginx),
+    LogFormat.HAPROXY: (msgspec.json.Decoder(_HaproxyLine), _haproxy),
+    LogFormat.JSONL: (msgspec.json.Decoder(_JsonLine), _jsonl),
 }

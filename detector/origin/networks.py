@@ -42,8 +42,8 @@ KEY_BYTES_MIN: Final = 16
 HASH_BYTES: Final = 8
 """Bytes of a hash: two of the 2**24 networks of IPv4 have the same one with a chance of 1 in 10**5."""
 PREFIX_BITS: Final = {4: 24, 6: 48}
-"""What counts as one network, by IP version: the smallest block that is routed between networks (RFC 7454 section 6.1.3).
-"""
+"""What counts as one network, by IP version: the smallest block that networks announce to each other (RFC 7454
+section 6.1.3)."""
 CLIENTS_MAX: Final = 1 << 17
 """Clients that are kept of all networks together: about 15 MB. The share of 4,000 of them is known to 2 percent."""
 NETWORKS_MAX: Final = 1 << 15
@@ -57,8 +57,8 @@ REMEMBERED_MAX: Final = 1 << 14
 UNKNOWN: Final = ""
 """The name of the network of entries without an address."""
 DEVICES_SHARE: Final = 0.11
-"""Share of ordinary clients whose connections something on their own device or home network intercepts: the highest that
-was measured at servers (10.9 %, Durumeric et al., NDSS 2017)."""
+"""Share of ordinary clients whose connections something on their own device or at home intercepts: the highest that was
+measured at servers (10.9 %, Durumeric et al., NDSS 2017)."""
 DEVICES_CHANCE: Final = 0.001
 """How unlikely it must be that so many such clients meet in one network, before it counts as the network's."""
 

@@ -54,7 +54,7 @@ _EXTENT: Final = {
 
 
 class Log(NamedTuple):
-    """What the reports on one log have in common: the site, the moments of its first and last line, and the versions."""
+    """What the reports on one log share: the site, the moments of its first and last line, and versions."""
 
     site: EndpointName
     started: dt.datetime

@@ -223,9 +223,8 @@ def _without_accusation(report: Report, total: int, clean: int) -> Text:
         return _NONE_REACHED if total > 1 else _NOT_REACHED
     if clean:
         return _SOME_LEFT
-    if all(wording.is_seen_by_server(result) for result in report.results):
-        return _NOTHING_SEEN
-    return _NONE_ASSESSED if total > 1 else _NOT_ASSESSED
+    of_one = _NOTHING_SEEN if wording.is_seen_by_server(report.results[0]) else _NOT_ASSESSED
+    return _NONE_ASSESSED if total > 1 else of_one
 
 
 def is_unreachable(report: Report) -> bool:

@@ -98,7 +98,7 @@ async def test_a_browser_alone_shows_nothing(
 ) -> None:
     """A browser that connects by itself is contradicted by nothing."""
     form, running = site
-    await visit(browser, running.port, pki, tmp_path / "browser")
+    await visit(browser, running.port, pki, tmp_path)
     code, report = judged(form, await logged(running, 1), tmp_path)
     (result,) = report.results
     assert (code, report.verdict, result.reason) == (0, "inconclusive", "nothing-seen")
@@ -112,7 +112,7 @@ async def test_a_browser_through_a_proxy(
     """What passes TLS on shows nothing; what decrypts it shows the same browser with another hello."""
     form, running = site
     async with getattr(proxies, name)(running.port) as proxy:
-        await visit("chromium", running.port, pki, tmp_path / "browser", proxy)
+        await visit("chromium", running.port, pki, tmp_path, proxy)
         code, report = judged(form, await logged(running, 1), tmp_path)
     assert (code, report.confidence) == ((0, None) if name == "squid_splice" else (1, "probable"))
 
@@ -143,7 +143,6 @@ async def test_headers_stay_in_their_field(site: tuple[str, Site]) -> None:
 
 async def visit(browser: str, port: int, pki: PrivatePKI, folder: Path, proxy: Proxy | None = None) -> None:
     """Open the site's page in a real browser."""
-    folder.mkdir()
     if browser == "chromium":
         await asyncio.to_thread(_visit_in_chromium, port, folder, proxy)
         return
@@ -161,5 +160,5 @@ def _visit_in_chromium(port: int, folder: Path, proxy: Proxy | None) -> None:
     flags = ["--ignore-certificate-errors", f"--host-resolver-rules=MAP {HOST} 127.0.0.1"]
     if proxy is not None and proxy.asks_for is not None:
         flags.append(f"--proxy-server=http://127.0.0.1:{proxy.port}")
-    with chromium(folder / "profile", *flags) as window:
+    with chromium(folder / "chromium", *flags) as window:
         window.open(f"https://{HOST}:{there}/?seat=1")
