@@ -64,13 +64,13 @@ def origin() -> None:
 @origin.command(
     examples=(
         "detector origin judge detector.log --format nginx --site exam.example.edu",
-        "zcat detector.log.*.gz | detector origin judge - --format haproxy --site exam.example.edu -v",
+        "detector origin judge detector.log --format nginx --site exam.example.edu --history runs.sqlite -v",
         "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key secret",
     )
 )
 @click.argument("log", metavar="FILE|-")
 @options.target("--format log_format", "Whose log it is.", type=options.Choice(LogFormat), required=True)
-@options.target("--site", "The site that logged.", metavar="HOST[:PORT]", required=True)
+@options.target("--site", "The site that logged, as reports name it.", metavar="HOST[:PORT]", default="this-site")
 @options.target("--by-network", "Report on each network (/24, /48) by itself, named by a keyed hash.", is_flag=True)
 @options.target(
     "--network-key", f"File with the secret key of these hashes, of {KEY_BYTES_MIN} bytes or more.", metavar="FILE"
@@ -143,7 +143,7 @@ def judge(  # noqa: PLR0913 - one parameter per option
         else:
             reports = [origin_reports.of_log(networks, about, vantage=settings.get("vantage", ""))]
         common.in_order(
-            lambda: _write(reports, form, stream, detail, by_network=by_network),
+            lambda: _write(reports, form, stream, detail, at_least if by_network else None),
             lambda: kept.write(lambda history: [history.record(report, kind=KIND) for report in reports]),
         )
     codes = (_exit_code(report, fail_on) for report in reports)
@@ -233,11 +233,14 @@ def _named(path: str) -> str:
     return "standard input" if path == common.STDIN else path
 
 
-def _write(reports: Sequence[Report], form: Format, stream: TextIO, detail: Detail, *, by_network: bool) -> None:
+def _write(reports: Sequence[Report], form: Format, stream: TextIO, detail: Detail, at_least: int | None) -> None:
+    """Write one report on all, or those on networks of so many clients."""
     match form:
-        case Format.TABLE if by_network:
-            stream.write(_table(reports, stream, detail))
-        case Format.JSON if by_network:
+        case Format.TABLE if at_least is not None:
+            stream.write(
+                _table(reports, stream, detail) if reports else f"No network has {at_least} clients or more.\n"
+            )
+        case Format.JSON if at_least is not None:
             stream.write("[\n" + ",\n".join(common.as_json(report).rstrip() for report in reports) + "\n]\n")
         case Format.JSONL:
             stream.writelines(report.to_json().decode() + "\n" for report in reports)
@@ -258,7 +261,7 @@ def _table(reports: Sequence[Report], stream: TextIO, detail: Detail) -> str:
         if seen
         else f"Nothing was seen in {len(reports)} networks, which clears none of them.\n"
     )
-    if detail is Detail.VERDICT or not reports:
+    if detail is Detail.VERDICT:
         return text
     rows = [
         (report.vantage, str(report.confidence or "nothing seen"), *origin_reports.row(report)) for report in reports
