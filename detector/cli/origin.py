@@ -109,10 +109,11 @@ def judge(  # noqa: PLR0913 - one parameter per option
     detail: Detail,
     output: str | None,
 ) -> int:
-    """Assess the ClientHellos in a log against the browsers that the requests name.
+    """Assess the ClientHellos of a server's log.
 
-    The log is that of nginx or HAProxy as docs/origin-logs.md configures them, or JSON Lines; - reads standard input.
-    It is read once, in constant memory. Addresses, accounts and headers appear in no output and no history.
+    Each is compared with the browser that the request names. The log is that of nginx or HAProxy as
+    docs/origin-logs.md configures them, or JSON Lines; - reads standard input. It is read once, in constant memory.
+    Addresses, accounts and headers appear in no output and no history.
 
     Exit code: 0 nothing seen, which clears nobody; 1 interception at or above --fail-on; 2 bad usage or input;
     3 interception below it, a log that could not be used, or no network large enough to be shown.

@@ -5,11 +5,11 @@ Room: origin. Pure: entries in, shares and judgments out.
 A network is a /24 of IPv4 or a /48 of IPv6, known by a keyed hash alone (HMAC-SHA-256, RFC 2104). The key is the
 operator's: with it one can find out which network a name stands for, without it one cannot.
 
-`sessions` judges what a network shows. This module adds how much of the network shows it: clients are counted by keyed
-hashes that are forgotten with the process. A client is an account, or where nobody signed in an address and a browser.
+`sessions` assesses what a network shows. This module adds how much of the network shows it: clients are counted by
+keyed hashes that are forgotten with the process. A client is an account, or where nobody signed in an address and a browser.
 Where they are too many, a sample of them is kept: a client is in it with everything it showed, or not at all, and
 without the key none can choose which. The largest networks are thinned first, so that a flood thins its own network.
-What contradicts a browser is judged in any case, sampled or not.
+What contradicts a browser is assessed in any case, sampled or not.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ CLIENTS_MAX: Final = 1 << 17
 NETWORKS_MAX: Final = 1 << 15
 """Networks that are kept; a country's schools are fewer."""
 COMBINATIONS_MAX: Final = 1 << 8
-"""Different combinations of offer and claims that are judged of one network: a school's devices show some dozens."""
-JUDGED_MAX: Final = 1 << 17
+"""Different combinations of offer and claims that are assessed of one network: a school's devices show some dozens."""
+ASSESSED_MAX: Final = 1 << 17
 """The same of all networks together: about 40 MB, where a thousand networks are that different."""
 REMEMBERED_MAX: Final = 1 << 14
 """Addresses, and combinations of offer and claims, of which it is remembered what they mean."""
@@ -114,7 +114,7 @@ class _Clients:
     def __init__(self) -> None:
         self.contradicts: dict[int, bool] = {}
         self.sampled = 1
-        self.judged: dict[tuple[bytes, Claims], set[int]] = {}
+        self.assessed: dict[tuple[bytes, Claims], set[int]] = {}
 
     def thin(self) -> None:
         """Keep every second client, by a further bit of its hash."""
@@ -148,7 +148,7 @@ class Networks:
         self._sessions: Final = Sessions(nothing_in_between=nothing_in_between, data=known)
         self._networks: Final[dict[str, _Clients]] = {}
         self._kept = 0
-        self._judged = 0
+        self._assessed = 0
         self._name_of: Final = functools.lru_cache(REMEMBERED_MAX)(self._name)
         self._contradictions: Final[dict[tuple[bytes, Claims], bool]] = {}
         self._known: Final = known
@@ -167,11 +167,11 @@ class Networks:
                 return
             clients = self._networks[name] = _Clients()
         combination, client = (entry.offer_id, claims), self._client(entry)
-        judged = clients.judged.get(combination)
-        if judged is None:
-            judged = self._begin(clients, combination)
-        if client not in judged and len(judged) < ACCOUNTS_MAX:
-            judged.add(client)
+        assessed = clients.assessed.get(combination)
+        if assessed is None:
+            assessed = self._begin(clients, combination)
+        if client not in assessed and len(assessed) < ACCOUNTS_MAX:
+            assessed.add(client)
             account = f"{client:x}" if entry.account and name != UNKNOWN else None
             self._sessions.add(Session(network=name, account=account, offer=entry.offer, claims=claims))
         if clients.keeps(client):
@@ -185,8 +185,8 @@ class Networks:
 
     def found(self) -> Iterator[Network]:
         """Yield every network with a browser in it, in the order in which they were first seen."""
-        for judged in self._sessions.judgments():
-            yield Network(judged.network, judged.judgment, _share([self._networks[judged.network]]))
+        for assessed in self._sessions.judgments():
+            yield Network(assessed.network, assessed.judgment, _share([self._networks[assessed.network]]))
 
     def share(self) -> Share:
         """The share of the clients of all networks."""
@@ -194,11 +194,11 @@ class Networks:
 
     def _begin(self, clients: _Clients, combination: tuple[bytes, Claims]) -> set[int]:
         """The clients of a combination that is new in its network: nobody yet, or a full set where there is no room."""
-        if len(clients.judged) >= COMBINATIONS_MAX or self._judged >= JUDGED_MAX:
+        if len(clients.assessed) >= COMBINATIONS_MAX or self._assessed >= ASSESSED_MAX:
             self.left_out += 1
             return _FULL
-        self._judged += 1
-        clients.judged[combination] = begun = set[int]()
+        self._assessed += 1
+        clients.assessed[combination] = begun = set[int]()
         return begun
 
     def _contradicts(self, combination: tuple[bytes, Claims], entry: Entry) -> bool:

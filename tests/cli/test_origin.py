@@ -42,7 +42,7 @@ def lines() -> Iterator[bytes]:
         yield nginx_line(*PROXYS, AGENTS[seat % 2], address=f"{SCHOOL}{seat}", account=f"pupil-{seat}")
     for seat in range(30):
         offered = PROXYS if seat == 3 else OWN
-        yield nginx_line(*offered, CHROME, address=f"{HOME}{seat}", account=f"family-{seat}")
+        yield nginx_line(*offered, user_agent=CHROME, address=f"{HOME}{seat}", account=f"family-{seat}")
     for seat in range(4):
         yield nginx_line(*PROXYS, AGENTS[seat % 2], address=f"{HOTEL}{seat}", account=f"guest-{seat}")
 

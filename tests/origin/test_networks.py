@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from detector.model import Category, Confidence, EndpointName, Verdict
 from detector.origin import Claims, Offer
 from detector.origin.logs import Entry
-from detector.origin.networks import COMBINATIONS_MAX, UNKNOWN, Extent, Networks, Share, network_of
+from detector.origin.networks import CLIENTS_MAX, COMBINATIONS_MAX, UNKNOWN, Extent, Networks, Share, network_of
 from detector.origin.reports import Log, of_log, of_network
 from detector.report import headline
 
@@ -47,8 +47,8 @@ def entry(offer: Offer, claims: Claims = CHROMIUM, address: str = "192.0.2.1", a
     return Entry(offer, identifier, claims, address, account, "")
 
 
-def counted(entries: Iterable[Entry], **options: int) -> Networks:
-    networks = Networks(KEY, **options)
+def counted(entries: Iterable[Entry], *, clients_max: int = CLIENTS_MAX) -> Networks:
+    networks = Networks(KEY, clients_max=clients_max)
     for one in entries:
         networks.add(one)
     return networks
