@@ -6,10 +6,10 @@ A network is a /24 of IPv4 or a /48 of IPv6, known by a keyed hash alone (HMAC-S
 operator's: with it one can find out which network a name stands for, without it one cannot.
 
 `sessions` assesses what a network shows. This module adds how much of the network shows it: clients are counted by
-keyed hashes that are forgotten with the process. A client is an account, or where nobody signed in an address and a browser.
-Where they are too many, a sample of them is kept: a client is in it with everything it showed, or not at all, and
-without the key none can choose which. The largest networks are thinned first, so that a flood thins its own network.
-What contradicts a browser is assessed in any case, sampled or not.
+keyed hashes that are forgotten with the process. A client is an account, or where nobody signed in an address and a
+browser. Where they are too many, a sample of them is kept: a client is in it with everything it showed, or not at all,
+and without the key none can choose which. The largest networks are thinned first, so that a flood thins its own
+network. What contradicts a browser is assessed in any case, sampled or not.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ def lines() -> Iterator[bytes]:
     for seat in range(20):
         yield nginx_line(*PROXYS, AGENTS[seat % 2], address=f"{SCHOOL}{seat}", account=f"pupil-{seat}")
     for seat in range(30):
-        offered = PROXYS if seat == 3 else OWN
-        yield nginx_line(*offered, user_agent=CHROME, address=f"{HOME}{seat}", account=f"family-{seat}")
+        suites, groups = PROXYS if seat == 3 else OWN
+        yield nginx_line(suites, groups, CHROME, address=f"{HOME}{seat}", account=f"family-{seat}")
     for seat in range(4):
         yield nginx_line(*PROXYS, AGENTS[seat % 2], address=f"{HOTEL}{seat}", account=f"guest-{seat}")
 
