@@ -117,9 +117,8 @@ def main() -> None:
     for (form, size), costs in found.items():
         rates = sorted(cost.rate for cost in costs)
         most = max(cost.mebibytes for cost in costs)
-        print(
-            f"| {form} | {size:,} | {statistics.median(rates):,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f}) | {most:.0f} |"
-        )
+        rate = f"{statistics.median(rates):,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f})"
+        print(f"| {form} | {size:,} | {rate} | {most:.0f} |")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
@@ -10,10 +11,10 @@ from support.command import Done, run
 from support.log_lines import haproxy_line, nginx_line
 
 from detector.model import Report
+from detector.origin.logs import _JsonLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SITE: Final = "exam.example.edu"
 CHROME: Final = b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0"
@@ -156,6 +157,20 @@ def test_some_unreadable_lines_are_named_and_cost_nothing_else(desk: Desk) -> No
     done = desk.judge()
     assert done.returncode == 1
     assert "3 of 57 lines of detector.log cannot be read: line 55 (no JSON object), line 56 (longer" in done.stderr
+
+
+def test_the_documented_lines_are_read(desk: Desk) -> None:
+    """The lines of JSON on the page are what it says: two people behind one interceptor."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "origin-logs.md").read_text("utf-8")
+    (desk.folder / "page.jsonl").write_text(page.partition("```json\n")[2].partition("```")[0], "utf-8")
+    done = desk.judge("--json", "--fail-on", "possible", log="page.jsonl", form="jsonl")
+    assert (done.returncode, done.stderr) == (1, "")
+    report = Report.from_json(done.stdout)
+    assert report.results[0].findings[-1].data["contradicting"] == 2
+    assert f"{report.started:%H:%M:%S} {report.finished:%H:%M:%S}" == "09:00:00 09:00:01"
+    fields = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `") and "exit" not in line}
+    assert fields >= {"user_agent", "client_hello", "ja4", "sec_ch_ua", "address", "account", "time"}
+    assert {name for name in _JsonLine.__struct_fields__ if f"`{name}`" not in page} == set()
 
 
 def test_standard_input(desk: Desk) -> None:
