@@ -43,6 +43,10 @@ class LogListError(InputError):
     """A Certificate Transparency log list that cannot be read or is not in Google's v3 format."""
 
 
+class DataSetError(InputError):
+    """A folder of data sets that cannot be read, or a set in it that is damaged."""
+
+
 class ChainError(InputError):
     """A chain to examine that cannot be read or is empty."""
 

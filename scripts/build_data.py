@@ -31,6 +31,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from detector.knowledge import ct_logs
+from detector.knowledge.data_set import PARTS, shipped
+from detector.knowledge.part import HORIZONS
+from detector.model import KnowledgeKind
 from detector.trust.certificate import Certificate
 from detector.trust.ct_logs import ACCEPTED_STATES, LogState
 
@@ -59,7 +62,7 @@ _FIELDS: Final = (
 
 
 def roots(wheels: list[Path]) -> None:
-    """Write known_roots.json and root_certificates.json: each root that any of these certifi wheels labels.
+    """Write roots.json and root_certificates.json: each root that any of these certifi wheels labels.
 
     A root was removed on the date of the first wheel after the last one that has it. Do not use wheels older than 2018:
     their keys of 1024 bits can be factored, and a chain to a retired root accuses nobody.
@@ -93,17 +96,18 @@ def roots(wheels: list[Path]) -> None:
             if sha256 not in carried:
                 entry.setdefault("removed", date)
     listed = sorted(found.values(), key=lambda entry: (entry["label"], entry["sha256"]))
-    head = {"schema": 2, "versions": [wheel.name.split("-")[1] for wheel in ordered]}
-    _write(DATA / "known_roots.json", head, "roots", listed)
-    _write(
-        DATA / "root_certificates.json", {"schema": 1}, "certificates", [certificates[str(e["sha256"])] for e in listed]
-    )
+    newest = dt.date(*_release(ordered[-1])[:3])
+    head = _head(DATA / "roots.json", KnowledgeKind.ROOTS, newest)
+    versions = [wheel.name.split("-")[1] for wheel in ordered]
+    _write(DATA / "roots.json", {**head, "versions": versions}, "roots", listed)
+    _write(DATA / "root_certificates.json", head, "certificates", [certificates[str(e["sha256"])] for e in listed])
 
 
 def merge(lists: list[Path]) -> None:
     """Merge these lists into ct_logs.json; names of known logs stay unchanged."""
     target = DATA / "ct_logs.json"
-    content: dict[str, Any] = json.loads(target.read_text("utf-8"))
+    before: dict[str, Any] = json.loads(target.read_text("utf-8"))
+    content = json.loads(target.read_text("utf-8"))
     entries: dict[str, dict[str, Any]] = {entry["log_id"]: entry for entry in content.pop("logs")}
     for path in lists:
         listed = json.loads(path.read_text("utf-8"))
@@ -118,12 +122,15 @@ def merge(lists: list[Path]) -> None:
     for entry in entries.values():
         infer(entry, newest=content["date"])
     ordered = sorted(entries.values(), key=lambda entry: (entry["operator"], entry["description"], entry["log_id"]))
-    _write(target, content, "logs", [{key: entry[key] for key in _FIELDS if key in entry} for entry in ordered])
+    logs = [{key: entry[key] for key in _FIELDS if key in entry} for entry in ordered]
+    if {**content, "logs": logs} != before:
+        content |= _head(target, KnowledgeKind.LOGS, dt.date.fromisoformat(content["date"]))
+    _write(target, content, "logs", logs)
 
 
 def from_google(path: Path) -> dict[str, Any]:
     """Convert Google's log list v3 into records, without logs that may still be accepted. Raises `LogListError`."""
-    listed = ct_logs.load(path)
+    listed = ct_logs.load(path, known=shipped().logs)
     if listed.date is None:
         raise SystemExit(f"{path}: no date in the list; take one with log_list_timestamp")
     return {
@@ -212,6 +219,13 @@ def _moment(text: str, *, end: bool = False) -> str:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC) + (_WHOLE_DAY if end else dt.timedelta())
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _head(target: Path, kind: KnowledgeKind, date: dt.date) -> dict[str, Any]:
+    """The head of a part's next release."""
+    version = json.loads(target.read_text("utf-8"))["version"] + 1 if target.exists() else 1
+    horizon = date + HORIZONS[kind]
+    return {"schema": PARTS[kind].schema, "version": version, "date": str(date), "horizon": str(horizon)}
 
 
 def _release(wheel: Path) -> tuple[int, ...]:
