@@ -15,7 +15,7 @@ from detector.errors import DetectorError, HeldBackError
 from detector.knowledge.data_set import PARTS, ROOT_CERTIFICATES, DataSet
 from detector.knowledge.store import Manifest, StoredFile, StoredSet
 from detector.model import KnowledgeKind, json_text
-from detector.pins import load
+from detector.pins.load import of_vendor, shipped
 
 from .targets import shown
 
@@ -77,11 +77,11 @@ def read(new: StoredSet) -> DataSet:
         for name in _READ:
             getattr(set_, name)
         set_.public_roots()
+        shipped(set_, root_labels=set_.known_roots.labels)
         for kind in PARTS:
             set_.part(kind)
         for vendor in sorted(set_.vendors):
-            for file in set_.pins_of(vendor):
-                load.parse(file.data, str(file.path))
+            of_vendor(set_, vendor, root_labels=set_.known_roots.labels)
     except DetectorError as error:
         raise _misfit("The set", error.message) from error
     if set_.warnings:

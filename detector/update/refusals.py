@@ -47,7 +47,7 @@ _MEANINGS: Final[dict[type[Exception], tuple[str, str]]] = {
     ),
     exceptions.DownloadHTTPError: (
         "a file is missing",
-        f"{STAYS} Check the address: its directory holds `metadata` and `targets`. An incomplete copy is to be made again.",
+        f"{STAYS} Check the address: its directory holds `metadata` and `targets`. Make an incomplete copy again.",
     ),
     exceptions.DownloadError: ("cannot be fetched", f"{STAYS} Try again later, or from another place."),
 }
