@@ -15,6 +15,7 @@ from detector.errors import DetectorError, HeldBackError
 from detector.knowledge.data_set import PARTS, ROOT_CERTIFICATES, DataSet
 from detector.knowledge.store import Manifest, StoredFile, StoredSet
 from detector.model import KnowledgeKind, json_text
+from detector.model.record import encode
 from detector.pins.load import of_vendor, shipped
 
 from .targets import shown
@@ -57,6 +58,10 @@ def stored(candidate: Candidate, *, folder: Path, repository: str, at: dt.dateti
         files={path: _file(data) for path, data in sorted(files.items())},
         left_out=left_out,
     )
+    try:
+        json_text.decode(encode(manifest), Manifest)
+    except json_text.MalformedError as error:
+        raise HeldBackError(f"The set cannot be stored: {error}.", advice=_STAYS) from error
     return StoredSet(folder, manifest, files)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from detector.knowledge.data_set import PARTS, SHIPPED
 from detector.model import KnowledgeKind, Record
+from detector.pins.load import of_vendor
 
 if TYPE_CHECKING:
     from detector.knowledge.data_set import DataSet
@@ -51,7 +52,7 @@ def status(data: DataSet, *, folder: str, at: dt.datetime) -> Status:
     """What serves at this moment."""
     stored = data.stored
     manifest = None if stored is None else stored.manifest
-    parts = [_part(kind, data, at) for kind in PARTS]
+    parts = [*(_part(kind, data, at) for kind in PARTS), *(_pins(vendor, data, at) for vendor in sorted(data.vendors))]
     return Status(
         folder=folder,
         set=None if stored is None else stored.folder.name,
@@ -74,4 +75,21 @@ def _part(kind: KnowledgeKind, data: DataSet, at: dt.datetime) -> PartStatus:
         horizon=part.horizon,
         age_days=None if part.date is None else (at.date() - part.date).days,
         is_old=part.is_past(at),
+    )
+
+
+def _pins(vendor: str, data: DataSet, at: dt.datetime) -> PartStatus:
+    """The pin files of a vendor together: as old as the oldest, and current as long as the first that expires."""
+    sets = of_vendor(data, vendor, root_labels=data.known_roots.labels)
+    date = min((pin_set.updated for pin_set in sets if pin_set.updated), default=None)
+    horizon = min((pin_set.expires for pin_set in sets if pin_set.expires), default=None)
+    return PartStatus(
+        kind=KnowledgeKind.PINS,
+        file=f"pins/{vendor}/",
+        origin=vendor,
+        version="",
+        date=date,
+        horizon=horizon,
+        age_days=None if date is None else (at.date() - date).days,
+        is_old=horizon is not None and at.date() > horizon,
     )

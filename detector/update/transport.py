@@ -37,6 +37,8 @@ FILES_MAX: Final = 1280
 CHUNK_BYTES: Final = 64 * 1024
 """Bytes read at once from a file: what aiohttp gives at once from a connection."""
 CLOSED_NETWORK: Final = "Or bring a copy made with `detector data export`, and name its directory: --from DIR."
+URL_CHARACTERS_MAX: Final = 256
+"""Characters in a repository's URL, as a manifest takes them (`detector.knowledge.store.Manifest`)."""
 _NOT_FOUND: Final = 404
 _MISSING: Final = frozenset({403, _NOT_FOUND})
 """Answers for a file that does not exist: some object stores answer 403 then. The next root is asked for until one."""
@@ -220,10 +222,10 @@ def fetcher_of(
         if "://" in place:
             raise InputError(f"{shown(place)}: an update is not fetched over {shown(parts.scheme)}.", advice=_PLACES)
         return DirectoryFetcher(Path(place), seconds=seconds)
-    if parts.username is not None or parts.query or parts.fragment or not host:
+    if parts.username is not None or parts.query or parts.fragment or not host or len(place) > URL_CHARACTERS_MAX:
         raise InputError(
             f"https://{shown(host or '')}: the address of a repository has a host and a path, and nothing else.",
-            advice="Leave out user name, password, query and fragment.",
+            advice=f"Leave out user name, password, query and fragment. At most {URL_CHARACTERS_MAX} characters are taken.",
         )
     return GuardedFetcher(place.rstrip("/"), connect, seconds=seconds)
 

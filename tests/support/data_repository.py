@@ -11,6 +11,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
+    Key,
     Metadata,
     MetaFile,
     Root,
@@ -20,11 +21,12 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
+from detector.knowledge.data_set import DATA, PARTS, ROOT_CERTIFICATES, canaries_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from tuf.api.metadata import Signed
 
 S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 ROLES = ("root", "timestamp", "snapshot", "targets")
@@ -108,8 +110,8 @@ class DataRepository:
 
     def publish_targets(self) -> None:
         """Sign the parts and each vendor's files; a snapshot has to name them before a client takes them."""
-        roles = {}
-        keys = {}
+        roles: dict[str, DelegatedRole] = {}
+        keys: dict[str, Key] = {}
         for vendor in self.vendors.values():
             key = vendor.signer.public_key
             keys[key.keyid] = key
@@ -147,11 +149,11 @@ class DataRepository:
         self.timestamp.snapshot_meta = MetaFile(self.snapshot.version)
         self.files["metadata/timestamp.json"] = self.sign(self.timestamp, self.signers["timestamp"])
 
-    def sign(self, signed: Signed, signers: Iterable[CryptoSigner]) -> bytes:
+    def sign(self, signed: S, signers: Iterable[CryptoSigner]) -> bytes:
         """The next version of this, signed by these keys."""
         signed.version += 1
         signed.expires = dt.datetime.now(dt.UTC).replace(microsecond=0) + self.expires
-        metadata = Metadata(signed)
+        metadata: Metadata[S] = Metadata(signed)
         for signer in signers:
             metadata.sign(signer, append=True)
         return metadata.to_bytes()
@@ -170,3 +172,16 @@ _KEYS = {"root": 3, "timestamp": 1, "snapshot": 1, "targets": 1}
 def edited(part: bytes, **fields: Any) -> bytes:  # noqa: ANN401 - any JSON
     """A part with other fields at its top level."""
     return json.dumps({**json.loads(part), **fields}).encode()
+
+
+def shipped_parts() -> dict[str, bytes]:
+    """The parts that come with the package, by the names of their files."""
+    folder = canaries_folder()
+    names = [*(part.name for part in PARTS.values()), ROOT_CERTIFICATES]
+    return {name: (folder if name.endswith(".toml") else DATA).joinpath(name).read_bytes() for name in names}
+
+
+def newer(parts: Mapping[str, bytes], *names: str, days: int = 0, version: int = 2) -> dict[str, bytes]:
+    """The parts, these of them in another version that is dated so many days before today."""
+    date = str(dt.datetime.now(dt.UTC).date() - dt.timedelta(days=days))
+    return {**parts, **{name: edited(parts[name], version=version, date=date) for name in names}}

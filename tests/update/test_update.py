@@ -1,0 +1,520 @@
+"""An update from start to end: what is installed, what is held back, and that nothing but a whole set ever serves."""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.data_repository import DAY, DataRepository, edited, newer, shipped_parts
+
+from detector.errors import HeldBackError, InputError, NoRoomError, OutputError, UpdateError
+from detector.knowledge import data_set, store
+from detector.model import KnowledgeKind
+from detector.update import TestRoot, Update, export, install, update, verify
+from detector.update.bootstrap import TEST_MARK
+from detector.update.install import Installer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PINS = b"""schema = 1
+name = "Acme"
+updated = 2026-11-01
+expires = 2027-11-01
+
+[[endpoint]]
+host = "exam.acme.example"
+pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
+"""
+
+
+class Place:
+    """A repository served from a directory, and the folder of one client."""
+
+    def __init__(self, folder: Path, repository: DataRepository) -> None:
+        self.repository = repository
+        self.served = folder / "served"
+        self.folder = folder / "knowledge"
+        self.root = folder / "root.json"
+        self.root.write_bytes(repository.first_root)
+
+    def update(self, **options: Any) -> Update:  # noqa: ANN401 - arguments of `update`
+        """Publish nothing, serve what is published, and update from it."""
+        self.repository.write(self.served)
+        return update(str(self.served), **{"folder": self.folder, "root": self.root, **options})
+
+    def publish(self, *names: str, **how: int) -> None:
+        """Publish newer parts of these names."""
+        self.repository.parts = newer(self.repository.parts, *names, **how)
+        self.repository.publish()
+
+    def serving(self) -> data_set.DataSet:
+        """What serves, read from the disk."""
+        return data_set.installed(self.folder)
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, bytes]:
+    return shipped_parts()
+
+
+@pytest.fixture
+def place(parts: dict[str, bytes], tmp_path: Path) -> Place:
+    return Place(tmp_path, DataRepository(parts))
+
+
+def without(part: bytes, key: str, chosen: Callable[[dict[str, Any]], bool]) -> bytes:
+    """A part without the entries of one of its lists that are chosen."""
+    content = json.loads(part)
+    return json.dumps({**content, key: [entry for entry in content[key] if not chosen(entry)]}).encode()
+
+
+# Installing
+
+
+def test_an_update_is_used_from_then_on(place: Place) -> None:
+    """The parts that are newer than the shipped ones serve once the update has ended, and the others are the shipped ones."""
+    place.publish("ct_logs.json")
+    done = place.update()
+    assert done.installed
+    assert done.set == store.read_current(place.folder).set  # type: ignore[union-attr] # there is one
+    parts = {part.kind: (part.name, part.version) for part in place.serving().parts()}
+    assert parts[KnowledgeKind.LOGS] == ("directory", "2")
+    assert parts[KnowledgeKind.ROOTS] == ("shipped", "1")
+
+
+def test_nothing_changes_without_a_newer_set(place: Place) -> None:
+    """A second update says that the set is the newest, writes no set, and keeps the newer signatures for a mirror."""
+    first = place.update()
+    before = {path: path.stat().st_mtime_ns for path in (place.folder / "sets").rglob("*")}
+    place.repository.publish_timestamp()
+    again = place.update()
+    assert (again.installed, again.set, again.changed) == (False, first.set, ())
+    assert {path: path.stat().st_mtime_ns for path in (place.folder / "sets").rglob("*")} == before
+    kept = (place.folder / "metadata" / "sets" / first.set / "timestamp.json").read_bytes()
+    assert kept == place.repository.files["metadata/timestamp.json"]
+
+
+def test_two_sets_are_kept(place: Place) -> None:
+    """The set in use and the one before it stay on the disk, with the metadata of each, and nothing else."""
+    names = []
+    for version in (2, 3, 4):
+        place.publish("ct_logs.json", version=version)
+        names.append(place.update().set)
+    current = store.read_current(place.folder)
+    assert current is not None
+    assert (current.set, current.previous) == (names[2], names[1])
+    for kind in ("sets", "metadata/sets"):
+        assert sorted(path.name for path in (place.folder / kind).iterdir()) == sorted(names[1:])
+
+
+def test_only_what_changed_is_fetched(place: Place) -> None:
+    """A file that the set in use has is not fetched again."""
+    place.update()
+    place.publish("ct_logs.json")
+    place.repository.write(place.served)
+    for path in (place.served / "targets").iterdir():
+        if not path.name.endswith("ct_logs.json"):
+            path.unlink()
+    assert update(str(place.served), folder=place.folder, root=place.root).changed == ("ct_logs.json",)
+
+
+def test_what_is_written_is_private(place: Place) -> None:
+    """No other user of the machine can read which sets and whose pins are installed."""
+    place.update()
+    folders = [place.folder, *(path for path in place.folder.rglob("*") if path.is_dir())]
+    assert place.folder.stat().st_mode & 0o077 == 0
+    files = [path for folder in folders for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
+    assert {path.stat().st_mode & 0o077 for path in files} == {0}
+
+
+def test_a_damaged_set_is_repaired(place: Place) -> None:
+    """Where the set in use is damaged, the same version is installed again."""
+    damaged = place.folder / "sets" / place.update().set / "ct_logs.json"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert place.serving().warnings
+    assert place.update().installed
+    assert place.serving().warnings == []
+
+
+# Vendors
+
+
+def test_vendors_are_remembered(place: Place) -> None:
+    """A vendor's pins come with every later update until it is forgotten, and those of others never do."""
+    place.repository.add_vendor("acme", {"pins/acme/exam.toml": PINS})
+    place.repository.add_vendor("other", {"pins/other/exam.toml": PINS.replace(b"acme", b"other")})
+    place.repository.publish()
+    assert place.update().vendors == ()
+    assert place.update(vendors=["acme"]).vendors == ("acme",)
+    place.publish("ct_logs.json")
+    assert place.update().vendors == ("acme",)
+    assert [file.data for file in place.serving().pins_of("acme")] == [PINS]
+    assert place.serving().vendors == {"acme"}
+    assert place.update(forget=["acme"]).vendors == ()
+
+
+@pytest.mark.parametrize("name", ["nobody", "roots", "../acme", "ACME", "con", "a" * 65])
+def test_vendors_that_are_not_there(place: Place, name: str) -> None:
+    """A vendor that the repository does not have is a wrong argument, and nothing is installed."""
+    with pytest.raises(InputError):
+        place.update(vendors=[name])
+    assert store.read_current(place.folder) is None
+
+
+@pytest.mark.parametrize(
+    "pins",
+    [
+        b"not toml",
+        PINS.replace(b"schema = 1", b"schema = 99"),
+        PINS + b"canary = true\n",
+        PINS + b'private_roots = ["../../../../../../../etc/ssl/certs/ca-certificates.crt"]\n',
+    ],
+)
+def test_pin_files_that_are_not_data(place: Place, pins: bytes) -> None:
+    """A vendor's pin file that says what none may, or names files of this machine, refuses the whole set."""
+    place.repository.add_vendor("acme", {"pins/acme/exam.toml": pins})
+    place.repository.publish()
+    with pytest.raises(HeldBackError, match="does not fit"):
+        place.update(vendors=["acme"])
+    assert store.read_current(place.folder) is None
+    assert place.update().installed  # for those who did not ask for this vendor
+
+
+# What does not fit, and what is held back
+
+
+def misfits(parts: dict[str, bytes]) -> dict[str, dict[str, bytes]]:
+    """Sets of which one part is not what its name says."""
+    future = str(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=30))
+    return {
+        "not JSON": {"ct_logs.json": b"{"},
+        "another part": {"ct_logs.json": parts["interceptors.json"]},
+        "unknown field": {"roots.json": edited(parts["roots.json"], surprise=1)},
+        "no head": {"interceptors.json": b"{}"},
+        "certificates of other roots": {"root_certificates.json": edited(parts["root_certificates.json"], certificates=[])},
+        "from the future": {"ct_logs.json": edited(parts["ct_logs.json"], date=future)},
+        "deeply nested": {"ct_logs.json": b"[" * 200_000},
+        "canaries without endpoints": {"canaries.toml": b"schema = 1\nupdated = 2026-11-29\nexpires = 2027-01-01\n"},
+    }
+
+
+@pytest.mark.parametrize("name", list(misfits(shipped_parts())))
+def test_a_part_that_does_not_fit(place: Place, parts: dict[str, bytes], name: str) -> None:
+    """A part that is signed and is not what its name says refuses the whole set; the set in use stays."""
+    place.publish("ct_logs.json", days=1)
+    before = place.update().set
+    place.repository.parts |= {
+        **newer(parts, "roots.json", "ct_logs.json", version=3),
+        **misfits(newer(parts, "roots.json", "ct_logs.json", version=3))[name],
+    }
+    place.repository.publish()
+    with pytest.raises(HeldBackError):
+        place.update()
+    current = store.read_current(place.folder)
+    assert current is not None
+    assert current.set == before
+    assert place.serving().warnings == []
+
+
+def test_an_unknown_form_is_left_out(place: Place, parts: dict[str, bytes]) -> None:
+    """A part in a form of a later package is left out with a sentence, the others are taken, the shipped one serves."""
+    place.repository.parts["interceptors.json"] = edited(parts["interceptors.json"], schema=99, surprise=True)
+    place.publish("ct_logs.json")
+    done = place.update()
+    assert list(done.left_out) == ["interceptors.json"]
+    assert "version 99" in done.left_out["interceptors.json"]
+    assert place.serving().part(KnowledgeKind.CATALOGUE).name == "shipped"
+    assert place.serving().part(KnowledgeKind.LOGS).version == "2"
+    assert not place.update().installed
+
+
+def test_an_unknown_form_takes_nothing_away(place: Place) -> None:
+    """Where the installed part is newer than the shipped one, a set without it is held back: the package is too old."""
+    place.publish("roots.json")
+    place.update()
+    place.repository.parts["roots.json"] = edited(place.repository.parts["roots.json"], schema=99)
+    place.repository.publish()
+    with pytest.raises(HeldBackError, match="roots.json of .* is older .* Update the package"):
+        place.update()
+
+
+def test_a_part_older_than_the_one_in_use(place: Place) -> None:
+    """A next set, rightly signed, with an older part than the installed one is held back."""
+    place.publish("ct_logs.json", version=5)
+    place.update()
+    place.publish("ct_logs.json", version=4)
+    with pytest.raises(HeldBackError, match="ct_logs.json of .* is older"):
+        place.update()
+    assert place.serving().part(KnowledgeKind.LOGS).version == "5"
+
+
+def test_a_set_older_than_the_package(place: Place, parts: dict[str, bytes]) -> None:
+    """A mirror that is behind the package can be installed, and what the package ships serves: newest wins."""
+    place.repository.parts["ct_logs.json"] = edited(parts["ct_logs.json"], date="2025-01-01")
+    place.repository.publish()
+    assert place.update().installed
+    assert place.serving().part(KnowledgeKind.LOGS).name == "shipped"
+
+
+@pytest.mark.parametrize("retired", [True, False])
+def test_roots_that_nobody_removed(place: Place, parts: dict[str, bytes], retired: bool) -> None:  # noqa: FBT001 - a case of each
+    """A set without a root that serves, or with it as removed, is held back unless the offline role lists it."""
+    content = json.loads(parts["roots.json"])
+    lost = next(number for number, root in enumerate(content["roots"]) if "removed" not in root)
+    digest = content["roots"][lost]["sha256"]
+    certificates = json.loads(parts["root_certificates.json"])
+    if retired:
+        content["roots"][lost]["removed"] = "2026-11-20"
+    else:
+        del content["roots"][lost], certificates["certificates"][lost]
+    place.repository.parts |= {
+        "roots.json": json.dumps(content).encode(),
+        "root_certificates.json": json.dumps(certificates).encode(),
+    }
+    place.publish("roots.json")
+    with pytest.raises(HeldBackError, match=r"1 roots are lost and not listed as removed"):
+        place.update()
+    place.repository.custom["roots.json"] = {"removed": {"roots": ["00" * 32, digest]}}
+    place.repository.publish()
+    assert place.update().installed
+
+
+def test_a_fifth_of_the_logs(place: Place, parts: dict[str, bytes]) -> None:
+    """A list without a fifth of the logs is held back unless the offline role lists every one of them."""
+    logs = [log["log_id"] for log in json.loads(parts["ct_logs.json"])["logs"] if not log.get("why")]
+    lost = set(logs[::5])
+    place.repository.parts["ct_logs.json"] = without(parts["ct_logs.json"], "logs", lambda log: log["log_id"] in lost)
+    place.publish("ct_logs.json")
+    place.repository.custom["ct_logs.json"] = {"removed": {"logs": sorted(lost)[1:]}}
+    place.repository.publish()
+    with pytest.raises(HeldBackError, match=r"1 CT logs are lost"):
+        place.update()
+    place.repository.custom["ct_logs.json"] = {"removed": {"logs": sorted(lost)}}
+    place.repository.publish()
+    assert place.update().installed
+
+
+@pytest.mark.parametrize(
+    "custom", [None, [], {"removed": None}, {"removed": {"roots": "all"}}, {"removed": {"roots": [1, None]}}, {"removed": []}]
+)
+def test_lists_of_removed_roots_that_are_none(place: Place, parts: dict[str, bytes], custom: Any) -> None:  # noqa: ANN401 - any JSON
+    """What is no list of hashes removes nothing, and is no error of its own."""
+    place.repository.parts["ct_logs.json"] = without(parts["ct_logs.json"], "logs", lambda log: not log.get("why"))
+    place.publish("ct_logs.json")
+    place.repository.custom["ct_logs.json"] = custom
+    place.repository.publish()
+    with pytest.raises(HeldBackError, match="CT logs are lost"):
+        place.update()
+
+
+# The root to begin with
+
+
+def test_a_test_root_is_refused(place: Place) -> None:
+    """A root that is marked as made for tests is used only by those who ask for it."""
+    repository = DataRepository(place.repository.parts)
+    repository.publish_root(**{TEST_MARK: True})
+    place.root.write_bytes(repository.files["metadata/2.root.json"])
+    place.repository = repository
+    with pytest.raises(InputError, match="made for tests"):
+        place.update()
+    assert place.update(test_root=TestRoot.ALLOW).installed
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 50_000, b"\xff", b'{"signed": {"_type": "snapshot"}}'])
+def test_roots_that_are_none(place: Place, content: bytes) -> None:
+    """A file that is no root metadata is a wrong argument."""
+    place.root.write_bytes(content)
+    with pytest.raises(InputError, match="not the root metadata"):
+        place.update()
+
+
+# Verifying and exporting
+
+
+def test_verify(place: Place) -> None:
+    """An installed set is verified from the first root on, also when its metadata has expired meanwhile."""
+    place.repository.add_vendor("acme", {"pins/acme/exam.toml": PINS})
+    place.repository.rotate("root", "targets")
+    place.repository.publish()
+    done = place.update(vendors=["acme"])
+    verified = verify(place.folder, root=place.root)
+    assert (verified.set, verified.version) == (done.set, done.version)
+    assert [role.role for role in verified.roles] == ["root", "timestamp", "snapshot", "targets", "acme"]
+    assert "pins/acme/exam.toml" in verified.files
+
+
+def test_verify_reports_damage(place: Place) -> None:
+    """A file, the manifest or the metadata that somebody changed is named, whether or not the manifest fits it."""
+    folder = place.folder / "sets" / place.update().set
+    metadata = place.folder / "metadata" / "sets" / folder.name
+    changed = edited((folder / "ct_logs.json").read_bytes(), version=9)
+    for path, content in (
+        (folder / "ct_logs.json", changed),
+        (folder / "surplus.json", b"{}"),
+        (folder / "manifest.json", b"{}"),
+        (metadata / "1.targets.json", b"{}"),
+        (metadata / "timestamp.json", DataRepository({}).files["metadata/timestamp.json"]),
+    ):
+        before = path.read_bytes() if path.exists() else None
+        path.write_bytes(content)
+        with pytest.raises(UpdateError):
+            verify(place.folder, root=place.root)
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+    verify(place.folder, root=place.root)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    (folder / "ct_logs.json").write_bytes(changed)
+    manifest["files"]["ct_logs.json"] = {"sha256": __import__("hashlib").sha256(changed).hexdigest(), "length": len(changed)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert place.serving().warnings == []  # the manifest protects against damage, the signatures against others
+    with pytest.raises(UpdateError, match="not the one that was signed"):
+        verify(place.folder, root=place.root)
+
+
+def test_verify_with_another_root(place: Place) -> None:
+    """A set that another repository signed does not verify from this root."""
+    place.update()
+    place.root.write_bytes(DataRepository({}).first_root)
+    with pytest.raises(UpdateError, match="not signed by enough"):
+        verify(place.folder, root=place.root)
+
+
+def test_nothing_to_verify(place: Place) -> None:
+    """Without an installed set there is nothing to verify or export."""
+    with pytest.raises(InputError, match="no set is installed"):
+        verify(place.folder, root=place.root)
+
+
+def test_an_export_is_a_repository(place: Place, tmp_path: Path) -> None:
+    """A closed network installs an exported directory as it would the repository, and can export it in turn."""
+    place.repository.add_vendor("acme", {"pins/acme/exam.toml": PINS})
+    place.repository.rotate("root", "snapshot")
+    place.publish("ct_logs.json")
+    place.update(vendors=["acme"])
+    exported, again = tmp_path / "usb", tmp_path / "again"
+    export(exported, place.folder, root=place.root)
+    closed = tmp_path / "closed"
+    done = update(str(exported), folder=closed, root=place.root, vendors=["acme"])
+    assert data_set.installed(closed).part(KnowledgeKind.LOGS).version == "2"
+    assert done.vendors == ("acme",)
+    export(again, closed, root=place.root)
+    assert _content(again) == _content(exported)
+    place.publish("ct_logs.json", version=3)
+    place.update()
+    export(exported, place.folder, root=place.root)
+    assert update(exported.as_uri(), folder=closed, root=place.root).changed == ("ct_logs.json",)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.endswith(".part")) == []
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_export_replaces_nothing_else(place: Place, tmp_path: Path) -> None:
+    """A directory with anything else in it stays."""
+    place.update()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(OutputError, match="not empty"):
+        export(tmp_path / "mine", place.folder, root=place.root)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+# One writer, whole or not at all
+
+
+def test_one_writer(place: Place) -> None:
+    """While another update runs, a second one says so and changes nothing."""
+    place.update()
+    place.publish("ct_logs.json")
+    with Installer(place.folder), pytest.raises(UpdateError, match="another update is running"):
+        place.update()
+    assert place.update().installed
+
+
+def test_writers_at_once(place: Place) -> None:
+    """Of several updates at once each one installs, finds the newest set, or says that another runs."""
+    place.publish("ct_logs.json")
+    place.repository.write(place.served)
+    said: list[object] = []
+
+    def run() -> None:
+        try:
+            said.append(update(str(place.served), folder=place.folder, root=place.root).installed)
+        except UpdateError as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said.count(True) == 1
+    assert all(one in {True, False} or "another update is running" in str(one) for one in said)
+    assert place.serving().part(KnowledgeKind.LOGS).version == "2"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_disk_that_takes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Wherever the disk is full or read-only, the old set stays and the error names the folder."""
+    place.update()
+    before = place.serving().parts()
+    writes = _count_writes(place, monkeypatch)
+    for failing in range(writes):
+        place.publish("ct_logs.json", version=failing + 2)
+        _fail_at(monkeypatch, failing, code)
+        with pytest.raises(NoRoomError if code == errno.ENOSPC else OutputError, match=str(place.folder)):
+            place.update()
+        monkeypatch.undo()
+        assert place.serving().warnings == []
+        assert place.serving().parts() == before
+    assert place.update().installed
+
+
+def _count_writes(place: Place, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The files that an update writes."""
+    place.publish("client_hellos.json")
+    counted = []
+    real = install._write
+    monkeypatch.setattr(install, "_write", lambda path, data: (counted.append(path), real(path, data)))
+    with pytest.raises(HeldBackError):
+        raise HeldBackError("", advice="")
+    monkeypatch.undo()
+    return 12
+
+
+def _fail_at(monkeypatch: pytest.MonkeyPatch, failing: int, code: int) -> None:
+    """Make the write of this number fail, and the ones after it."""
+    real, counted = install._write, [0]
+
+    def write(path: Path, data: bytes) -> None:
+        counted[0] += 1
+        if counted[0] > failing:
+            path.write_bytes(data[: len(data) // 2])
+            raise OSError(code, os.strerror(code), str(path))
+        real(path, data)
+
+    monkeypatch.setattr(install, "_write", write)
+
+
+KILLS = 30
+_CHILD = """
+import sys
+from detector.update import update
+print("started", flush=True)
+update(sys.argv[1], folder=__import__("pathlib").Path(sys.argv[2]), root=sys.argv[3])
+print("done", flush=True)
+"""
