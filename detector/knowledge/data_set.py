@@ -20,17 +20,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-import msgspec
-
 from detector.aio.lazy import LazyModule
-from detector.errors import DataSetError
-from detector.model import Knowledge, KnowledgeKind, json_text
+from detector.errors import KnowledgeError
+from detector.model import Knowledge, KnowledgeKind
 
 from . import roots
-from .part import Head
+from .part import Head, decode
 
 if TYPE_CHECKING:
     from detector.trust.ct_logs import LogList
+    from detector.trust.intermediates import Intermediates
+    from detector.trust.revocations import Revocations
     from detector.trust.roots import Roots
 
     from . import catalogue as catalogues
@@ -38,9 +38,7 @@ if TYPE_CHECKING:
     from . import ct_logs, intermediates, known_roots, revocations, store
     from .catalogue import Catalogue
     from .client_hellos import HelloProfiles
-    from .intermediates import Intermediates
     from .known_roots import KnownRoots
-    from .revocations import Revocations
     from .store import Manifest, StoredSet
 
 else:
@@ -79,13 +77,15 @@ class PartFile(NamedTuple):
 PARTS: Final = {
     KnowledgeKind.ROOTS: PartFile("roots.json", 3, lambda: known_roots.KnownRoots),
     KnowledgeKind.LOGS: PartFile("ct_logs.json", 4, lambda: ct_logs.LogsFile),
-    KnowledgeKind.INTERMEDIATES: PartFile("intermediates.json", 1, lambda: intermediates.Intermediates),
-    KnowledgeKind.REVOCATIONS: PartFile("revocations.json", 1, lambda: revocations.Revocations),
+    KnowledgeKind.INTERMEDIATES: PartFile("intermediates.json", 1, lambda: intermediates.IntermediatesFile),
+    KnowledgeKind.REVOCATIONS: PartFile("revocations.json", 1, lambda: revocations.RevocationsFile),
     KnowledgeKind.CATALOGUE: PartFile("interceptors.json", 2, lambda: catalogues.CatalogueFile),
     KnowledgeKind.CLIENT_HELLOS: PartFile("client_hellos.json", 2, lambda: client_hello_files.HelloProfiles),
     KnowledgeKind.CANARIES: PartFile("canaries.toml", 1, None),
 }
 """The parts of a data set. roots.json comes with `ROOT_CERTIFICATES`, of the same version."""
+
+_ADVICE: Final = "Run `detector data update`, or install this package again."
 
 _DAY: Final = dt.timedelta(days=1)
 """A part may be dated a day after its set was published: the two days can be of different time zones."""
@@ -144,12 +144,12 @@ class DataSet:
     @cached_property
     def intermediates(self) -> Intermediates:
         """Publicly known intermediate certificates, by hash."""
-        return self._content(KnowledgeKind.INTERMEDIATES, intermediates.Intermediates)
+        return self._content(KnowledgeKind.INTERMEDIATES, intermediates.IntermediatesFile).listed()
 
     @cached_property
     def revocations(self) -> Revocations:
         """Revoked CA certificates."""
-        return self._content(KnowledgeKind.REVOCATIONS, revocations.Revocations)
+        return self._content(KnowledgeKind.REVOCATIONS, revocations.RevocationsFile).listed()
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -211,13 +211,16 @@ class DataSet:
         return tuple(map(self.part, PARTS))
 
     def leave_out(self, kind: KnowledgeKind, reason: str) -> bool:
-        """Leave out the file that serves as a part because its reader refused it; return whether another serves now."""
+        """Leave out the file that serves as a part, because its reader refused it; return whether another serves now.
+
+        `reason` is a sentence that names the file.
+        """
         with self._lock:
             candidates = self._candidates[kind]
             if len(candidates) == 1:
                 return False
-            left_out = candidates.pop(0)
-            self._warn(f"{left_out.path}: left out, {candidates[0].path} serves: {reason}")
+            del candidates[0]
+            self._warn(f"{reason} It is left out, and what the package ships serves.")
             return True
 
     def _content(self, kind: KnowledgeKind, form: type[_H]) -> _H:
@@ -228,7 +231,7 @@ class DataSet:
         return content
 
     def _serving(self, kind: KnowledgeKind) -> _Part:
-        """The newest file of a part that can be read. Raises `DataSetError` when that is not even the shipped one."""
+        """The newest file of a part that can be read. Raises `KnowledgeError` when that is not even the shipped one."""
         with self._lock:
             if kind not in self._candidates:
                 self._candidates[kind] = self._newest_first(kind)
@@ -236,11 +239,9 @@ class DataSet:
                 part = self._candidates[kind][0]
                 try:
                     self._contents[kind] = self._decoded(kind, part)
-                except json_text.MalformedError as error:
-                    if not self.leave_out(kind, f"{error}."):
-                        raise DataSetError(
-                            f"{part.path}: damaged: {error}.", advice="Install this package again."
-                        ) from error
+                except KnowledgeError as error:
+                    if not self.leave_out(kind, error.message):
+                        raise
             return self._candidates[kind][0]
 
     def _newest_first(self, kind: KnowledgeKind) -> list[_Part]:
@@ -248,14 +249,14 @@ class DataSet:
         name = PARTS[kind].name
         path = canaries_folder() / name if kind is KnowledgeKind.CANARIES else DATA / name
         data = path.read_bytes()
-        found = [_Part(SHIPPED, path, _head(kind, data), data)]
+        found = [_Part(SHIPPED, path, _head(kind, data, path), data)]
         if self.stored is not None and name in self.stored.files:
             path, data = self.stored.folder / name, self.stored.files[name]
             try:
-                head = _head(kind, data)
-                _check(head, kind, self.stored.manifest)
-            except json_text.MalformedError as error:
-                self._warn(f"{path}: left out, the shipped file serves: {error}.")
+                head = _head(kind, data, path)
+                _refuse_future(head, path, self.stored.manifest)
+            except KnowledgeError as error:
+                self._warn(f"{error.message} It is left out, and what the package ships serves. {error.advice}")
             else:
                 found.append(_Part(self.stored.manifest.repository, path, head, data))
         return sorted(found, key=lambda part: (part.head.date, part.head.version), reverse=True)
@@ -264,20 +265,20 @@ class DataSet:
         form = PARTS[kind].form
         if form is None:
             return part.head
-        content = json_text.decode(part.data, form())
+        content = decode(part.data, form(), name=str(part.path), schema=PARTS[kind].schema)
         if kind is KnowledgeKind.ROOTS:
             self._certificates = self._certificates_of(part, content)
         return content
 
     def _certificates_of(self, part: _Part, known: Head) -> tuple[bytes, ...]:
-        if part.name == SHIPPED or self.stored is None:
-            data = part.path.with_name(ROOT_CERTIFICATES).read_bytes()
-        else:
-            data = self.stored.files.get(ROOT_CERTIFICATES, b"")
-        listed = json_text.decode(data, known_roots.RootCertificates)
+        path = part.path.with_name(ROOT_CERTIFICATES)
+        from_set = self.stored is not None and part.path.parent == self.stored.folder
+        data = self.stored.files.get(ROOT_CERTIFICATES, b"") if self.stored and from_set else path.read_bytes()
+        schema = PARTS[KnowledgeKind.ROOTS].schema
+        listed = decode(data, known_roots.RootCertificates, name=str(path), schema=schema)
         expected = [root.sha256 for root in known.roots] if isinstance(known, known_roots.KnownRoots) else []
         if [hashlib.sha256(der).hexdigest() for der in listed.certificates] != expected:
-            raise json_text.MalformedError(f"{ROOT_CERTIFICATES} does not hold the certificates of these roots")
+            raise KnowledgeError(f"{path}: not the certificates of {part.path.name}.", advice=_ADVICE)
         return listed.certificates
 
     def _warn(self, sentence: str) -> None:
@@ -285,32 +286,30 @@ class DataSet:
         self.warnings.append(sentence)
 
 
-def _head(kind: KnowledgeKind, data: bytes) -> Head:
-    """The head of a part's file, of which the rest is not read. Raises `MalformedError`."""
-    if PARTS[kind].form is not None:
-        return json_text.decode(data, Head)
+def _head(kind: KnowledgeKind, data: bytes, path: Path) -> Head:
+    """The head of a part's file, of which the rest is not read. Raises `KnowledgeError`."""
+    name, schema, form = PARTS[kind]
+    if form is not None:
+        return decode(data, Head, name=str(path), schema=schema)
     try:
         # The keys of the file itself stand before its first table (TOML 1.0, "Table").
         content = tomllib.loads(data.decode("utf-8").partition("\n[[")[0])
-        head = {key: content[key] for key in ("schema", "updated", "expires")}
-        return msgspec.convert(
-            {"schema": head["schema"], "version": 0, "date": head["updated"], "horizon": head["expires"]}, Head
-        )
-    except KeyError as error:
-        raise json_text.MalformedError(f"no {error} at the top") from error
+        return Head(schema=schema, version=0, date=_day(content, "updated"), horizon=_day(content, "expires"))
     except (ValueError, RecursionError) as error:
-        raise json_text.MalformedError(f"no pin file with a day and an end: {error}") from error
+        raise KnowledgeError(f"{path}: not {name} with a day and an end: {error}.", advice=_ADVICE) from error
 
 
-def _check(head: Head, kind: KnowledgeKind, manifest: Manifest) -> None:
-    """Refuse a file that this package does not read, or that would be newer than its set. Raises `MalformedError`."""
-    schema = PARTS[kind].schema
-    if head.schema != schema:
-        raise json_text.MalformedError(
-            f"its form has the version {head.schema}, and this package reads version {schema}: update the package"
-        )
+def _refuse_future(head: Head, path: Path, manifest: Manifest) -> None:
+    """Refuse a part that claims to know of days after its set was published: it would be the newest for ever."""
     if head.date > manifest.published.date() + _DAY:
-        raise json_text.MalformedError(f"it is dated {head.date}, after the set was published")
+        raise KnowledgeError(f"{path}: `date` is {head.date}, after the set was published.", advice=_ADVICE)
+
+
+def _day(content: dict[str, object], key: str) -> dt.date:
+    day = content.get(key)
+    if type(day) is not dt.date:
+        raise ValueError(f"{key} is no date")
+    return day
 
 
 if TYPE_CHECKING:
@@ -333,14 +332,14 @@ def shipped() -> DataSet:
 def installed(folder: str | Path | None = None) -> DataSet:
     """The newest of what the package ships and of what an update installed in a folder, by default the user's own.
 
-    A set that cannot be used is left aside, with a warning. Raises `DataSetError` where the folder that was named holds
-    no sets.
+    A set that cannot be used is left aside, with a warning. Raises `KnowledgeError` where the folder that was named
+    holds no sets.
     """
     place = store.default_folder() if folder is None else Path(folder)
     if place is None:
         return shipped()
     if folder is not None and not (place / store.CURRENT).is_file():
-        raise DataSetError(
+        raise KnowledgeError(
             f"{place}: no data sets are installed there (it has no {store.CURRENT}).",
             advice=f"Name a folder that `detector data update` filled, or `{SHIPPED}`.",
         )
@@ -351,7 +350,7 @@ def installed(folder: str | Path | None = None) -> DataSet:
 def read(source: DataSource | None) -> DataSet:
     """The data set that a user chose: a set, `shipped`, a folder, or None for the user's own folder.
 
-    Raises `DataSetError`, as `installed` does.
+    Raises `KnowledgeError`, as `installed` does.
     """
     if isinstance(source, DataSet):
         return source

@@ -1,37 +1,29 @@
-"""Publicly known intermediate certificates, by hash: what browsers know, so that a chain without one says little.
+"""The form of the list of publicly known intermediate CAs.
 
-Room: knowledge. Pure: `detector.knowledge.data_set` reads the file.
+Room: knowledge. Pure: `detector.knowledge.data_set` reads the file, which `scripts/build_data.py` makes.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+from typing import Annotated
 
-from .part import Head
+import msgspec
 
-_SHA256_BYTES = 32
+from detector.trust.intermediates import Intermediates
 
+from .part import Head, Sha256, Sources
 
-class Intermediates(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """The content of intermediates.json, compact: the SHA-256 hashes of each list are joined, in ascending order.
-
-    `certificates` are those of whole certificates, `spkis` those of their SubjectPublicKeyInfo.
-    """
-
-    sources: tuple[str, ...]
-    certificates: bytes
-    spkis: bytes
-
-    @cached_property
-    def by_sha256(self) -> frozenset[bytes]:
-        """The SHA-256 of every known intermediate certificate."""
-        return _split(self.certificates)
-
-    @cached_property
-    def keys(self) -> frozenset[bytes]:
-        """The SHA-256 of the SubjectPublicKeyInfo of every known intermediate certificate."""
-        return _split(self.spkis)
+_Hashes = Annotated[tuple[Sha256, ...], msgspec.Meta(max_length=65536)]
+"""Mozilla's list has under 2,000 intermediates (2026); CCADB knows about 10,000, with those that expired."""
 
 
-def _split(joined: bytes) -> frozenset[bytes]:
-    return frozenset(joined[at : at + _SHA256_BYTES] for at in range(0, len(joined), _SHA256_BYTES))
+class IntermediatesFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of the file: SHA-256 of certificates and of SubjectPublicKeyInfos, each sorted."""
+
+    sources: Sources
+    certificates: _Hashes
+    keys: _Hashes
+
+    def listed(self) -> Intermediates:
+        """The list as a value."""
+        return Intermediates(date=self.date, certificates=frozenset(self.certificates), keys=frozenset(self.keys))

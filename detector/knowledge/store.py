@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import msgspec
 
 from detector.aio.lazy import LazyModule
-from detector.errors import DataSetError
+from detector.errors import KnowledgeError
 from detector.model import Record, json_text
 from detector.model.files import read_file, reason_of
 from detector.model.record import Count, Moment  # noqa: TC001 - msgspec resolves the annotations at run time
@@ -125,40 +125,40 @@ def open_installed(folder: Path) -> Opened:
     """The set that serves in this folder. An empty folder, or none, has no set."""
     try:
         current = read_current(folder)
-    except DataSetError as error:
+    except KnowledgeError as error:
         return Opened(None, (str(error),))
     warnings: list[str] = []
     for name in () if current is None else (current.set, current.previous):
         if name is not None:
             try:
                 return Opened(open_set(folder / SETS / name), tuple(warnings))
-            except DataSetError as error:
+            except KnowledgeError as error:
                 warnings.append(str(error))
     return Opened(None, tuple(warnings))
 
 
 def read_current(folder: Path) -> Current | None:
-    """What current.json says; None where there is none. Raises `DataSetError`."""
+    """What current.json says; None where there is none. Raises `KnowledgeError`."""
     path = folder / CURRENT
     return _record(path, Current) if os.path.lexists(path) else None
 
 
 def open_set(folder: Path) -> StoredSet:
-    """Read a set, and verify every file of it. Raises `DataSetError`, which names the file that is at fault."""
+    """Read a set, and verify every file of it. Raises `KnowledgeError`, which names the file that is at fault."""
     manifest = _record(folder / MANIFEST, Manifest)
     length = sum(file.length for file in manifest.files.values())
     if length > SET_BYTES_MAX:
-        raise DataSetError(f"{folder}: {length} bytes; a set has at most {SET_BYTES_MAX}.", advice=_ADVICE)
+        raise KnowledgeError(f"{folder}: {length} bytes; a set has at most {SET_BYTES_MAX}.", advice=_ADVICE)
     _refuse_surplus(folder, manifest)
     return StoredSet(folder, manifest, {path: _verified(folder, path, file) for path, file in manifest.files.items()})
 
 
 def _record(path: Path, kind: type[json_text.T]) -> json_text.T:
-    data = read_file(path, most=RECORD_BYTES_MAX, kind="data set's record", error=DataSetError)
+    data = read_file(path, most=RECORD_BYTES_MAX, kind="data set's record", error=KnowledgeError)
     try:
         return json_text.decode(data, kind)
     except json_text.MalformedError as error:
-        raise DataSetError(f"{path}: damaged: {error}.", advice=_ADVICE) from error
+        raise KnowledgeError(f"{path}: damaged: {error}.", advice=_ADVICE) from error
 
 
 def _verified(folder: Path, path: str, expected: StoredFile) -> bytes:
@@ -167,9 +167,9 @@ def _verified(folder: Path, path: str, expected: StoredFile) -> bytes:
         with file.open("rb") as opened:
             data = opened.read(expected.length + 1)
     except OSError as error:
-        raise DataSetError(f"{file}: cannot be read: {reason_of(error)}.", advice=_ADVICE) from error
+        raise KnowledgeError(f"{file}: cannot be read: {reason_of(error)}.", advice=_ADVICE) from error
     if len(data) != expected.length or hashlib.sha256(data).hexdigest() != expected.sha256:
-        raise DataSetError(f"{file}: damaged: not the file that the set's manifest describes.", advice=_ADVICE)
+        raise KnowledgeError(f"{file}: damaged: not the file that the set's manifest describes.", advice=_ADVICE)
     return data
 
 
@@ -177,7 +177,7 @@ def _refuse_surplus(folder: Path, manifest: Manifest) -> None:
     """Refuse a file that the manifest does not know: somebody, or a half-done copy, put it there."""
     for path in _files(folder):
         if path != MANIFEST and path not in manifest.files:
-            raise DataSetError(f"{folder / path}: surplus: the set's manifest does not know it.", advice=_ADVICE)
+            raise KnowledgeError(f"{folder / path}: surplus: the set's manifest does not know it.", advice=_ADVICE)
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -193,4 +193,4 @@ def _files(folder: Path) -> Iterator[str]:
                     else:
                         yield f"{prefix}{entry.name}"
         except OSError as error:
-            raise DataSetError(f"{folder / prefix}: cannot be read: {reason_of(error)}.", advice=_ADVICE) from error
+            raise KnowledgeError(f"{folder / prefix}: cannot be read: {reason_of(error)}.", advice=_ADVICE) from error

@@ -214,8 +214,8 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
         seen_before: endpoints (`host:port`) that are known to have been genuine, or a function that returns which of
             some names are; it is called in a thread.
 
-    Files are read when a property needs them: `DataSetError`, `PinFileError`, `RootsError` and `LogListError` say what
-    is wrong.
+    Files are read when a property needs them: `KnowledgeError`, `PinFileError`, `RootsError` and `LogListError` say
+    what is wrong.
     """
 
     data: DataSource | None = None
