@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import filelock
 
-from detector.errors import DataSetError, UpdateError
+from detector.errors import KnowledgeError, UpdateError
 from detector.knowledge.store import CURRENT, MANIFEST, SETS, Current, read_current
 from detector.model.files import unwritable
 from detector.model.private_files import create_private
@@ -99,7 +99,7 @@ class Installer:
         """What serves, as far as it can be read: a damaged file is replaced by the next set."""
         try:
             return read_current(self.folder)
-        except DataSetError:
+        except KnowledgeError:
             return None
 
     def install(self, new: StoredSet, metadata: Mapping[str, bytes]) -> Path:

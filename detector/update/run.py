@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from detector.errors import DataSetError, InputError, UpdateError
+from detector.errors import InputError, KnowledgeError, UpdateError
 from detector.guard import GuardedConnector
 from detector.knowledge.data_set import DataSet
 from detector.knowledge.store import SETS, default_folder, open_installed, open_set, read_current
@@ -147,7 +147,7 @@ def _verified(folder: Path | None, root: str | Path | None, test_root: TestRoot)
                 advice="Install one: detector data update",
             )
         stored = open_set(chosen / SETS / current.set)
-    except DataSetError as error:
+    except KnowledgeError as error:
         raise UpdateError(error.message, advice=error.advice) from error
     return stored, verification.verify(stored, metadata_of(stored), trusted)
 

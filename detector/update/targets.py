@@ -10,30 +10,21 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import HeldBackError
+from detector.knowledge import data_set
+from detector.knowledge.part import PART_BYTES_MAX
+from detector.knowledge.store import SET_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tuf.api.metadata import DelegatedRole, Targets
 
-PARTS: Final = (
-    "roots.json",
-    "root_certificates.json",
-    "ct_logs.json",
-    "intermediates.json",
-    "revocations.json",
-    "interceptors.json",
-    "client_hellos.json",
-    "browser_offers.json",
-    "canaries.toml",
-)
+PARTS: Final = (*(part.name for part in data_set.PARTS.values()), data_set.ROOT_CERTIFICATES)
 """The files that the offline role `targets` signs, and no other role may."""
-FILE_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Largest part, in bytes: what the readers of `detector.knowledge` take. The largest shipped one has 0.3 MB (2026)."""
+FILE_BYTES_MAX: Final = PART_BYTES_MAX
+"""Largest part, in bytes: what its reader takes."""
 PIN_FILE_BYTES_MAX: Final = 256 * 1024
 """Largest pin file of a vendor, in bytes. An endpoint takes under 1 KiB there."""
-SET_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Largest set, in bytes: ten times a whole set of today, which has under 1.5 MB."""
 TARGETS_MAX: Final = 64
 """Files that one role may list. There are nine parts, and a vendor has a pin file per product."""
 VENDORS_MAX: Final = 16

@@ -224,8 +224,8 @@ def fetcher_of(
         return DirectoryFetcher(Path(place), seconds=seconds)
     if parts.username is not None or parts.query or parts.fragment or not host or len(place) > URL_CHARACTERS_MAX:
         raise InputError(
-            f"https://{shown(host or '')}: the address of a repository has a host and a path, and nothing else.",
-            advice=f"Leave out user name, password, query and fragment. At most {URL_CHARACTERS_MAX} characters are taken.",
+            f"https://{shown(host or '')}: a repository's address has a host and a path, no more.",
+            advice=f"Leave out user name, password, query and fragment; give at most {URL_CHARACTERS_MAX} characters.",
         )
     return GuardedFetcher(place.rstrip("/"), connect, seconds=seconds)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from securesystemslib.signer import CryptoSigner
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 ROLES = ("root", "timestamp", "snapshot", "targets")
 DAY = dt.timedelta(days=1)
@@ -89,8 +91,8 @@ class DataRepository:
             self.signers[role] = [CryptoSigner.generate_ed25519() for _ in self.signers[role]]
         self.publish_root(also=before if "root" in roles else ())
 
-    def publish_root(self, *, also: Iterable[CryptoSigner] = (), **fields: Any) -> None:  # noqa: ANN401 - any JSON
-        """Publish the next root with the keys of now; `also` sign it, too."""
+    def publish_root(self, *, also: Iterable[CryptoSigner] = (), fields: Mapping[str, object] = _NOTHING) -> None:
+        """Publish the next root, with the keys of now and these fields; `also` sign it, too."""
         for role in ROLES:
             self.root.roles[role].keyids.clear()
             self.root.roles[role].threshold = 2 if role == "root" else 1
