@@ -544,7 +544,75 @@ place, folder, root = sys.argv[1:]
 for line in sys.stdin:
     child = os.fork()
     if not child:
-        killed, old = completed.count(False), served.count("2")
+        print(os.getpid(), flush=True)
+        update(place, folder=Path(folder), root=root)
+        print("done", flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
+"""
+
+
+class Updater:
+    """A process that forks another one for each update, which has imported everything and can be killed."""
+
+    def __init__(self, place: Place, served: Path) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, on code written here
+            [sys.executable, "-c", _UPDATER, str(served), str(place.folder), str(place.root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+
+    def __enter__(self) -> Self:
+        self.run(None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=60)
+
+    def run(self, kill_after: float | None) -> bool:
+        """Update once; kill the process that does after so many seconds, if it has not ended before."""
+        source, sink = self._process.stdout, self._process.stdin
+        assert source is not None
+        assert sink is not None
+        sink.write(b"\n")
+        pid = int(source.readline())
+        if kill_after is not None and not select.select([source], [], [], kill_after)[0]:
+            os.kill(pid, signal.SIGKILL)
+        lines = [source.readline()]
+        if lines != [b"ended\n"]:
+            lines.append(source.readline())
+        return b"done\n" in lines
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process that was forked")
+def test_kill_at_any_moment(place: Place, tmp_path: Path) -> None:
+    """A process that is killed at any of thirty moments of an update leaves a whole set, the old or the new one."""
+    place.publish("ct_logs.json", version=2)
+    place.update()
+    shutil.copytree(place.folder, tmp_path / "before", symlinks=True)
+    place.publish("ct_logs.json", version=3)
+    place.repository.write(place.served)
+    moments = random.Random(18)  # noqa: S311 - the same moments in each run
+    served, completed = [], []
+    with Updater(place, place.served) as updater:
+        _restore(place, tmp_path)
+        started = time.monotonic()
+        assert updater.run(None)
+        longest = time.monotonic() - started
+        for number in range(KILLS):
+            _restore(place, tmp_path)
+            completed.append(updater.run((number + moments.random()) / KILLS * longest))
+            opened = store.open_installed(place.folder)
+            assert opened.warnings == ()
+            served.append(data_set.DataSet(*opened).part(KnowledgeKind.LOGS).version)
+            verify(place.folder, root=place.root)
+            assert place.update().vendors == ()
+            assert place.serving().part(KnowledgeKind.LOGS).version == "3"
+            left = [path for path in place.folder.rglob("*") if path.name.startswith((".new-", ".download-", "tmp"))]
+            assert left == []
+    killed, old = completed.count(False), served.count("2")
     print(f"killed {killed} of {KILLS} updates of {longest:.3f} s; the old set served {old} times")  # noqa: T201 - for -rP
     assert killed > KILLS // 2
     assert {"2"} <= set(served) <= {"2", "3"}
