@@ -45,7 +45,9 @@ _allow_test_root: Final = options.trusting(
 _trusted: Final = options.together((_root, _allow_test_root, _folder))
 _guarded: Final = options.settings(only=("pins", "ct-logs", "roots", "add-roots", "proxy", "resolve", "connect-to"))
 _NETWORK: Final = ("proxy", "resolve")
-"""The settings among them that the connector takes; the guard takes the others."""
+"""Settings that the connector takes."""
+_TRUST: Final = ("data", "pins", "logs", "roots", "add_roots")
+"""Settings that the guard takes."""
 
 
 @click.group(
@@ -200,7 +202,7 @@ def connector_of(settings: dict[str, Any]) -> Callable[[], guards.GuardedConnect
 
     def connect() -> guards.GuardedConnector:
         network = {name: settings[name] for name in _NETWORK if name in settings}
-        trust = {name: value for name, value in settings.items() if name not in _NETWORK}
+        trust = {name: settings[name] for name in _TRUST if name in settings}
         return guards.GuardedConnector(guards.Guard(**trust), **network)
 
     return connect
