@@ -59,7 +59,7 @@ _TRUST: Final = ("data", "pins", "logs", "roots", "add_roots")
     ),
 )
 def data() -> None:
-    """Update what is known of roots, CT logs, products and vendors' pins."""
+    """Update what is known of roots, logs and products."""
 
 
 @data.command(
@@ -172,7 +172,7 @@ def verify(  # noqa: PLR0913 - one parameter per option
 @click.argument("directory")
 @_trusted
 def export(*, directory: str, root: str | None, allow_test_root: bool, folder: str | None) -> int:
-    """Write the installed set into a directory, as a repository for closed networks.
+    """Write the installed set as a repository for closed networks.
 
     `detector data update --from` takes it there, and verifies it as it does any other. A repository that is in the
     directory already is replaced.
