@@ -33,7 +33,7 @@ class TestRoot(enum.StrEnum):
 
 
 def read(root: str | Path | None, test_root: TestRoot) -> bytes:
-    """The root metadata to begin with. Raises `InputError` for what is none, and for a test root that is refused."""
+    """The root metadata to begin with. Raises `InputError` for anything else, and for a test root that is refused."""
     if root is None and not SHIPPED.is_file():
         raise InputError("This package comes without a root of a repository.", advice="Name one: --root FILE.")
     path = SHIPPED if root is None else Path(root)

@@ -7,6 +7,7 @@ installed it is a reason to refuse the whole of it. Only a form of a later packa
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import DetectorError, HeldBackError, KnowledgeError, UnknownSchemaError
@@ -85,8 +86,9 @@ def read(new: StoredSet) -> DataSet:
     """
     data = DataSet(new)
     try:
-        for name in _READ:
-            getattr(data, name)
+        for name, attribute in vars(DataSet).items():  # what is read on demand: nobody is to find it damaged later
+            if isinstance(attribute, cached_property):
+                getattr(data, name)
         labels = data.known_roots.labels
         data.public_roots()
         data.parts()
@@ -98,10 +100,6 @@ def read(new: StoredSet) -> DataSet:
     if data.warnings:
         raise _misfit("The set", data.warnings[0])
     return data
-
-
-_READ: Final = ("known_roots", "logs", "intermediates", "revocations", "catalogue", "client_hellos", "canaries")
-"""What `DataSet` reads on demand, read here once so that nobody finds it damaged later."""
 
 
 def _misfit(name: str, why: str) -> HeldBackError:

@@ -66,7 +66,7 @@ def _older(candidate: DataSet, in_use: DataSet, left_out: Mapping[str, str]) -> 
 
 
 def _age(part: Knowledge) -> tuple[dt.date, int]:
-    """What the newer of two parts is told by, as `detector.knowledge.data_set` does."""
+    """What decides which of two parts is newer, as in `detector.knowledge.data_set`."""
     return part.date or dt.date.min, int(part.version)
 
 

@@ -153,7 +153,8 @@ class Installer:
         for place in (self.folder / SETS, self.folder / METADATA / SETS):
             for entry in place.iterdir():
                 if entry.name not in kept:
-                    _remove(entry)
+                    with contextlib.suppress(OSError):  # the new set serves already; the next update tries again
+                        _remove(entry)
 
 
 def _remove(entry: Path) -> None:

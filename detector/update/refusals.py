@@ -51,7 +51,7 @@ _MEANINGS: Final[dict[type[Exception], tuple[str, str]]] = {
     ),
     exceptions.DownloadError: ("cannot be fetched", f"{STAYS} Try again later, or from another place."),
 }
-"""What each error of TUF means, the special before the general: whoever reads this has a timer that failed."""
+"""What each error of TUF means, the special before the general: the reader has a timer that failed."""
 
 
 REASON_CHARACTERS_MAX: Final = 300

@@ -86,7 +86,7 @@ def update(  # noqa: PLR0913 - keyword-only past the repository; each is one cho
     chosen = _folder(folder)
     trusted = bootstrap.read(root, test_root)
     _check_vendors(vendors)
-    with Installer(chosen) as installer, fetcher_of(place, connect, seconds=seconds) as fetcher:
+    with fetcher_of(place, connect, seconds=seconds) as fetcher, Installer(chosen) as installer:
         opened = open_installed(chosen)
         serving = opened.serving
         wanted = {*vendors, *(() if serving is None else vendors_in(serving.files))} - set(forget)

@@ -40,7 +40,9 @@ def of_update(done: Update, detail: Detail) -> RenderableType:
 def of_status(found: Status, detail: Detail) -> RenderableType:
     """What serves."""
     old = [part.file for part in found.parts if part.is_old]
-    said = f"Set {found.set} is installed" if found.set else "No set is installed: what the package ships serves"
+    said = "No set is installed: what the package ships serves"
+    if found.set or found.warnings:
+        said = f"Set {found.set} is installed" if found.set else "No installed set can be used"
     lines: list[RenderableType] = [
         Text(f"{said}.", style="bold"),
         *(

@@ -69,7 +69,7 @@ async def test_a_failure_is_a_sentence(error: Exception) -> None:
 
 
 async def test_updates_are_spread() -> None:
-    """The first comes within a tenth of the interval, the others about an interval apart, and no two waits are alike."""
+    """The first comes within a tenth of the interval, the others about an interval apart; no two waits are alike."""
     _, (first, *others) = await background([SAME] * 50)
     assert 0 <= first <= 100 * FIRST_SHARE
     assert all(100 * (1 - JITTER) <= wait <= 100 * (1 + JITTER) for wait in others)

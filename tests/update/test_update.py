@@ -154,6 +154,20 @@ def test_a_damaged_set_is_repaired(place: Place) -> None:
     assert place.serving().warnings == []
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 50_000, None])
+def test_damaged_metadata(place: Place, content: bytes | None) -> None:
+    """Whatever became of the metadata that was verified before, the next update fetches what it needs again."""
+    place.update()
+    trusted = place.folder / "metadata" / "trusted"
+    place.publish("ct_logs.json")
+    for path in sorted(trusted.rglob("*.json")):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+    assert place.update().changed == ("ct_logs.json",)
+    verify(place.folder, root=place.root)
+
+
 # Vendors
 
 
