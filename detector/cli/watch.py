@@ -182,10 +182,12 @@ class _Current:
 def _updating(settings: dict[str, Any], place: str | None, root: str | None) -> Callable[[], updates.Update]:
     """The update of the folder that the watch reads. Raises click.UsageError for settings that it contradicts."""
     source = settings.get("data")
-    if source == data_set.SHIPPED or settings.get("offline"):
-        raise click.UsageError("--update excludes --offline and --data shipped.")
+    if source == data_set.SHIPPED:
+        raise click.UsageError("--update has no effect with --data shipped.")
     folder = None if source is None else str(source)
     repository = place or data.last_repository(folder)
+    if settings.get("offline") and repository.startswith("https:"):
+        raise click.UsageError("--update fetches from a server, and --offline contacts nothing but the endpoints.")
     connect = data.connector_of(settings)
     run = updates.update  # imported before the watch begins: a missing extra is said at once
     return lambda: run(repository, folder=data.folder_of(folder), root=root, connect=connect)

@@ -6,6 +6,7 @@ make this copy blind, or let it accept more, without the offline role having sai
 * roots or CT logs that are no longer known, or no longer count, and that `removed` does not list. Real bundles lose up
   to a fifth between two releases, so a loss alone says nothing; what the offline role lists was meant.
 * a part that is older than the one an update installed before.
+* a catalogue with a mark or a hash that a public root has: it would accuse every genuine chain below that root.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import HeldBackError
+from detector.knowledge.catalogue import Names
 from detector.knowledge.data_set import PARTS
+from detector.trust.certificate import Certificate
 
 from .targets import shown
 
@@ -41,7 +44,7 @@ def check(candidate: DataSet, in_use: DataSet, removed: Removed, left_out: Mappi
         "roots": (lost_roots(in_use, candidate), removed.roots),
         "CT logs": (lost_logs(in_use, candidate), removed.logs),
     }
-    reasons = [*_older(candidate, in_use, left_out)]
+    reasons = [*_older(candidate, in_use, left_out), *_accused_roots(candidate)]
     for kind, (missing, listed) in lost.items():
         unlisted = sorted(label for key, label in missing.items() if key not in listed)
         if unlisted:
@@ -63,6 +66,17 @@ def _older(candidate: DataSet, in_use: DataSet, left_out: Mapping[str, str]) -> 
         if _age(then) < _age(now):
             why = left_out.get(file.name, "")
             yield f"{file.name} of {then.date} is older than that of {now.date} in use" + (f" ({why})" if why else "")
+
+
+def _accused_roots(candidate: DataSet) -> Iterator[str]:
+    """Yield each entry of the catalogue that a public root matches."""
+    for der in candidate.root_certificates:
+        root = Certificate.read(der)
+        names, text = (root.subject.attributes, root.subject.text) if root.subject else ((), root.sha256.hex())
+        by_name = candidate.catalogue.match(Names(leaf_issuer=names, leaf_subject=names, ca_subjects=(names,)))
+        by_hash = candidate.catalogue.match_digests({root.sha256, root.spki_sha256 or root.sha256})
+        for hit in (*by_name, *by_hash):
+            yield f"the catalogue's entry {shown(hit.entry.id)} matches the public root {shown(text)}"
 
 
 def _age(part: Knowledge) -> tuple[dt.date, int]:

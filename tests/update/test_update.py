@@ -358,6 +358,18 @@ def test_lists_of_removed_roots_that_are_none(place: Place, parts: dict[str, byt
         place.update()
 
 
+@pytest.mark.parametrize(("field", "key"), [("spki_sha256", "spki_sha256"), ("sha256", "sha256"), ("CN", "label")])
+def test_a_catalogue_that_accuses_a_public_root(place: Place, parts: dict[str, bytes], field: str, key: str) -> None:
+    """A catalogue that calls a public root an interceptor's is held back: every genuine chain below it would accuse."""
+    catalogue, roots = json.loads(parts["interceptors.json"]), json.loads(parts["roots.json"])["roots"]
+    root = next(root for root in roots if root["label"] == "ISRG Root X1")
+    catalogue["entries"][0]["facts"].append({"field": field, "match": "exact", "value": root[key]})
+    place.repository.parts["interceptors.json"] = json.dumps(catalogue).encode()
+    place.publish("interceptors.json")
+    with pytest.raises(HeldBackError, match=r"fortinet.* matches the public root .*CN=ISRG Root X1"):
+        place.update()
+
+
 # The root to begin with
 
 
