@@ -99,9 +99,9 @@ def cost(parser: Parser, size: int) -> Cost:
     inputs = parser.make(size // 2), parser.make(size)
     gc.disable()  # as in `timeit`: when it runs depends on what other code left behind
     try:
-        repeats = [_repeats(parser.parse, data) for data in inputs]
+        repeats = [suitable_repeats(parser.parse, data) for data in inputs]
         pairs = [
-            [_seconds(parser.parse, data, repeat) for data, repeat in zip(inputs, repeats, strict=True)]
+            [seconds_of(parser.parse, data, repeat) for data, repeat in zip(inputs, repeats, strict=True)]
             for _ in range(SAMPLES)
         ]
     finally:
@@ -109,15 +109,16 @@ def cost(parser: Parser, size: int) -> Cost:
     return Cost(*map(min, zip(*pairs, strict=True)))
 
 
-def _repeats(parse: Parse, data: object) -> int:
+def suitable_repeats(parse: Parse, data: object) -> int:
     """How often to parse in one sample."""
     for repeats in (1 << power for power in itertools.count()):
-        if (seconds := _seconds(parse, data, repeats) * repeats) >= LEAST_SECONDS / 2:
+        if (seconds := seconds_of(parse, data, repeats) * repeats) >= LEAST_SECONDS / 2:
             return max(round(repeats * LEAST_SECONDS / seconds), 1)
     raise AssertionError  # counting never ends
 
 
-def _seconds(parse: Parse, data: object, repeats: int) -> float:
+def seconds_of(parse: Parse, data: object, repeats: int) -> float:
+    """Processor time of one parse, in seconds."""
     begun = time.process_time()
     for _ in range(repeats):
         parse(data)

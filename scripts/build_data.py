@@ -41,7 +41,7 @@ import firefox_package
 from data_checks import CATALOGUE, CERTIFICATES, ROOTS
 
 from detector.knowledge import ct_logs
-from detector.knowledge.data_set import PARTS, shipped
+from detector.knowledge.data_set import PARTS, canaries_folder, shipped
 from detector.knowledge.part import HORIZONS
 from detector.model import KnowledgeKind
 from detector.trust.certificate import Certificate
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "knowledge" / "data"
+CANARIES: Final = canaries_folder() / data_checks.CANARIES
 LOGS: Final = "ct_logs.json"
 _LIMITS: Final = ("distrust_after", "permitted_names", "limits_source")
 """Fields of a root that say what a browser limits it to."""
@@ -375,6 +376,8 @@ def _encode(head: Mapping[str, Any], content: Mapping[str, Sequence[object]]) ->
 def release(made: Mapping[str, bytes], *, dry_run: bool = False) -> None:
     """Print what these files change, and write them. Raises SystemExit, and writes nothing, when a check fails."""
     before = {path.name: path.read_bytes() for path in sorted(DATA.glob("*.json"))}
+    if CANARIES.is_file():
+        before[CANARIES.name] = CANARIES.read_bytes()
     after = {**before, **made}
     for line in data_checks.changes(after, before):
         print(line)

@@ -15,7 +15,7 @@ from detector.knowledge.browser_offers import Family
 from detector.knowledge.data_set import shipped
 from detector.model import Confidence, Finding, Meaning, Record, encode
 
-from .assess import NOTHING, Judgment, assess, concluded, possible_families
+from .assess import NOTHING, Judgment, assess, concluded, is_possible
 from .rules import covers
 from .table import Sharing
 
@@ -204,7 +204,7 @@ def is_comparable(offer: Offer) -> bool:
 def _family(session: Session, assessed: Assessed, data: BrowserOffers) -> Family:
     """The family that counts for a session: on iOS that of the maker, where the offer can only be of its own stack."""
     maker = session.claims.maker_ships
-    if maker is not None and not assessed.facts.parts and maker in possible_families(session.offer, data):
+    if maker is not None and not assessed.facts.parts and is_possible(session.offer, data, maker):
         return maker
     return session.claims.family
 

@@ -127,12 +127,17 @@ def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[st
     )
 
 
+def of_knowledge(path: Path, content: bytes, *, root_labels: Collection[str]) -> PinSet:
+    """Read the content of a data set's own pin file, which may have canaries. Raises `PinFileError`."""
+    return _File(path, root_labels, is_knowledge=True).read(toml_files.parse(path, content, error=PinFileError))
+
+
 def shipped(data: DataSet, *, root_labels: Collection[str]) -> PinSet:
     """Read the pin file of a data set's own endpoints, its canaries among them."""
     while True:
         path, content = data.canaries
         try:
-            return _File(path, root_labels, is_knowledge=True).read(toml_files.parse(path, content, error=PinFileError))
+            return of_knowledge(path, content, root_labels=root_labels)
         except PinFileError as error:
             if not data.leave_out(KnowledgeKind.CANARIES, str(error)):
                 raise
