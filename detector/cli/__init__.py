@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from detector.aio import descriptors
-from detector.errors import DetectorError, LearnError, NoRoomError
+from detector.errors import DetectorError, LearnError, NoRoomError, UpdateError
 from detector.model.files import NO_ROOM
 from detector.version import VERSION
 
@@ -38,7 +38,7 @@ SECTIONS: Final = {
     "Check a network": ("check", "exam", "watch", "locate", "nagios", "demo"),
     "Check many endpoints": ("scan", "fleet"),
     "Assess recorded evidence": ("examine", "origin", "verify", "bundle", "history", "diff", "dossier"),
-    "Pins, roots and rules": ("pins", "roots", "witness", "rules"),
+    "Pins, roots and rules": ("pins", "data", "roots", "witness", "rules"),
     "Shell": ("completion",),
 }
 """The commands, as help lists them."""
@@ -139,7 +139,7 @@ def _run(arguments: Sequence[str] | None, started: float | None) -> int:  # noqa
         return RESULT_LOST
     except DetectorError as error:
         say(f"Error: {error}")
-        return common.INCONCLUSIVE if isinstance(error, LearnError) else common.BAD_INPUT
+        return common.INCONCLUSIVE if isinstance(error, LearnError | UpdateError) else common.BAD_INPUT
     except BrokenPipeError:
         redirect_to_null(sys.stdout)  # the reader is gone; the interpreter would complain when it flushes at exit
         return TERMINAL_CLOSED

@@ -193,6 +193,18 @@ def shipped(data: DataSet, *, root_labels: Collection[str]) -> PinSet:
                 raise
 
 
+def of_vendor(data: DataSet, vendor: str, *, root_labels: Collection[str]) -> tuple[PinSet, ...]:
+    """Read the pin files of a vendor in a data set. They name no files: what they did name would be this machine's.
+
+    Raises:
+        PinFileError: a file is not exactly a pin file, or has `private_roots`.
+    """
+    return tuple(
+        _VendorFile(path, root_labels, is_knowledge=False).read(toml_files.parse(path, content, error=PinFileError))
+        for path, content in data.pins_of(vendor)
+    )
+
+
 def _files(path: Path) -> list[Path]:
     """Return the pin files of a path. A directory without any is refused: it would mean "no pins"."""
     try:
@@ -369,3 +381,11 @@ class _File(toml_files.TableFile):
         if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
             self._refuse(key, "is not a date", f"Write {key} = 2026-11-01, without quotes or time.")
         return value
+
+
+class _VendorFile(_File):
+    """A pin file that came with an update."""
+
+    def _private_root(self, field: str, name: str) -> tuple[bytes, ...]:
+        del name
+        self._refuse(field, "a vendor's pin file names no files", "Name them in a pin file of your own.")

@@ -490,6 +490,7 @@ class Detector:
         stop: asyncio.Event | None = None,
         on_probe: Callable[[ProbeResult], None] | None = None,
         environment: WatchEnvironment | None = None,
+        renewed: Callable[[], Detector] | None = None,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Probe every endpoint again and again, and yield an event whenever something changed (docs/watch.md).
 
@@ -497,16 +498,23 @@ class Detector:
         at unpredictable times; one probe takes at most `deadline` seconds. The watch ends after `duration` seconds or
         when `stop` is set, with an event that says so, or when it is closed (`contextlib.aclosing`), which leaves no
         task and no connection. `on_probe` is called after every probe, changed or not. `environment` replaces this
-        machine's clock, networks and randomness.
+        machine's clock, networks and randomness. `renewed` is called before each probe and returns the detector to
+        probe with, this one or one with newer knowledge.
 
         Never raises for network reasons. Raises `TargetError`, and `InputError` for times that are not positive and
         when there is nothing to watch, at once.
         """
         endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
-        canaries, budget = Canaries(self.canaries, again_after=interval), run_budget()
+        budget, renewed = run_budget(), renewed or (lambda: self)
+        canaries = Canaries(lambda: renewed().canaries(), again_after=interval)
+
+        async def probe(endpoint: Endpoint, until: float) -> tuple[EndpointEvidence, ...]:
+            current = renewed()
+            return await current._watched(current.expected(endpoint), until, endpoints, canaries, budget)  # noqa: SLF001 - of this class
+
         return runner.Watcher(
             endpoints=endpoints,
-            probe=lambda endpoint, until: self._watched(endpoint, until, endpoints, canaries, budget),
+            probe=probe,
             budget=budget,
             wall=self._seams.clock,
             options=runner.WatchOptions(interval, deadline, duration, self.network.concurrency),

@@ -35,6 +35,11 @@ NOT_RUN = {
     "detector exam native-host --policy policy.toml": "is started by a browser",
     "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install": "installs",
     "detector fleet scheduler --tls fleet --port 8786": "runs until it is stopped",
+    "detector data update --from https://data.example.org/knowledge": "fetches from a server",
+    "detector data update --vendor acme": "fetches from a server",
+    "detector data update --from /media/usb/knowledge": "reads a file of the system",
+    "detector data verify": "verifies what is installed",
+    "detector data export /media/usb/knowledge": "writes outside the folder",
 }
 SERVERS = ("witness serve", "fleet worker", "fleet scan", "locate")
 """Commands that need a scheduler, a port, or routers, whose own tests have them."""

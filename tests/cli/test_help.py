@@ -182,12 +182,18 @@ def meaning(option: Option) -> tuple[str, ...]:
     return tuple(map(str, (kind, option.metavar, option.default, option.help, option.multiple)))
 
 
+_DATA = ("data update", "data show", "data verify")
 LISTENS = "a server's own address, not what is probed"
 SELECTS = "the name of a place selects what to read or to use"
 DIFFERENT = {
     "--bundle": {},
     "--concurrency": {"fleet scan": "of one job, of which a worker has several"},
-    "--deadline": {"watch": "of one probe", "locate": "a trace takes longer", "bundle sign": "of each authority"},
+    "--deadline": {
+        "watch": "of one probe",
+        "locate": "a trace takes longer",
+        "bundle sign": "of each authority",
+        "data update": "of one update",
+    },
     "--expires-in": {"fleet certificates": "certificates, which nobody renews automatically"},
     "--fail-on": {"nagios": "the states of a monitoring system"},
     "--format": {
@@ -203,6 +209,7 @@ DIFFERENT = {
                 "dossier",
                 "history",
                 "roots audit",
+                *_DATA,
             ),
             "what this command can write",
         ),
@@ -213,6 +220,7 @@ DIFFERENT = {
         **dict.fromkeys(("history", "history show", "diff", "dossier"), "what is read is the result"),
         "origin judge": "nothing is read",
     },
+    "--from": {"data update": "a repository, not a format"},
     "--host": {
         "fleet scheduler": LISTENS,
         "fleet certificates": LISTENS,

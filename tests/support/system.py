@@ -44,6 +44,7 @@ PACKAGES: Final = {
     "selfserv": "libnss3-tools",
     "squid": "squid-openssl",
     "sslsplit": "sslsplit",
+    "systemd-analyze": "systemd",
     "trust": "p11-kit p11-kit-modules",
     "zsh": "zsh",
 }
