@@ -47,7 +47,7 @@ from detector.probe.tls.transport import TLSTransport
 from detector.probe.tls.wire import Wire
 from detector.session.seams import utc_now
 from detector.trust import witness_statement
-from detector.trust.witness_statement import HelloSeen, Negotiated, Statement
+from detector.trust.witness_statement import BrowserClaim, HelloSeen, Negotiated, OfferSeen, Statement
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from detector.probe.tls.hello import ClientHello
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -457,14 +459,14 @@ class _Handshake(asyncio.Protocol):
     def _session(self, transport: asyncio.Transport) -> ServerSession:
         wire, connection = self._wire, self._connection
         message = wire.client_hellos[0]
-        ja3 = name = None
+        seen, name = HelloSeen(sha256=hashlib.sha256(message).hexdigest()), None
         with contextlib.suppress(WireError):  # OpenSSL accepts more than is parsed here
             hello = parse_client_hello(message)
-            ja3, name = hello.ja3, hello.server_name
+            seen, name = msgspec.structs.replace(seen, ja4=hello.ja4, offer=_offer(hello)), hello.server_name
         address = transport.get_extra_info("peername")
         return ServerSession(
             exporter=self._exporter(),
-            client_hello=HelloSeen(sha256=hashlib.sha256(message).hexdigest(), ja3=ja3),
+            client_hello=seen,
             tls=Negotiated(
                 version=None if wire.version is None else VERSIONS.get(wire.version),
                 cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite),
@@ -489,6 +491,29 @@ class _Handshake(asyncio.Protocol):
         return self._connection.export_keying_material(
             witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_BYTES, witness_statement.EXPORTER_CONTEXT
         )
+
+
+def _offer(hello: ClientHello) -> OfferSeen | None:
+    """What a ClientHello offers, where it is as short as those of clients are."""
+    kinds = tuple(kind for kind, _ in hello.extensions)
+    lists = (hello.cipher_suites, hello.groups, kinds, hello.signature_schemes, hello.versions)
+    if max(map(len, lists)) > witness_statement.OFFER_NUMBERS_MAX:
+        return None
+    longest = max(map(len, hello.alpn), default=0)
+    if (
+        len(hello.alpn) > witness_statement.OFFER_PROTOCOLS_MAX
+        or longest > witness_statement.OFFER_PROTOCOL_CHARACTERS_MAX
+    ):
+        return None
+    suites, groups, kinds, schemes, versions = lists
+    return OfferSeen(
+        cipher_suites=suites,
+        groups=groups,
+        extensions=kinds,
+        signature_schemes=schemes,
+        versions=versions,
+        alpn=hello.alpn,
+    )
 
 
 class _HTTP(asyncio.Protocol):

@@ -136,7 +136,7 @@ class TestWhichHello:
         def choose(connection: ssl.SSLObject, _name: str, _context: ssl.SSLContext) -> None:
             connection.context = other
 
-        server.sni_callback = choose  # type: ignore[assignment] # the stub expects a socket, and gets an SSLObject
+        server.sni_callback = choose
         ends = Ends(client, server).shake_hands()
         assert captured.hello(ends.server) == ends.first_hello
 
@@ -230,7 +230,11 @@ class TestBounds:
 
     @pytest.mark.parametrize(("size", "kept"), [(HELLO_BYTES_MAX, True), (HELLO_BYTES_MAX + 1, False)])
     def test_a_huge_hello_is_not_kept(
-        self, size: int, kept: bool, server: ssl.SSLContext, client: ssl.SSLContext
+        self,
+        size: int,
+        kept: bool,  # noqa: FBT001 - a parameter of a table of cases
+        server: ssl.SSLContext,
+        client: ssl.SSLContext,
     ) -> None:
         """OpenSSL accepts 128 KiB; that much of each of many connections is no use to anybody."""
         subject = HelloCapture()

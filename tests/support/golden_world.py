@@ -74,7 +74,7 @@ CANARIES: Final = tuple(
 PORTAL: Final = ("connectivitycheck.gstatic.com", 80)
 """Where the control request for captive portals goes."""
 NO_PORTAL: Final = Script(AwaitClient(), Send(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"), Close())
-JA3: Final = "0" * 32
+JA4: Final = "0" * 32
 """In the place of a fingerprint that differs with each connection: a browser's extensions are shuffled."""
 CATALOGUE: Final = catalogue.Edition(date=dt.date(2026, 11, 1), sha256="ca" * 32)
 """The edition that reports name, whatever the catalogue holds by now."""
@@ -162,7 +162,7 @@ class Surroundings:
 
         def observation(handshake: NativeHandshake, outcome: Outcome = Outcome.DEADLINE) -> Observation:
             found = real(handshake, outcome)
-            found = msgspec.structs.replace(found, ja3=found.ja3 and JA3)
+            found = msgspec.structs.replace(found, ja4=found.ja4 and JA4)
             if not found.chain:
                 return found
             session = sessions[found.chain[0].sha256]
