@@ -9,8 +9,8 @@ A hook adds `CONNECTION` to `scope["extensions"]` (ASGI 3, "Extensions"), of HTT
     "detector.connection": {"client_hello": bytes | None, "peer": str | None}
 
 `client_hello` is the connection's first ClientHello, the handshake message with its header; None without TLS, or where
-this Python cannot capture it. `peer` is the address of the other end of the TCP connection, whatever headers say; None
-for a Unix socket. The "tls" extension of ASGI has other fields and stays the server's.
+this Python cannot capture it. `peer` is the address of the other end of the TCP connection, whatever headers say, or
+"unix". The "tls" extension of ASGI has other fields and stays the server's.
 
 The middleware adds `JUDGMENT` to the scope: a `Judgment`, or None where there is nothing to assess. It refuses no
 request and waits for nothing.
@@ -18,8 +18,15 @@ request and waits for nothing.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from detector.origin.requests import Requests
+
+if TYPE_CHECKING:
+    from detector.origin import Judgment
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,6 +39,14 @@ CONNECTION: Final = "detector.connection"
 
 JUDGMENT: Final = "detector.judgment"
 """The key of the assessment in the scope."""
+
+NO_HOOK: Final = (
+    "Nothing is assessed: the server does not pass its connections to the application. Run it with "
+    "detector.origin.uvicorn or detector.origin.hypercorn."
+)
+"""What is logged once where the scope has no `CONNECTION`."""
+
+LOG: Final = logging.getLogger("detector.origin")
 
 _WITH_REQUESTS: Final = frozenset({"http", "websocket"})
 """Types of scopes that have headers."""
@@ -47,3 +62,42 @@ def with_connection(application: Application, *, hello: bytes | None, peer: str 
         await application(scope, receive, send)
 
     return of_connection
+
+
+class OriginMiddleware:
+    """Assesses each request of an ASGI application.
+
+    Args:
+        app: the application, of any framework.
+        on_judgment: is called with the scope and what was found, after the request was passed on to the application.
+            What it raises goes to the event loop's exception handler, and no request waits for it.
+        requests: how requests are assessed; directly, without proxies, unless given.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        on_judgment: Callable[[Scope, Judgment], object] | None = None,
+        requests: Requests | None = None,
+    ) -> None:
+        self._app = app
+        self._on_judgment = on_judgment
+        self._requests = requests or Requests()
+        self._warned = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] in _WITH_REQUESTS:
+            connection = (scope.get("extensions") or {}).get(CONNECTION)
+            judgment = None
+            if connection is not None:
+                headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+                judgment = self._requests.assess(connection["client_hello"], connection["peer"], headers)
+            elif not self._warned:
+                self._warned = True
+                LOG.warning(NO_HOOK)
+            scope[JUDGMENT] = judgment
+            if judgment is not None and self._on_judgment is not None:
+                asyncio.get_running_loop().call_soon(self._on_judgment, scope, judgment)
+        await self._app(scope, receive, send)

@@ -21,6 +21,7 @@ import hypercorn.config
 
 from detector.origin.asgi import with_connection
 from detector.origin.capture import HelloCapture
+from detector.origin.requests import UNIX_SOCKET
 
 if TYPE_CHECKING:
     from detector.origin.asgi import Application, Receive, Scope, Send
@@ -55,7 +56,7 @@ def with_hello(application: Application) -> Application:
     async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
         hello = _CAPTURE.hello(_CONNECTION.get(None))
-        inner = with_connection(application, hello=hello, peer=None if client is None else client[0])
+        inner = with_connection(application, hello=hello, peer=UNIX_SOCKET if client is None else client[0])
         await inner(scope, receive, send)
 
     return outermost

@@ -17,10 +17,10 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
-from uvicorn.protocols.utils import get_remote_addr
 
 from detector.origin.asgi import with_connection
 from detector.origin.capture import HelloCapture
+from detector.origin.requests import peer_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,8 +48,7 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # uvicorn ch
         """Give this connection's application its ClientHello, also where it becomes a WebSocket."""
         super().connection_made(transport)
         hello = _CAPTURE.hello(transport.get_extra_info("ssl_object"))
-        peer = get_remote_addr(transport)
         self.config = copy.copy(self.config)  # a WebSocket takes the application from there
         self.app = self.config.loaded_app = with_connection(
-            self.config.loaded_app, hello=hello, peer=None if peer is None else peer[0]
+            self.config.loaded_app, hello=hello, peer=peer_of(transport)
         )
