@@ -4,7 +4,7 @@ Room: origin. Reads the connection of a request; opens nothing.
 
     capture = HelloCapture()
     capture.install(context)
-    app = web.Application(middlewares=[middleware(capture, on_judgment=record)])
+    app = web.Application(middlewares=[middleware(capture.hello_of, on_judgment=record)])
     web.run_app(app, ssl_context=context)
 
 A handler finds the assessment as `request.get(JUDGMENT)`, which is None where there is nothing to assess. The
@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from detector.origin.assess import Judgment
-from detector.origin.requests import Requests, peer_of
+from detector.origin.capture import peer_of
+from detector.origin.requests import Requests
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiohttp.typedefs import Middleware
-
-    from detector.origin.capture import HelloCapture
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,7 +34,7 @@ JUDGMENT: Final = web.RequestKey("detector_judgment", Judgment)
 
 
 def middleware(
-    capture: HelloCapture,
+    hello_of: Callable[[asyncio.BaseTransport], bytes | None],
     *,
     on_judgment: Callable[[web.Request, Judgment], object] | None = None,
     requests: Requests | None = None,
@@ -43,7 +42,8 @@ def middleware(
     """Return a middleware that assesses each request.
 
     Args:
-        capture: what keeps the ClientHellos of the server's connections.
+        hello_of: returns the ClientHello of a connection: that of a `HelloCapture`, or for an application that a witness
+            serves `detector.witness.server.hello_of`.
         on_judgment: is called with the request and what was found, once the handler has the request. What it raises
             goes to the event loop's exception handler, and no request waits for it.
         requests: how requests are assessed; directly, without proxies, unless given.
@@ -54,9 +54,8 @@ def middleware(
     async def origin(request: web.Request, handler: Handler) -> web.StreamResponse:
         transport = request.transport
         if transport is not None:
-            hello = capture.hello(transport.get_extra_info("ssl_object"))
             headers = [(name.lower(), value) for name, value in request.headers.items()]
-            judgment = assessing.assess(hello, peer_of(transport), headers)
+            judgment = assessing.assess(hello_of(transport), peer_of(transport), headers)
             if judgment is not None:
                 request[JUDGMENT] = judgment
                 if on_judgment is not None:

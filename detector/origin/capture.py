@@ -4,7 +4,7 @@ Room: origin. Touches `ssl` contexts it is given; opens no socket, reads no cloc
 
     capture = HelloCapture()
     if (problem := capture.install(context)) is None: ...      # before the first connection
-    capture.hello(transport.get_extra_info("ssl_object"))       # the handshake message, or None
+    capture.hello_of(transport)                                 # the handshake message, or None
 
 CPython's `SSLContext` has a message callback, which is not documented and may be missing elsewhere. Therefore
 `unavailable` performs half a handshake in memory before anything relies on it, and where that fails the capture is off
@@ -24,7 +24,10 @@ import ssl
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from detector.origin.requests import UNIX_SOCKET
+
 if TYPE_CHECKING:
+    from asyncio import BaseTransport
     from collections.abc import Callable
 
     Callback = Callable[[Any, str, int, int, int, bytes], object]
@@ -72,9 +75,13 @@ class HelloCapture:
     def hello(self, connection: object) -> bytes | None:
         """Return the first ClientHello of a connection: the handshake message with its header, or None.
 
-        `connection` is what `transport.get_extra_info("ssl_object")` returns, or an `ssl.SSLSocket`.
+        `connection` is an `ssl.SSLObject` or an `ssl.SSLSocket`.
         """
         return self._hellos.get(connection) if isinstance(connection, ssl.SSLObject | ssl.SSLSocket) else None
+
+    def hello_of(self, transport: BaseTransport) -> bytes | None:
+        """Return the first ClientHello of the connection of a transport of asyncio."""
+        return self.hello(transport.get_extra_info("ssl_object"))
 
     def __len__(self) -> int:
         return len(self._hellos)
@@ -147,3 +154,11 @@ def _set_callback(context: ssl.SSLContext, seen: Callable[[object, bytes], objec
 
     callback.user_function = getattr(before, "user_function", None)  # type: ignore[attr-defined] # what `SSLContext._msg_callback` returns
     _descriptor().__set__(context, callback)
+
+
+def peer_of(transport: BaseTransport) -> str | None:
+    """Return the `peer` of a connection that asyncio serves."""
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple):
+        return str(name[0])
+    return UNIX_SOCKET if isinstance(name, str | bytes) else None  # the name of the peer's socket, mostly empty

@@ -27,7 +27,6 @@ from detector.origin.claims import Claims
 from detector.origin.offer import Offer, OfferError
 
 if TYPE_CHECKING:
-    from asyncio import BaseTransport
     from collections.abc import Hashable, Iterable
 
     from detector.knowledge.browser_offers import BrowserOffers
@@ -167,14 +166,6 @@ class Requests:
             "with its clients' browsers.",
             name,
         )
-
-
-def peer_of(transport: BaseTransport) -> str | None:
-    """Return the `peer` of a connection that asyncio serves."""
-    name = transport.get_extra_info("peername")
-    if isinstance(name, tuple):
-        return str(name[0])
-    return UNIX_SOCKET if isinstance(name, str | bytes) else None  # the name of the peer's socket, mostly empty
 
 
 def _networks(proxy: Proxy) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network | None]:

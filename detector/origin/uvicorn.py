@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Final
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from detector.origin.asgi import with_connection
-from detector.origin.capture import HelloCapture
-from detector.origin.requests import peer_of
+from detector.origin.capture import HelloCapture, peer_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,7 +46,7 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # uvicorn ch
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Give this connection's application its ClientHello, also where it becomes a WebSocket."""
         super().connection_made(transport)
-        hello = _CAPTURE.hello(transport.get_extra_info("ssl_object"))
+        hello = _CAPTURE.hello_of(transport)
         self.config = copy.copy(self.config)  # a WebSocket takes the application from there
         self.app = self.config.loaded_app = with_connection(
             self.config.loaded_app, hello=hello, peer=peer_of(transport)

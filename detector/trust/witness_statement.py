@@ -133,7 +133,8 @@ class Statement(Record, frozen=True, kw_only=True):
     9266 tls-exporter, 32 bytes); empty where its session has no unique one (TLS 1.2 without extended master secret),
     which then cannot be the session of a client that has one. `server_name` is the name the ClientHello requested.
     `proxy_headers` are the request headers that only intermediaries add (name, value), the value empty where it would
-    identify the client. `browser` is None where the request names no known browser. `peer` is the address the witness saw, omitted unless its operator enabled it.
+    identify the client. `browser` is None where the request names no known browser. `peer` is the address the witness
+    saw, omitted unless its operator enabled it.
     """
 
     version: int = VERSION

@@ -62,7 +62,7 @@ async def serve(tls: ssl.SSLContext | None, requests: Requests | None = None, **
     if tls is not None:
         served.capture.install(tls)
     given = {"on_judgment": served.record, "requests": requests, **more}
-    application = web.Application(middlewares=[middleware(served.capture, **given)])
+    application = web.Application(middlewares=[middleware(served.capture.hello_of, **given)])
     application.router.add_get("/", handler)
     runner = web.AppRunner(application)
     await runner.setup()

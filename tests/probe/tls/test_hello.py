@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import ssl
-import struct
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,37 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from support.conversations import exam, output_of, recording
+from support.hellos import RANDOM, client_hello, extension, u16, vector
 
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
 from detector.probe.tls.hello import ClientHello, parse_client_hello, parse_server_hello, requests_scts
 from detector.probe.tls.openssl import OpenSSLHandshake
 from detector.probe.tls.reader import WireError
 from detector.probe.tls.wire import Wire
-
-RANDOM = bytes(range(32))
-
-
-def vector(data: bytes, raw: int) -> bytes:
-    """Data behind its length."""
-    return len(data).to_bytes(raw, "big") + data
-
-
-def u16(*numbers: int) -> bytes:
-    """Numbers of two bytes."""
-    return struct.pack(f">{len(numbers)}H", *numbers)
-
-
-def extension(kind: int, body: bytes = b"") -> bytes:
-    """One extension."""
-    return u16(kind) + vector(body, 2)
-
-
-def client_hello(version: int, suites: tuple[int, ...], *extensions: bytes, compression: bytes = b"\x00") -> bytes:
-    """A ClientHello by hand; without extensions it ends before them, as old clients' did."""
-    body = u16(version) + RANDOM + vector(b"", 1) + vector(u16(*suites), 2) + vector(compression, 1)
-    if extensions:
-        body += vector(b"".join(extensions), 2)
-    return b"\x01" + vector(body, 3)
 
 
 def server_hello(version: int, suite: int, *extensions: bytes, random: bytes = RANDOM) -> bytes:
