@@ -42,7 +42,7 @@ def middleware(
     """Return a middleware that assesses each request.
 
     Args:
-        hello_of: returns the ClientHello of a connection: that of a `HelloCapture`, or for an application that a witness
+        hello_of: returns the ClientHello of a connection: that of a `HelloCapture`, or in an application that a witness
             serves `detector.witness.server.hello_of`.
         on_judgment: is called with the request and what was found, once the handler has the request. What it raises
             goes to the event loop's exception handler, and no request waits for it.

@@ -74,8 +74,8 @@ CANARIES: Final = tuple(
 PORTAL: Final = ("connectivitycheck.gstatic.com", 80)
 """Where the control request for captive portals goes."""
 NO_PORTAL: Final = Script(AwaitClient(), Send(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"), Close())
-JA4: Final = "0" * 32
-"""In the place of a fingerprint that differs with each connection: a browser's extensions are shuffled."""
+JA4: Final = "t13d0000h2_000000000000_000000000000"
+"""In the place of a fingerprint that differs with the version of OpenSSL."""
 CATALOGUE: Final = catalogue.Edition(date=dt.date(2026, 11, 1), sha256="ca" * 32)
 """The edition that reports name, whatever the catalogue holds by now."""
 OF_TERMINALS: Final = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
