@@ -378,4 +378,10 @@ class KnowledgeKind(enum.StrEnum):
 
     ROOTS = "roots"
     LOGS = "logs"
+    INTERMEDIATES = "intermediates"
+    REVOCATIONS = "revocations"
     CATALOGUE = "catalogue"
+    CLIENT_HELLOS = "client-hellos"
+    BROWSER_OFFERS = "browser-offers"
+    CANARIES = "canaries"
+    PINS = "pins"

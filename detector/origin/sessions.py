@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .offer import Offer
 
 OFFERS_MAX: Final = 64
-"""Different offers that are followed in one network: browsers of today differ in some dozen ways."""
+"""Different offers that are followed in one network: browsers of today make some dozen."""
 
 ACCOUNTS_MAX: Final = 8
 """Accounts that are kept for one offer and family: no rule asks for more than two."""

@@ -1,6 +1,6 @@
 """Records of the catalogue: products that re-sign TLS, and the facts that identify their certificates.
 
-Room: knowledge. Pure: the data file (data/interceptors.json) has exactly this form.
+Room: knowledge. Pure: interceptors.json has exactly this form.
 """
 
 from __future__ import annotations
