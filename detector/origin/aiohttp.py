@@ -4,10 +4,10 @@ Room: origin. Reads the connection of a request; opens nothing.
 
     capture = HelloCapture()
     capture.install(context)
-    app = web.Application(middlewares=[middleware(capture.hello_of, on_judgment=record)])
+    app = web.Application(middlewares=[middleware(capture.hello_of, on_assessment=record)])
     web.run_app(app, ssl_context=context)
 
-A handler finds the assessment as `request.get(JUDGMENT)`, which is None where there is nothing to assess. The
+A handler finds the assessment as `request.get(ASSESSMENT)`, which is None where there is nothing to assess. The
 middleware refuses no request and waits for nothing.
 """
 
@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from detector.origin.assess import Judgment
 from detector.origin.capture import peer_of
-from detector.origin.requests import Requests
+from detector.origin.requests import Assessment, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-JUDGMENT: Final = web.RequestKey("detector_judgment", Judgment)
+ASSESSMENT: Final = web.RequestKey("detector_assessment", Assessment)
 """Where a request has its assessment."""
 
 
 def middleware(
     hello_of: Callable[[asyncio.BaseTransport], bytes | None],
     *,
-    on_judgment: Callable[[web.Request, Judgment], object] | None = None,
+    on_assessment: Callable[[web.Request, Assessment], object] | None = None,
     requests: Requests | None = None,
 ) -> Middleware:
     """Return a middleware that assesses each request.
@@ -44,7 +43,7 @@ def middleware(
     Args:
         hello_of: returns the ClientHello of a connection: that of a `HelloCapture`, or in an application that a witness
             serves `detector.witness.server.hello_of`.
-        on_judgment: is called with the request and what was found, once the handler has the request. What it raises
+        on_assessment: is called with the request and what was found, once the handler has the request. What it raises
             goes to the event loop's exception handler, and no request waits for it.
         requests: how requests are assessed; directly, without proxies, unless given.
     """
@@ -55,11 +54,11 @@ def middleware(
         transport = request.transport
         if transport is not None:
             headers = [(name.lower(), value) for name, value in request.headers.items()]
-            judgment = assessing.assess(hello_of(transport), peer_of(transport), headers)
-            if judgment is not None:
-                request[JUDGMENT] = judgment
-                if on_judgment is not None:
-                    asyncio.get_running_loop().call_soon(on_judgment, request, judgment)
+            assessment = assessing.assess(hello_of(transport), peer_of(transport), headers)
+            if assessment is not None:
+                request[ASSESSMENT] = assessment
+                if on_assessment is not None:
+                    asyncio.get_running_loop().call_soon(on_assessment, request, assessment)
         return await handler(request)
 
     return origin

@@ -2,7 +2,7 @@
 
 Room: origin. Opens nothing; imports no server and no framework. `uvicorn` and `hypercorn` are the hooks.
 
-    app = OriginMiddleware(app, on_judgment=record)
+    app = OriginMiddleware(app, on_assessment=record)
 
 A hook adds `CONNECTION` to `scope["extensions"]` (ASGI 3, "Extensions"), of HTTP and WebSocket alike:
 
@@ -12,7 +12,7 @@ A hook adds `CONNECTION` to `scope["extensions"]` (ASGI 3, "Extensions"), of HTT
 this Python cannot capture it. `peer` is the address of the other end of the TCP connection, whatever headers say, or
 "unix". The "tls" extension of ASGI has other fields and stays the server's.
 
-The middleware adds `JUDGMENT` to the scope: a `Judgment`, or None where there is nothing to assess. It refuses no
+The middleware adds `ASSESSMENT` to the scope: an `Assessment`, or None where there is nothing to assess. It refuses no
 request and waits for nothing.
 """
 
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from detector.origin.requests import Requests
 
 if TYPE_CHECKING:
-    from detector.origin import Judgment
+    from detector.origin.requests import Assessment
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,7 +37,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 CONNECTION: Final = "detector.connection"
 """The key of the hook's entry in `scope["extensions"]`."""
 
-JUDGMENT: Final = "detector.judgment"
+ASSESSMENT: Final = "detector.assessment"
 """The key of the assessment in the scope."""
 
 NO_HOOK: Final = (
@@ -69,7 +69,7 @@ class OriginMiddleware:
 
     Args:
         app: the application, of any framework.
-        on_judgment: is called with the scope and what was found, after the request was passed on to the application.
+        on_assessment: is called with the scope and what was found, after the request was passed on to the application.
             What it raises goes to the event loop's exception handler, and no request waits for it.
         requests: how requests are assessed; directly, without proxies, unless given.
     """
@@ -78,11 +78,11 @@ class OriginMiddleware:
         self,
         app: Application,
         *,
-        on_judgment: Callable[[Scope, Judgment], object] | None = None,
+        on_assessment: Callable[[Scope, Assessment], object] | None = None,
         requests: Requests | None = None,
     ) -> None:
         self._app = app
-        self._on_judgment = on_judgment
+        self._on_assessment = on_assessment
         self._requests = requests or Requests()
         self._warned = False
 
@@ -90,14 +90,14 @@ class OriginMiddleware:
         """Serve one request."""
         if scope["type"] in _WITH_REQUESTS:
             connection = (scope.get("extensions") or {}).get(CONNECTION)
-            judgment = None
+            assessment = None
             if connection is not None:
                 headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-                judgment = self._requests.assess(connection["client_hello"], connection["peer"], headers)
+                assessment = self._requests.assess(connection["client_hello"], connection["peer"], headers)
             elif not self._warned:
                 self._warned = True
                 LOG.warning(NO_HOOK)
-            scope[JUDGMENT] = judgment
-            if judgment is not None and self._on_judgment is not None:
-                asyncio.get_running_loop().call_soon(self._on_judgment, scope, judgment)
+            scope[ASSESSMENT] = assessment
+            if assessment is not None and self._on_assessment is not None:
+                asyncio.get_running_loop().call_soon(self._on_assessment, scope, assessment)
         await self._app(scope, receive, send)

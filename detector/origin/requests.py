@@ -1,6 +1,6 @@
 """From one request to its assessment: which offer belongs to it, and whether its browser can have sent that.
 
-Room: origin. Pure: a ClientHello, an address and headers in, a `Judgment` out.
+Room: origin. Pure: a ClientHello, an address and headers in, an `Assessment` out.
 
     requests = Requests(proxies=[Proxy(peers=("192.0.2.0/24",), header="cloudfront-viewer-ja4-fingerprint")])
     requests.assess(hello, peer, headers)
@@ -22,21 +22,21 @@ from typing import TYPE_CHECKING, Final
 from detector.errors import InputError
 from detector.knowledge import browser_offers
 from detector.model import Record
-from detector.origin import judge
+from detector.origin.assess import Judgment, judge
 from detector.origin.claims import Claims
 from detector.origin.offer import Offer, OfferError
+from detector.origin.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-    from detector.knowledge.browser_offers import BrowserOffers
-    from detector.origin import Judgment
+    from detector.knowledge.browser_offers import BrowserOffers, Family
 
     Headers = Iterable[tuple[str, str]]
     """Names in lower case and values, in the order in which they came."""
 
 ASSESSED_MAX: Final = 4096
-"""Assessments remembered, each with a hello of about 2 KiB: 8 MiB."""
+"""Assessments remembered, each with a hello and its lists, about 5 KiB: 20 MiB."""
 
 UNIX_SOCKET: Final = "unix"
 """The peer at the other end of a Unix socket, which has no address."""
@@ -65,6 +65,29 @@ class Proxy(Record, frozen=True, kw_only=True):
 
     peers: tuple[str, ...]
     header: str
+
+
+class Assessment(Record, frozen=True, kw_only=True):
+    """What is known of one request: what was offered, the browser it names, and what follows from that alone.
+
+    `headers` are the names of those headers that only interceptors add. Holds nothing about a person.
+    """
+
+    judgment: Judgment
+    offer: Offer
+    claims: Claims
+    headers: tuple[str, ...] = ()
+
+    def session(self, network: str, account: str | None = None, *, engine: Family | None = None) -> Session:
+        """Return the session of this request for `detector.origin.sessions`, which explains the arguments."""
+        return Session(
+            network=network,
+            account=account,
+            offer=self.offer,
+            claims=self.claims,
+            headers=self.headers,
+            engine=engine,
+        )
 
 
 class _Read:
@@ -96,12 +119,12 @@ class Requests:
     ) -> None:
         self._nothing_in_between = nothing_in_between
         self._data = browser_offers.shipped() if data is None else data
-        self._assessed: dict[Hashable, Judgment | None] = {}
+        self._assessed: dict[Hashable, Assessment | None] = {}
         self._networks = [(network, proxy.header.lower()) for proxy in proxies for network in _networks(proxy)]
         self._forwarded = {*JA4_HEADERS, *(header for _, header in self._networks)}
         self._warned = False
 
-    def assess(self, hello: bytes | None, peer: str | None, headers: Headers) -> Judgment | None:
+    def assess(self, hello: bytes | None, peer: str | None, headers: Headers) -> Assessment | None:
         """Return what is found in one request; None where there is no offer to compare.
 
         Args:
@@ -125,7 +148,7 @@ class Requests:
         if key not in self._assessed:
             if len(self._assessed) >= ASSESSED_MAX:
                 del self._assessed[next(iter(self._assessed))]
-            self._assessed[key] = self._judgment(offer, claims, read.added)
+            self._assessed[key] = self._assessment(offer, claims, tuple(read.added))
         return self._assessed[key]
 
     def _read(self, headers: Headers) -> _Read:
@@ -142,12 +165,13 @@ class Requests:
                 read.forwarded.append((name, value))
         return read
 
-    def _judgment(self, seen: bytes | str, claims: Claims, added: Iterable[str]) -> Judgment | None:
+    def _assessment(self, seen: bytes | str, claims: Claims, added: tuple[str, ...]) -> Assessment | None:
         try:
             offer = Offer.of_hello(seen) if isinstance(seen, bytes) else Offer.of_ja4(seen, data=self._data)
         except OfferError:  # OpenSSL accepts more than is parsed here; a proxy may write no fingerprint
             return None
-        return judge(offer, claims, headers=added, nothing_in_between=self._nothing_in_between, data=self._data)
+        found = judge(offer, claims, headers=added, nothing_in_between=self._nothing_in_between, data=self._data)
+        return Assessment(judgment=found, offer=offer, claims=claims, headers=added)
 
     def _header_of(self, peer: str) -> str | None:
         """The header of the proxy that connects from there; None where no proxy does."""
@@ -177,10 +201,10 @@ def _networks(proxy: Proxy) -> list[ipaddress.IPv4Network | ipaddress.IPv6Networ
     for peer in proxy.peers:
         try:
             found.append(None if peer == UNIX_SOCKET else ipaddress.ip_network(peer))
-        except ValueError as error:
+        except ValueError:  # it repeats the whole text
             raise InputError(
-                f"proxies: {peer[:100]!r} is no network that proxies connect from ({error}).",
-                advice="Give addresses or networks like 192.0.2.0/24, or 'unix' for a Unix socket.",
+                f"proxies: {peer[:100]!r} is no network that proxies connect from.",
+                advice="Give addresses, networks like 192.0.2.0/24 (without bits of a host), or 'unix' for a Unix socket.",
             ) from None
     return found
 

@@ -18,7 +18,7 @@ from support.firefox import run_firefox
 from support.origin_clients import CHROME, FIREFOX, HOST, SAFARI
 from support.system import program
 
-from detector.origin.aiohttp import JUDGMENT, middleware
+from detector.origin.aiohttp import ASSESSMENT, middleware
 from detector.origin.capture import HelloCapture
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from detector_testing import PrivatePKI
 
-    from detector.origin import Judgment
+    from detector.origin.requests import Assessment
 
 pytestmark = pytest.mark.lab
 
@@ -62,7 +62,7 @@ class Seen:
     def __init__(self, port: int) -> None:
         self.url = f"https://{HOST}:{port}/"
         self.port = port
-        self.found: list[Judgment] = []
+        self.found: list[Assessment] = []
         self.agents: list[str] = []
         self.resumed = 0
 
@@ -82,7 +82,7 @@ async def serving(pki: PrivatePKI, version: ssl.TLSVersion | None = None) -> Asy
         assert request.transport is not None
         if request.path == "/favicon.ico":
             raise web.HTTPNotFound
-        seen.found.append(request[JUDGMENT])
+        seen.found.append(request[ASSESSMENT])
         seen.agents.append(request.headers.get("User-Agent", ""))
         seen.resumed += request.transport.get_extra_info("ssl_object").session_reused
         answer = web.Response(text="<!doctype html><title>exam</title>", content_type="text/html")
@@ -118,7 +118,7 @@ class TestBrowsers:
 
         async with serving(pki, version) as seen:
             await asyncio.to_thread(visit, seen.url)
-        assert [judgment.verdict for judgment in seen.found] == ["nothing-seen"] * len(seen.found)
+        assert [one.judgment.verdict for one in seen.found] == ["nothing-seen"] * len(seen.found)
         assert len(seen.found) >= 3
         assert seen.resumed
         assert "Chrome/" in seen.agents[0]
@@ -136,7 +136,7 @@ class TestBrowsers:
         ):
             for number in range(3):
                 await browser.open(f"{seen.url}{number}")
-        assert [judgment.verdict for judgment in seen.found] == ["nothing-seen"] * len(seen.found)
+        assert [one.judgment.verdict for one in seen.found] == ["nothing-seen"] * len(seen.found)
         assert len(seen.found) >= 3
         assert seen.resumed
         assert "Firefox/" in seen.agents[0]
@@ -150,14 +150,14 @@ class TestOtherPrograms:
         """curl, with the TLS library of the system."""
         async with serving(pki) as seen:
             await run("curl", "-sk", "-A", agent, f"https://127.0.0.1:{seen.port}/")
-        assert [judgment.verdict for judgment in seen.found] == ["middleware"]
+        assert [one.judgment.verdict for one in seen.found] == ["middleware"]
 
     async def test_go(self, agent: str, pki: PrivatePKI, tmp_path: Path) -> None:
         """A client in Go."""
         (tmp_path / "client.go").write_text(GO_CLIENT, "utf-8")
         async with serving(pki) as seen:
             await run("go", "run", str(tmp_path / "client.go"), f"https://127.0.0.1:{seen.port}/", agent)
-        assert [judgment.verdict for judgment in seen.found] == ["middleware"]
+        assert [one.judgment.verdict for one in seen.found] == ["middleware"]
 
 
 async def run(name: str, *arguments: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from support.origin_clients import CHROME, CURL, FIREFOX, HOST, agent, ask, chrome, openssl
 
-from detector.origin.aiohttp import JUDGMENT, middleware
+from detector.origin.aiohttp import ASSESSMENT, middleware
 from detector.origin.capture import HelloCapture
 from detector.origin.requests import Proxy, Requests
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from detector_testing import PrivatePKI
 
-    from detector.origin import Judgment
+    from detector.origin.requests import Assessment
 
 HEADER = "cdn-ja4"
 OPENSSL_JA4 = "t13d311100_e8f1e7e78f70_d41ae481755e"
@@ -37,11 +37,11 @@ class Served:
     def __init__(self, port: int) -> None:
         self.port = port
         self.capture = HelloCapture()
-        self.found: list[tuple[str, Judgment]] = []
+        self.found: list[tuple[str, Assessment]] = []
 
-    def record(self, request: web.Request, judgment: Judgment) -> None:
+    def record(self, request: web.Request, assessment: Assessment) -> None:
         """What a platform would write into the session's record."""
-        self.found.append((request.headers.get("User-Agent", ""), judgment))
+        self.found.append((request.headers.get("User-Agent", ""), assessment))
 
     async def ask(self, tls: ssl.SSLContext | None, *requests: dict[str, str]) -> list[str]:
         """Make requests on one connection."""
@@ -50,8 +50,8 @@ class Served:
 
 async def handler(request: web.Request) -> web.Response:
     """The verdict of this request, as a handler finds it."""
-    judgment = request.get(JUDGMENT)
-    return web.Response(text="none" if judgment is None else f"{judgment.verdict} {judgment.confidence}")
+    found = request.get(ASSESSMENT)
+    return web.Response(text="none" if found is None else f"{found.judgment.verdict} {found.judgment.confidence}")
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +61,7 @@ async def serve(tls: ssl.SSLContext | None, requests: Requests | None = None, **
     served = Served(listening.getsockname()[1])
     if tls is not None:
         served.capture.install(tls)
-    given = {"on_judgment": served.record, "requests": requests, **more}
+    given = {"on_assessment": served.record, "requests": requests, **more}
     application = web.Application(middlewares=[middleware(served.capture.hello_of, **given)])
     application.router.add_get("/", handler)
     runner = web.AppRunner(application)
@@ -85,7 +85,7 @@ async def test_a_browser_is_left_alone(tls: ssl.SSLContext) -> None:
     """Chrome's ClientHello under its own name: nothing is seen, which is not called clean."""
     async with serve(tls) as served:
         assert await served.ask(chrome(), agent(CHROME), agent(CHROME)) == ["nothing-seen None"] * 2
-    assert [judgment.verdict for _, judgment in served.found] == ["nothing-seen"] * 2
+    assert [one.judgment.verdict for _, one in served.found] == ["nothing-seen"] * 2
 
 
 async def test_another_stack_under_a_browsers_name(tls: ssl.SSLContext) -> None:
@@ -100,6 +100,8 @@ async def test_two_browsers_on_one_connection(tls: ssl.SSLContext) -> None:
     """An interceptor may send requests of several browsers on one connection: each is assessed by its own name."""
     async with serve(tls) as served:
         answers = await served.ask(chrome(), agent(CHROME), agent(FIREFOX), agent(CHROME))
+        families = [one.session("a school", "a hash").claims.family for _, one in served.found]
+    assert families == ["chromium", "firefox", "chromium"]
     assert answers == ["nothing-seen None", "middleware possible", "nothing-seen None"]  # what another browser sends
 
 
@@ -147,12 +149,12 @@ class TestProxies:
 async def test_a_callback_that_fails_costs_no_request(tls: ssl.SSLContext) -> None:
     """What the application does with a judgment fails: the request is answered, and the loop's handler learns of it."""
 
-    def broken(_request: web.Request, _judgment: Judgment) -> None:
+    def broken(_request: web.Request, _assessment: Assessment) -> None:
         raise LookupError("for this test")
 
     failed: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failed.append(context))
-    async with serve(tls, on_judgment=broken) as served:
+    async with serve(tls, on_assessment=broken) as served:
         assert await served.ask(openssl(), agent(CHROME)) == ["middleware probable"]
     assert [type(context["exception"]) for context in failed] == [LookupError]
 

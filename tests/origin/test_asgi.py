@@ -24,7 +24,7 @@ from support.origin_clients import CHROME, FIREFOX, HOST, PATIENCE, agent, ask, 
 
 from detector.origin import hypercorn as hypercorn_hook
 from detector.origin import uvicorn as uvicorn_hook
-from detector.origin.asgi import CONNECTION, JUDGMENT, NO_HOOK, OriginMiddleware, with_connection
+from detector.origin.asgi import ASSESSMENT, CONNECTION, NO_HOOK, OriginMiddleware, with_connection
 from detector.origin.requests import UNIX_SOCKET, Proxy, Requests
 from detector.probe.tls.hello import parse_client_hello
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
     from starlette.requests import Request
 
-    from detector.origin import Judgment
     from detector.origin.asgi import Application, Receive, Scope, Send
+    from detector.origin.requests import Assessment
 
 HEADER = "cdn-ja4"
 OPENSSL_JA4 = "t13d311100_e8f1e7e78f70_d41ae481755e"
@@ -62,22 +62,22 @@ def files(pki: PrivatePKI, tmp_path: Path) -> Files:
 
 async def answer(request: Request) -> PlainTextResponse:
     """The verdict, and the name and protocol of the connection, as a handler finds them."""
-    judgment: Judgment | None = request.scope[JUDGMENT]
+    found: Assessment | None = request.scope[ASSESSMENT]
     hello = request.scope["extensions"][CONNECTION]["client_hello"]
     name = None if hello is None else parse_client_hello(hello).legacy_version
-    verdict = "none" if judgment is None else f"{judgment.verdict} {judgment.confidence}"
+    verdict = "none" if found is None else f"{found.judgment.verdict} {found.judgment.confidence}"
     return PlainTextResponse(f"{verdict} {name} {request.scope['http_version']}")
 
 
-def application(found: list[Judgment] | None = None, requests: Requests | None = None) -> Application:
+def application(found: list[Assessment] | None = None, requests: Requests | None = None) -> Application:
     """An application of a framework, with the middleware."""
 
-    def record(_scope: Scope, judgment: Judgment) -> None:
+    def record(_scope: Scope, assessment: Assessment) -> None:
         if found is not None:
-            found.append(judgment)
+            found.append(assessment)
 
     inner: Any = Starlette(routes=[Route("/", answer)])
-    return OriginMiddleware(inner, on_judgment=record, requests=requests)
+    return OriginMiddleware(inner, on_assessment=record, requests=requests)
 
 
 @contextlib.asynccontextmanager
@@ -124,13 +124,13 @@ def serve(server: str, app: Application, files: Files | None) -> contextlib.Abst
 class TestServers:
     async def test_a_browser_is_left_alone(self, server: str, files: Files) -> None:
         """Chrome's ClientHello under its own name, and under that of another browser, on one connection."""
-        found: list[Judgment] = []
+        found: list[Assessment] = []
         async with serve(server, application(found), files) as port:
             answers = await asyncio.to_thread(ask, port, chrome(), agent(CHROME), agent(FIREFOX), agent(CHROME))
         assert answers == [
             f"{verdict} 771 1.1" for verdict in ("nothing-seen None", "middleware possible", "nothing-seen None")
         ]
-        assert [judgment.verdict for judgment in found] == ["nothing-seen", "middleware", "nothing-seen"]
+        assert [one.judgment.verdict for one in found] == ["nothing-seen", "middleware", "nothing-seen"]
 
     async def test_another_stack_under_a_browsers_name(self, server: str, files: Files) -> None:
         """What most interceptors send, several at once: each request has its own connection's hello."""
@@ -220,7 +220,7 @@ class TestWebSocket:
         (scope,) = scopes
         assert scope["type"] == "websocket"
         assert scope["extensions"][CONNECTION]["peer"] == "127.0.0.1"
-        assert scope[JUDGMENT].verdict == "middleware"
+        assert scope[ASSESSMENT].judgment.verdict == "middleware"
 
 
 class TestMiddleware:
@@ -229,7 +229,7 @@ class TestMiddleware:
         requests = Requests(proxies=[Proxy(peers=("192.0.2.1", UNIX_SOCKET), header=HEADER)])
         scopes = await served_scopes(application_of(requests), client=("192.0.2.1", 5), extensions={})
         scopes += await served_scopes(application_of(requests), client=None)
-        assert [scope[JUDGMENT] for scope in scopes] == [None, None]
+        assert [scope[ASSESSMENT] for scope in scopes] == [None, None]
         with caplog.at_level(logging.WARNING, "detector.origin"):
             caplog.clear()
             app = application_of(requests)
@@ -242,7 +242,7 @@ class TestMiddleware:
         for peers, expected in (((UNIX_SOCKET,), "middleware"), (("127.0.0.1",), None)):
             app = application_of(Requests(proxies=[Proxy(peers=peers, header=HEADER)]))
             (scope,) = await served_scopes(with_connection(app, hello=None, peer=UNIX_SOCKET), client=None)
-            assert (scope[JUDGMENT] and scope[JUDGMENT].verdict) == expected
+            assert (scope[ASSESSMENT] and scope[ASSESSMENT].judgment.verdict) == expected
 
     async def test_lifespan_passes(self) -> None:
         """What is no request is passed on untouched."""
@@ -257,13 +257,13 @@ class TestMiddleware:
     async def test_a_callback_that_fails_costs_no_request(self) -> None:
         """The request is served, and the loop's handler learns of it."""
 
-        def broken(_scope: Scope, _judgment: Judgment) -> None:
+        def broken(_scope: Scope, _assessment: Assessment) -> None:
             raise LookupError("for this test")
 
         failed: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failed.append(context))
         requests = Requests(proxies=[Proxy(peers=("127.0.0.1",), header=HEADER)])
-        app = OriginMiddleware(nothing_served, on_judgment=broken, requests=requests)
+        app = OriginMiddleware(nothing_served, on_assessment=broken, requests=requests)
         await served_scopes(with_connection(app, hello=None, peer="127.0.0.1"), client=None)
         await asyncio.sleep(0)
         assert [type(context["exception"]) for context in failed] == [LookupError]

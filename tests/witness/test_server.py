@@ -25,7 +25,7 @@ from support.origin_clients import CHROME, FIREFOX
 from support.witnesses import EXAM, Answered, Client, client_of, context_of, endpoint, signing_key, until, witness_of
 
 from detector.errors import ServingError
-from detector.origin.aiohttp import JUDGMENT, middleware
+from detector.origin.aiohttp import ASSESSMENT, middleware
 from detector.probe import DirectDialer, open_tls
 from detector.probe.http.witness import with_witness
 from detector.probe.tls.hello import parse_client_hello
@@ -232,7 +232,7 @@ class TestStatement:
         """The middleware of `detector.origin` finds the ClientHello that the witness has."""
 
         async def verdict(request: web.Request) -> web.Response:
-            return web.Response(text=request[JUDGMENT].verdict)
+            return web.Response(text=request[ASSESSMENT].judgment.verdict)
 
         application = web.Application(middlewares=[middleware(hello_of)])
         application.router.add_get("/", verdict)
