@@ -1,6 +1,6 @@
 """Hypercorn passes the ClientHello of each connection to its application, with HTTP/1.1 and HTTP/2.
 
-Room: origin. Uses the server's `ssl` context; needs hypercorn, which whoever imports this module has.
+Room: origin. Uses the server's `ssl` context; needs hypercorn.
 
     config = Config.from_mapping(certfile="chain.pem", keyfile="key.pem")
     await hypercorn.asyncio.serve(with_hello(app), config)

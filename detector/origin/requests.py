@@ -59,7 +59,7 @@ class Proxy(Record, frozen=True, kw_only=True):
 
     Attributes:
         peers: networks or addresses that it connects from, and `unix` for a Unix socket. Nobody else may be able to
-            connect from there: whoever does is believed.
+            connect from there: what comes from there is believed.
         header: the header in which it passes the JA4 fingerprint of its client. It must replace what a client sends.
     """
 
@@ -204,7 +204,7 @@ def _networks(proxy: Proxy) -> list[ipaddress.IPv4Network | ipaddress.IPv6Networ
         except ValueError:  # it repeats the whole text
             raise InputError(
                 f"proxies: {peer[:100]!r} is no network that proxies connect from.",
-                advice="Give addresses, networks like 192.0.2.0/24 (without bits of a host), or 'unix' for a Unix socket.",
+                advice="Give addresses, networks like 192.0.2.0/24 (no bits of a host), or 'unix' for a Unix socket.",
             ) from None
     return found
 

@@ -1,6 +1,6 @@
 """Uvicorn passes the ClientHello of each connection to its application.
 
-Room: origin. Uses the server's `ssl` context; needs uvicorn, which whoever imports this module has.
+Room: origin. Uses the server's `ssl` context; needs uvicorn, which imports it.
 
     uvicorn application:app --http detector.origin.uvicorn:Protocol --ssl-certfile chain.pem --ssl-keyfile key.pem
     uvicorn.run(app, http=Protocol, ssl_certfile=…, ssl_keyfile=…)

@@ -15,7 +15,7 @@ from support.origin_clients import CHROME, CURL, FIREFOX, SAFARI
 
 from detector.errors import InputError
 from detector.knowledge import browser_offers
-from detector.origin import requests
+from detector.origin import Offer, requests
 from detector.origin.requests import ASSESSED_MAX, JA4_HEADERS, UNIX_SOCKET, Proxy, Requests
 
 if TYPE_CHECKING:
@@ -143,13 +143,13 @@ class TestBounds:
     def test_a_connection_is_assessed_once_for_each_browser(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The ClientHello is parsed for the first request of each browser, and not again."""
         parsed: list[bytes] = []
-        parse = requests.Offer.of_hello
+        parse = Offer.of_hello
 
-        def noted(hello: bytes) -> requests.Offer:
+        def noted(hello: bytes) -> Offer:
             parsed.append(hello)
             return parse(hello)
 
-        monkeypatch.setattr(requests.Offer, "of_hello", noted)
+        monkeypatch.setattr(Offer, "of_hello", noted)
         subject = Requests()
         for agent in (CHROME, CHROME, FIREFOX, CHROME, FIREFOX):
             subject.assess(OPENSSL, HERE, headers(agent))
