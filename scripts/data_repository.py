@@ -196,7 +196,7 @@ _NOTHING: Final = Removed()
 
 
 class Repository:
-    """The repository in a folder: `metadata/` and `targets/`, as they are served. `publish` and `renew` write it."""
+    """The repository in a folder: `metadata/` and `targets/`, as a server offers them. `publish` and `renew` write it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
@@ -697,7 +697,7 @@ def read_parts(folders: Iterable[Path]) -> dict[str, bytes]:
 
 
 def read_pins(folder: Path) -> dict[str, bytes]:
-    """A vendor's pin files by name. Raises `PublishingError` for a file that is none."""
+    """A vendor's pin files by name. Raises `PublishingError` for any other file."""
     try:
         load_pins(folder, root_labels=shipped().known_roots.labels)
     except DetectorError as error:

@@ -33,15 +33,17 @@ if TYPE_CHECKING:
     from detector.trust.revocations import Revocations
     from detector.trust.roots import Roots
 
+    from . import browser_offers, ct_logs, intermediates, known_roots, revocations, store
     from . import catalogue as catalogues
     from . import client_hellos as client_hello_files
-    from . import ct_logs, intermediates, known_roots, revocations, store
+    from .browser_offers import BrowserOffers
     from .catalogue import Catalogue
     from .client_hellos import HelloProfiles
     from .known_roots import KnownRoots
     from .store import Manifest, StoredSet
 
 else:
+    browser_offers = LazyModule("detector.knowledge.browser_offers")
     catalogues = LazyModule("detector.knowledge.catalogue")
     ct_logs = LazyModule("detector.knowledge.ct_logs")
     client_hello_files = LazyModule("detector.knowledge.client_hellos")
@@ -81,6 +83,7 @@ PARTS: Final = {
     KnowledgeKind.REVOCATIONS: PartFile("revocations.json", 1, lambda: revocations.RevocationsFile),
     KnowledgeKind.CATALOGUE: PartFile("interceptors.json", 2, lambda: catalogues.CatalogueFile),
     KnowledgeKind.CLIENT_HELLOS: PartFile("client_hellos.json", 2, lambda: client_hello_files.HelloProfiles),
+    KnowledgeKind.BROWSER_OFFERS: PartFile("browser_offers.json", 1, lambda: browser_offers.BrowserOffersFile),
     KnowledgeKind.CANARIES: PartFile("canaries.toml", 1, None),
 }
 """The parts of a data set. roots.json comes with `ROOT_CERTIFICATES`, of the same version."""
@@ -160,6 +163,13 @@ class DataSet:
     def client_hellos(self) -> HelloProfiles:
         """The ClientHellos of browsers."""
         return self._content(KnowledgeKind.CLIENT_HELLOS, client_hello_files.HelloProfiles)
+
+    @cached_property
+    def browser_offers(self) -> BrowserOffers:
+        """What browser families ever offered."""
+        return browser_offers.BrowserOffers(
+            self._content(KnowledgeKind.BROWSER_OFFERS, browser_offers.BrowserOffersFile)
+        )
 
     @property
     def canaries(self) -> PinFile:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.knowledge import browser_offers
+from detector.knowledge.data_set import shipped
 from detector.model import Alternative, Attribution, Confidence, Finding, ManagedBy, Meaning, Record
 
 from . import table
@@ -63,7 +63,7 @@ def judge(
             ClientHello was seen.
         data: what browsers ever offered; what the package ships unless given.
     """
-    found = assess(offer, claims, headers=headers, data=browser_offers.shipped() if data is None else data)
+    found = assess(offer, claims, headers=headers, data=shipped().browser_offers if data is None else data)
     if found is CONSISTENT:
         return NOTHING
     return concluded(found.facts._replace(nothing_in_between=nothing_in_between), found.findings, found.products)
@@ -114,7 +114,9 @@ def possible_families(offer: Offer, data: BrowserOffers) -> tuple[Family, ...]:
 
 
 def _current(family: Family, data: BrowserOffers) -> Claims:
-    return Claims(family=family, major=data.families[family].last)
+    """The claim to be the newest version that the data has."""
+    sets = data.families.get(family)
+    return Claims(family=family, major=None if sets is None else sets.last)
 
 
 def concluded(facts: Facts, findings: tuple[Finding, ...], products: tuple[ProductOffer, ...]) -> Judgment:

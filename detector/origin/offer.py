@@ -14,7 +14,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import InputError
-from detector.knowledge import browser_offers
+from detector.knowledge.data_set import shipped
 from detector.model import Record
 from detector.probe.tls.hello import GREASE, MESSAGE_HEADER_BYTES, parse_client_hello
 from detector.probe.tls.reader import WireError
@@ -130,7 +130,7 @@ class Offer(Record, frozen=True, kw_only=True):
         if tuple(map(len, parts)) != _JA4_PARTS or not parts[0][4:8].isdecimal() or not fingerprint.isascii():
             shown = fingerprint[:50].encode("ascii", "backslashreplace").decode()
             raise _unreadable(f"{shown!r} as JA4", "a fingerprint like t13d1516h2_8daaf6152771_d8a2da3f94cd")
-        known = _suites_by_hash(data or browser_offers.shipped())
+        known = _suites_by_hash(data or shipped().browser_offers)
         return Offer(
             cipher_suites=known.get(parts[1]),
             cipher_suites_count=int(parts[0][4:6]),

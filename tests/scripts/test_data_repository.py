@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, Targets
+from tuf.api.metadata import Metadata, Root, Targets
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
@@ -199,7 +199,7 @@ def test_what_is_lost_must_be_reviewed(world: World) -> None:
 
 
 def test_a_part_never_disappears(world: World) -> None:
-    """A set has every part that was published before, and no file that is none."""
+    """A set has every part that was published before, and no other file."""
     with pytest.raises(publisher.PublishingError, match=r"ct_logs\.json: published before"):
         publisher.next_targets(world.repository, {"roots.json": FIRST["roots.json"]}, at=NOW)
     with pytest.raises(publisher.PublishingError, match=r"setup\.py: no part"):
@@ -437,6 +437,15 @@ def test_a_test_root_says_so(tmp_path: Path) -> None:
     world.begin(purpose="tests of this package")
     assert world.repository.root.signed.unrecognized_fields == {"x-test-root": {"purpose": "tests of this package"}}
     assert publisher.next_root(world.repository, at=NOW).signed.unrecognized_fields
+
+
+def test_the_shipped_root_is_a_test_root() -> None:
+    """It is marked, two of its three people signed it, and it does not end before a real one takes its place."""
+    root = Metadata[Root].from_file(str(ROOT / "detector" / "update" / "data" / "root.json"))
+    root.signed.verify_delegate("root", root.signed_bytes, root.signatures)
+    publisher.check_root(root.signed)
+    assert publisher.TEST_ROOT_FIELD in root.signed.unrecognized_fields
+    assert root.signed.expires > dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
 
 
 def test_keys_are_encrypted_and_never_overwritten(tmp_path: Path) -> None:

@@ -5,9 +5,19 @@ Room: knowledge. Pure: `detector.knowledge.data_set` reads the file.
 
 from __future__ import annotations
 
-from detector.knowledge.part import Head
+from typing import Annotated, Final
 
-from .entries import Entry  # noqa: TC001 - msgspec reads the annotations at run time
+import msgspec
+
+from detector.knowledge.part import Head, Text
+
+from .entries import Entry, Match
+
+_ENTRIES_MAX: Final = 2048
+"""Entries of a catalogue; the shipped one has 142."""
+PARTIAL_MAX: Final = 1024
+"""Facts of a catalogue that are compared one by one with every value: parts of values, and patterns. The shipped one
+has 111."""
 
 
 class CatalogueFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,5 +26,12 @@ class CatalogueFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `unnamed` are products whose operator names their CA, so that no certificate can name the product. For maintainers.
     """
 
-    entries: tuple[Entry, ...]
-    unnamed: tuple[dict[str, str], ...] = ()
+    entries: Annotated[tuple[Entry, ...], msgspec.Meta(max_length=_ENTRIES_MAX)]
+    unnamed: Annotated[tuple[dict[str, Text], ...], msgspec.Meta(max_length=_ENTRIES_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        partial = sum(fact.match is not Match.EXACT for entry in self.entries for fact in entry.facts)
+        if partial > PARTIAL_MAX:
+            raise ValueError(
+                f"`entries` have {partial} facts that are parts of values, and at most {PARTIAL_MAX} are read"
+            )
