@@ -20,7 +20,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import InputError
-from detector.knowledge import browser_offers
+from detector.knowledge.data_set import shipped
 from detector.model import Record
 from detector.origin.assess import Judgment, judge
 from detector.origin.claims import Claims
@@ -118,7 +118,7 @@ class Requests:
         self, *, proxies: Iterable[Proxy] = (), nothing_in_between: bool = False, data: BrowserOffers | None = None
     ) -> None:
         self._nothing_in_between = nothing_in_between
-        self._data = browser_offers.shipped() if data is None else data
+        self._data = shipped().browser_offers if data is None else data
         self._assessed: dict[Hashable, Assessment | None] = {}
         self._networks = [(network, proxy.header.lower()) for proxy in proxies for network in _networks(proxy)]
         self._forwarded = {*JA4_HEADERS, *(header for _, header in self._networks)}

@@ -39,7 +39,7 @@ from OpenSSL import SSL
 
 from detector.aio.accepting import Accepting, listen
 from detector.errors import InputError, ServingError
-from detector.knowledge import browser_offers
+from detector.knowledge.data_set import shipped
 from detector.model import Record
 from detector.origin import Claims, Family, Offer, OfferError
 from detector.origin.assess import contradicted
@@ -221,7 +221,7 @@ class Witness:
         self._keys = tuple(keys)
         self._peer_address = peer_address
         self._clock = clock
-        self._browsers = browser_offers.shipped()
+        self._browsers = shipped().browser_offers
 
     def answer(self, request: web.BaseRequest) -> web.Response:
         """Respond to a request for `witness_statement.PATH` on a connection of this server."""

@@ -14,7 +14,7 @@ from support.hellos import client_hello, extension, u16, vector
 from support.origin_clients import CHROME, CURL, FIREFOX, SAFARI
 
 from detector.errors import InputError
-from detector.knowledge import browser_offers
+from detector.knowledge.data_set import shipped
 from detector.origin import Offer, requests
 from detector.origin.requests import ASSESSED_MAX, JA4_HEADERS, UNIX_SOCKET, Proxy, Requests
 
@@ -69,7 +69,7 @@ def test_a_direct_connection(agent: str | None, expected: str) -> None:
 
 def test_a_header_that_only_interceptors_add() -> None:
     """It counts whatever the offer is; its value is not read."""
-    name = next(iter(browser_offers.shipped().headers))
+    name = next(iter(shipped().browser_offers.headers))
     found = Requests().assess(OPENSSL, HERE, headers(CURL, (name, "a student's name")))
     assert found is not None
     assert (found.judgment.verdict, found.headers) == ("middleware", (name,))
