@@ -47,6 +47,8 @@ _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 """HandshakeType client_hello (RFC 8446 section 4)."""
 
+_CONNECTIONS: Final = (ssl.SSLObject, ssl.SSLSocket)
+
 _RECORD_HEADER_BYTES: Final = 5
 """Type, version and length of a TLS record (RFC 8446 section 5.1)."""
 
@@ -77,7 +79,7 @@ class HelloCapture:
 
         `connection` is an `ssl.SSLObject` or an `ssl.SSLSocket`.
         """
-        return self._hellos.get(connection) if isinstance(connection, ssl.SSLObject | ssl.SSLSocket) else None
+        return self._hellos.get(connection) if isinstance(connection, _CONNECTIONS) else None
 
     def hello_of(self, transport: BaseTransport) -> bytes | None:
         """Return the first ClientHello of the connection of a transport of asyncio."""
@@ -88,15 +90,13 @@ class HelloCapture:
 
     def _seen(self, connection: object, message: bytes) -> None:
         """Keep a ClientHello. Raises nothing: an exception here would end the client's handshake."""
-        if len(message) > HELLO_BYTES_MAX or not isinstance(connection, ssl.SSLObject | ssl.SSLSocket):
+        if len(message) > HELLO_BYTES_MAX or not isinstance(connection, _CONNECTIONS):
             return
-        if connection in self._hellos:
-            return
-        if len(self._hellos) >= self._connections:
+        self._hellos.setdefault(connection, message)  # the first one counts
+        if len(self._hellos) > self._connections:
             for oldest in self._hellos:
                 del self._hellos[oldest]
                 break
-        self._hellos[connection] = message
 
 
 @functools.cache
