@@ -37,7 +37,7 @@ TERMINAL_CLOSED: Final = 141
 SECTIONS: Final = {
     "Check a network": ("check", "exam", "watch", "locate", "nagios", "demo"),
     "Check many endpoints": ("scan", "fleet"),
-    "Assess recorded evidence": ("examine", "verify", "bundle", "history", "diff", "dossier"),
+    "Assess recorded evidence": ("examine", "origin", "verify", "bundle", "history", "diff", "dossier"),
     "Pins, roots and rules": ("pins", "roots", "witness", "rules"),
     "Shell": ("completion",),
 }
