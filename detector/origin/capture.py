@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Callback = Callable[[Any, str, int, int, int, bytes], object]
 
-HELLO_BYTES_MAX: Final = 16 * 1024
+HELLO_BYTES_MAX: Final = 8 * 1024
 """Bytes of the largest ClientHello kept: Chromium 156 sends under 2 KiB (measured), and OpenSSL accepts 128 KiB."""
 
 CONNECTIONS_MAX: Final = 20_000

@@ -17,18 +17,19 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from detector.errors import InputError
 from detector.knowledge.data_set import shipped
 from detector.model import Record
 from detector.origin.assess import Judgment, judge
 from detector.origin.claims import Claims
+from detector.origin.logs import LogFormat, LogReader
 from detector.origin.offer import Offer, OfferError
 from detector.origin.sessions import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Iterable
 
     from detector.knowledge.browser_offers import BrowserOffers, Family
 
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 
 ASSESSED_MAX: Final = 4096
 """Assessments remembered, each with a hello and its lists, about 5 KiB: 20 MiB."""
+
+ASSESSED_BYTES_MAX: Final = ASSESSED_MAX * 2048
+"""Bytes of the hellos and headers of those: browsers' hellos have 2 KiB. Parsed, one takes up to 20 times as much."""
+
+FORWARDED_CHARACTERS_MAX: Final = 8 * 1024
+"""Characters of a proxy's header that is read; HAProxy's has about 2 KiB where OpenSSL offers everything it has."""
 
 UNIX_SOCKET: Final = "unix"
 """The peer at the other end of a Unix socket, which has no address."""
@@ -54,17 +61,24 @@ _USER_AGENT: Final = "user-agent"
 _HINTS: Final = "sec-ch-ua"
 
 
+Form = Literal["ja4", "nginx", "haproxy", "jsonl"]
+"""What a proxy's header holds."""
+
+
 class Proxy(Record, frozen=True, kw_only=True):
     """A CDN, load balancer or reverse proxy of the site's own, which ends its clients' TLS.
 
     Attributes:
         peers: networks or addresses that it connects from, and `unix` for a Unix socket. Nobody else may be able to
             connect from there: what comes from there is believed.
-        header: the header in which it passes the JA4 fingerprint of its client. It must replace what a client sends.
+        header: the header in which it passes what its client offered. It must replace what a client sends.
+        form: what is in that header: a JA4 fingerprint, or the fields that `detector origin judge` reads in a log of
+            nginx or HAProxy, as one JSON object.
     """
 
     peers: tuple[str, ...]
     header: str
+    form: Form = "ja4"
 
 
 class Assessment(Record, frozen=True, kw_only=True):
@@ -90,6 +104,13 @@ class Assessment(Record, frozen=True, kw_only=True):
         )
 
 
+class _Seen(NamedTuple):
+    """Where an offer was seen: a ClientHello, or a header's value in this form."""
+
+    form: Form | None
+    content: bytes
+
+
 class _Read:
     """What matters of one request's headers."""
 
@@ -100,6 +121,13 @@ class _Read:
         self.hints: str | None = None
         self.added: list[str] = []
         self.forwarded: list[tuple[str, str]] = []
+
+    def forwarded_by(self, proxy: Proxy) -> _Seen | None:
+        """The offer in this proxy's header; None where it is missing, too long, or there are several of it."""
+        values = [value for name, value in self.forwarded if name == proxy.header.lower()]
+        if len(values) != 1 or len(values[0]) > FORWARDED_CHARACTERS_MAX:
+            return None
+        return _Seen(proxy.form, values[0].encode("utf-8", "surrogateescape"))
 
 
 class Requests:
@@ -119,9 +147,10 @@ class Requests:
     ) -> None:
         self._nothing_in_between = nothing_in_between
         self._data = shipped().browser_offers if data is None else data
-        self._assessed: dict[Hashable, Assessment | None] = {}
-        self._networks = [(network, proxy.header.lower()) for proxy in proxies for network in _networks(proxy)]
-        self._forwarded = {*JA4_HEADERS, *(header for _, header in self._networks)}
+        self._assessed: dict[tuple[_Seen, Claims, tuple[str, ...]], Assessment | None] = {}
+        self._bytes = 0
+        self._networks = [(network, proxy) for proxy in proxies for network in _networks(proxy)]
+        self._forwarded = {*JA4_HEADERS, *(proxy.header.lower() for _, proxy in self._networks)}
         self._warned = False
 
     def assess(self, hello: bytes | None, peer: str | None, headers: Headers) -> Assessment | None:
@@ -134,22 +163,26 @@ class Requests:
             headers: the request's headers.
         """
         read = self._read(headers)
-        header = self._header_of(peer) if self._networks and peer is not None else None
-        offer: bytes | str | None = hello
-        if header is not None:
-            values = [value for name, value in read.forwarded if name == header]
-            offer = values[0] if len(values) == 1 else None
+        seen = None if hello is None else _Seen(None, hello)
+        if (proxy := self._proxy_of(peer)) is not None:
+            seen = read.forwarded_by(proxy)
         elif read.forwarded and not self._warned:
             self._warn(read.forwarded[0][0])
-        if offer is None:
+        if seen is None:
             return None
-        claims = Claims.of(read.agent, read.hints)
-        key = offer, claims, tuple(read.added)
+        key = seen, Claims.of(read.agent, read.hints), tuple(read.added)
         if key not in self._assessed:
-            if len(self._assessed) >= ASSESSED_MAX:
-                del self._assessed[next(iter(self._assessed))]
-            self._assessed[key] = self._assessment(offer, claims, tuple(read.added))
+            self._assessed[key] = self._assessment(*key)
+            self._forget(len(seen.content))
         return self._assessed[key]
+
+    def _forget(self, added: int) -> None:
+        """Make room for the newest assessment, which has `added` bytes; it stays."""
+        self._bytes += added
+        while len(self._assessed) > ASSESSED_MAX or (self._bytes > ASSESSED_BYTES_MAX and len(self._assessed) > 1):
+            oldest = next(iter(self._assessed))
+            del self._assessed[oldest]
+            self._bytes -= len(oldest[0].content)
 
     def _read(self, headers: Headers) -> _Read:
         """Take what matters from the headers, in one pass; of the browser's own the first value."""
@@ -165,20 +198,31 @@ class Requests:
                 read.forwarded.append((name, value))
         return read
 
-    def _assessment(self, seen: bytes | str, claims: Claims, added: tuple[str, ...]) -> Assessment | None:
+    def _assessment(self, seen: _Seen, claims: Claims, added: tuple[str, ...]) -> Assessment | None:
         try:
-            offer = Offer.of_hello(seen) if isinstance(seen, bytes) else Offer.of_ja4(seen, data=self._data)
+            offer = self._offer(seen)
         except OfferError:  # OpenSSL accepts more than is parsed here; a proxy may write no fingerprint
+            return None
+        if offer is None:
             return None
         found = judge(offer, claims, headers=added, nothing_in_between=self._nothing_in_between, data=self._data)
         return Assessment(judgment=found, offer=offer, claims=claims, headers=added)
 
-    def _header_of(self, peer: str) -> str | None:
-        """The header of the proxy that connects from there; None where no proxy does."""
+    def _offer(self, seen: _Seen) -> Offer | None:
+        if seen.form is None:
+            return Offer.of_hello(seen.content)
+        if seen.form == "ja4":
+            return Offer.of_ja4(seen.content.decode("latin-1"), data=self._data)
+        return next((entry.offer for entry in LogReader(LogFormat(seen.form)).entries([seen.content])), None)
+
+    def _proxy_of(self, peer: str | None) -> Proxy | None:
+        """The proxy that connects from there."""
+        if peer is None or not self._networks:
+            return None
         address = None if peer == UNIX_SOCKET else _address(peer)
-        for network, header in self._networks:
+        for network, proxy in self._networks:
             if network is None if address is None else network is not None and address in network:
-                return header
+                return proxy
         return None
 
     def _warn(self, name: str) -> None:
@@ -195,6 +239,8 @@ class Requests:
 def _networks(proxy: Proxy) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network | None]:
     """The networks of a proxy; None stands for Unix sockets."""
     header = proxy.header
+    if proxy.form not in get_args(Form):
+        raise InputError(f"proxies: {proxy.form!r} is no form.", advice=f"Give one of {', '.join(get_args(Form))}.")
     if not header or not header.replace("-", "").replace("_", "").isalnum() or not header.isascii():
         raise InputError(f"proxies: {header[:100]!r} is not the name of a header.", advice="Give a name like CDN-JA4.")
     found: list[ipaddress.IPv4Network | ipaddress.IPv6Network | None] = []

@@ -16,7 +16,7 @@ from support.origin_clients import CHROME, CURL, FIREFOX, SAFARI
 from detector.errors import InputError
 from detector.knowledge.data_set import shipped
 from detector.origin import Offer, requests
-from detector.origin.requests import ASSESSED_MAX, JA4_HEADERS, UNIX_SOCKET, Proxy, Requests
+from detector.origin.requests import JA4_HEADERS, UNIX_SOCKET, Form, Proxy, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,8 @@ OPENSSL = client_hello(
     extension(43, vector(u16(0x0304, 0x0303), 1)),
 )
 """What OpenSSL offers, shortened; no browser sends encrypt_then_mac (22)."""
+HAPROXY = '{{"capture":512,"ciphers":"{suites}","extensions":"{kinds}","groups":"{groups}","user_agent":""}}'
+"""What HAProxy passes of a ClientHello."""
 HERE, PROXY = "198.51.100.7", "192.0.2.5"
 
 
@@ -89,6 +91,35 @@ class TestProxies:
         """No header, none that can be read, or two, of which one may be the client's: nothing is assessed."""
         assert verdict(behind(), OPENSSL, PROXY, headers(CHROME, *more)) is None
 
+    @pytest.mark.parametrize(
+        ("form", "value", "expected"),
+        [
+            ("nginx", '{"ciphers":"0x1a1a:TLS_AES_128_GCM_SHA256","curves":"0x2a2a:X25519","user_agent":""}', False),
+            (
+                "nginx",
+                '{"ciphers":"TLS_AES_256_GCM_SHA384:DHE-RSA-AES256-SHA256","curves":"x448","user_agent":""}',
+                True,
+            ),
+            ("nginx", '{"ciphers":"","curves":"","user_agent":""}', None),
+            ("haproxy", HAPROXY.format(suites="1A1A1301C02B", kinds="2A2A002B001B", groups="3A3A001D"), False),
+            ("haproxy", HAPROXY.format(suites="1301009F00FF", kinds="002B0016", groups="001E"), True),
+            ("haproxy", HAPROXY.format(suites="130", kinds="", groups=""), None),
+            ("jsonl", '{"cipher_suites":[4865,159],"user_agent":""}', True),
+            ("jsonl", "[]", None),
+            ("jsonl", "{" * 8000, None),
+        ],
+    )
+    def test_what_nginx_and_haproxy_pass(self, form: Form, value: str, expected: bool | None) -> None:  # noqa: FBT001 - a parameter of a table of cases
+        """The fields of their logs in one header: lists with reserved values, which show more than JA4."""
+        subject = Requests(proxies=[Proxy(peers=(PROXY,), header=HEADER, form=form)])
+        found = subject.assess(OPENSSL, PROXY, headers(CHROME, (HEADER, value)))
+        assert (None if found is None else found.judgment.verdict == "middleware") is expected
+
+    def test_forms_are_named(self) -> None:
+        """A form that is none is named when the server is configured."""
+        with pytest.raises(InputError, match="'apache' is no form"):
+            Requests(proxies=[Proxy(peers=(PROXY,), header=HEADER, form="apache")])  # type: ignore[arg-type] # that is what is tested
+
     @pytest.mark.parametrize("peer", [HERE, "::1", None, UNIX_SOCKET, "192.0.3.1"])
     def test_nobody_else_is_believed(self, peer: str | None) -> None:
         """What a client writes into the header changes nothing, to its own advantage or to somebody's disadvantage."""
@@ -133,12 +164,18 @@ class TestBounds:
     def test_what_is_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many connections there are, a fixed number of assessments is kept."""
         monkeypatch.setattr(requests, "ASSESSED_MAX", 100)
+        monkeypatch.setattr(requests, "ASSESSED_BYTES_MAX", 100 * len(OPENSSL))
         subject = Requests()
         for number in range(1000):
             hello = OPENSSL[:6] + number.to_bytes(4, "big") + OPENSSL[10:]  # the random value
             assert verdict(subject, hello, HERE, headers()) == "middleware"
         assert len(subject._assessed) == 100
-        assert ASSESSED_MAX > 100
+        huge = client_hello(0x0303, tuple(range(6000)))
+        for _ in range(2):  # one that has more than all of them
+            assert subject.assess(huge, HERE, headers()) is not None
+            assert (len(subject._assessed), subject._bytes) == (1, len(huge))
+        assert verdict(subject, OPENSSL, HERE, headers()) == "middleware"
+        assert (len(subject._assessed), subject._bytes) == (1, len(OPENSSL))
 
     def test_a_connection_is_assessed_once_for_each_browser(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The ClientHello is parsed for the first request of each browser, and not again."""
