@@ -17,6 +17,7 @@ import h2.events
 import hypercorn.asyncio
 import pytest
 import uvicorn
+import uvloop
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -162,6 +163,18 @@ class TestServers:
         async with serve(server, application(), files) as port:
             assert await asyncio.to_thread(ask, port, openssl(), agent(CHROME)) == ["none None 1.1"]
         assert "Nothing here." in caplog.messages
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_on_uvloop(server: str, files: Files) -> None:
+    """Both servers use uvloop where it is installed, whose transports are of classes of their own."""
+
+    async def run() -> list[str]:
+        async with serve(server, application(), files) as port:
+            return await asyncio.to_thread(ask, port, openssl(), agent(CHROME))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(run()) == ["middleware probable 771 1.1"]
 
 
 def ask_h2(port: int, *requests: str) -> list[str]:

@@ -16,6 +16,7 @@ import pytest
 import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from detector.origin import capture
 from detector.origin.capture import HELLO_BYTES_MAX, HelloCapture
@@ -140,15 +141,38 @@ class TestWhichHello:
         ends = Ends(client, server).shake_hands()
         assert captured.hello(ends.server) == ends.first_hello
 
-    def test_renegotiation_is_refused(
-        self, server: ssl.SSLContext, client: ssl.SSLContext, captured: HelloCapture
-    ) -> None:
-        """No second hello can take the place of the first: OpenSSL 3 lets clients renegotiate only if asked to."""
-        assert ssl.OPENSSL_VERSION_INFO >= (3, 0)
-        client.maximum_version = V.TLSv1_2
-        ends = Ends(client, server).shake_hands()
-        captured._seen(ends.server, b"\x01 another hello")
-        assert captured.hello(ends.server) == ends.first_hello
+    def test_renegotiation_changes_nothing(self, server: ssl.SSLContext, captured: HelloCapture) -> None:
+        """A client that asks for another handshake of TLS 1.2 is refused, and its first hello is what stays."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        client = SSL.Connection(context, None)
+        client.set_connect_state()
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        accepting = server.wrap_bio(to_server, to_client, server_side=True)
+
+        def carry() -> None:
+            with contextlib.suppress(SSL.WantReadError):
+                to_server.write(client.bio_read(65536))
+            if to_client.pending:
+                client.bio_write(to_client.read())
+
+        for _ in range(3):
+            for end in (client, accepting):
+                with contextlib.suppress(SSL.WantReadError, ssl.SSLWantReadError):
+                    end.do_handshake()
+                carry()
+        first = captured.hello(accepting)
+        assert first is not None
+        assert client.renegotiate()
+        with contextlib.suppress(SSL.WantReadError):
+            client.do_handshake()
+        carry()
+        with pytest.raises(ssl.SSLWantReadError):  # the server answers with an alert, and goes on waiting
+            accepting.read()
+        carry()
+        with pytest.raises(SSL.Error, match="no renegotiation"):
+            client.do_handshake()
+        assert captured.hello(accepting) == first
 
     def test_what_the_context_sends_as_a_client_is_not_kept(
         self, server: ssl.SSLContext, client: ssl.SSLContext
