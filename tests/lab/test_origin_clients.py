@@ -17,9 +17,13 @@ from support.browser import chromium
 from support.firefox import run_firefox
 from support.origin_clients import CHROME, FIREFOX, HOST, SAFARI
 from support.system import program
+from support.witnesses import signing_key, witness_of
 
 from detector.origin.aiohttp import ASSESSMENT, middleware
 from detector.origin.capture import HelloCapture
+from detector.probe.tls.hello import GREASE
+from detector.trust import witness_statement
+from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -158,6 +162,32 @@ class TestOtherPrograms:
         async with serving(pki) as seen:
             await run("go", "run", str(tmp_path / "client.go"), f"https://127.0.0.1:{seen.port}/", agent)
         assert [one.judgment.verdict for one in seen.found] == ["middleware"]
+
+
+async def test_a_page_asks_its_witness(pki: PrivatePKI, tmp_path: Path) -> None:
+    """A page of an application behind a witness gets a statement: this browser, and nothing that contradicts it."""
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><title>exam</title>", content_type="text/html")
+
+    application = web.Application()
+    application.router.add_get("/", page)
+
+    def visit(port: int) -> str:
+        flags = ("--ignore-certificate-errors", f"--host-resolver-rules=MAP {HOST} 127.0.0.1")
+        with chromium(tmp_path / "profile", *flags) as browser:
+            browser.open(f"https://{HOST}:{port}/")
+            asked = "return fetch(arguments[0]).then(answer => answer.text())"
+            return str(browser.run(asked, witness_statement.request_target(bytes(32))))
+
+    async with witness_of(pki.issue([HOST]), application=application) as witness:
+        body = await asyncio.to_thread(visit, witness.address[1])
+    statement = witness_statement.read(body.encode(), keys=[public_key_of(signing_key())]).statement
+    assert statement is not None
+    assert statement.browser is not None
+    assert (statement.browser.family, statement.browser.contradictions) == ("chromium", ())
+    assert statement.client_hello.offer is not None
+    assert any(suite in GREASE for suite in statement.client_hello.offer.cipher_suites)
 
 
 async def run(name: str, *arguments: str) -> None:
