@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.model import PROXIED, Address, Endpoint, Engine, Hello, RecordedIdentity, Route
 from detector.trust import classes, hostname
 from detector.trust import transparency as ct
-from detector.trust.acceptance import refusals
+from detector.trust.acceptance import Refusal, refusals
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
@@ -229,7 +229,7 @@ class EndpointEvidence:
         if known is None:
             known = self._classified[self.presented, self.fetched] = classes.classify(
                 self.presented,
-                classes.Stores(context.roots, self.declared_roots, context.machine_roots),
+                classes.Stores(context.roots, self.declared_roots, context.machine_roots, context.data.revocations),
                 context.at,
                 extra=map(Certificate.read, self.fetched),
                 claims_logging=self._claims_logging,
@@ -268,9 +268,11 @@ class EndpointEvidence:
 
     @property
     def issuer_missing(self) -> bool:
-        """Whether no issuer certificate is available although the leaf has an AIA URL."""
-        paths = self.paths
-        return self.leaf is not None and paths is not None and not paths.issuer_known and bool(self.leaf.issuer_urls)
+        """Whether no issuer certificate is available, or a revoked one, although the leaf has an AIA URL."""
+        leaf, chain = self.leaf, self.chain
+        if leaf is None or chain is None or not leaf.issuer_urls:
+            return False
+        return not chain.paths.issuer_known or any(one.refusal is Refusal.REVOKED for one in chain.refused)
 
     @property
     def from_browser(self) -> bool:
@@ -330,10 +332,10 @@ class EndpointEvidence:
         if chain is None or self.leaf is None or not chain.accepted:
             return None
         issuers = [path.certificates[1] for path in chain.accepted if len(path.certificates) > 1]
-        return self._logging(tuple(dict.fromkeys(issuers)))
+        return self._logging(tuple(dict.fromkeys(issuers)), until=chain.accepted_until)
 
-    def _logging(self, issuers: Sequence[Certificate]) -> ct.Assessment | None:
-        """Verify the timestamps of this leaf, from every observation of it, with these issuers."""
+    def _logging(self, issuers: Sequence[Certificate], *, until: dt.date | None = None) -> ct.Assessment | None:
+        """Verify the timestamps of this leaf, from every observation of it, with these issuers, up to this day."""
         leaf = self.leaf
         if leaf is None:
             return None
@@ -347,6 +349,7 @@ class EndpointEvidence:
             self.context.at,
             outside=tuple(dict.fromkeys(outside)),
             carried=any(o.scts_carried for o in same),
+            until=until,
         )
 
     @property
@@ -605,7 +608,9 @@ class EndpointEvidence:
             or self.name_match is not NameMatch.MATCH
         ):
             return False
-        return bool(chain.accepted) or any(not refusals(p, self.context.at, public=False) for p in chain.machine)
+        return bool(chain.accepted) or any(
+            not refusals(p, self.context.at, public=False, revoked=self.context.data.revocations) for p in chain.machine
+        )
 
     @cached_property
     def proxy(self) -> EndpointEvidence | None:
