@@ -77,6 +77,7 @@ class Log(Record, frozen=True, kw_only=True):
     count, None while the log is not known to have retired; `shard` is None for logs that take any certificate.
     `former_operators` are in chronological order. `first_listed` and `last_listed` are the days of the oldest and the
     newest list in which the makers of the shipped list found the log, `inferred` the fields that no list gave.
+    `monitoring_url` is where a static log serves its tiles, None where no list says.
     """
 
     log_id: bytes
@@ -92,6 +93,7 @@ class Log(Record, frozen=True, kw_only=True):
     first_listed: dt.date | None = None
     last_listed: dt.date | None = None
     inferred: tuple[str, ...] = ()
+    monitoring_url: str | None = None
 
     @property
     def accepted(self) -> bool:
