@@ -32,7 +32,7 @@ from detector.trust.hostname import NameMatch
 from detector.trust.signature import Signed, verify_issued
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from detector.model import Endpoint
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     from .entries import Entry
 
 TWO_LABELS_MAX: Final = 32
-"""Hosts of two labels (`example.edu`) that are searched for one by one, at about half a millisecond for each tile. With
-more of them every entry is parsed."""
+"""Hosts of two labels (`example.edu`) that are searched for one by one; 32 halve the entries read a second. With more
+of them every entry is parsed."""
 
+_NAMES: Final = frozenset({NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY})
 HISTORY_KEYS_NONE: Final[Mapping[str, AbstractSet[bytes]]] = {}
 
 
@@ -123,47 +124,52 @@ class Watched:
                 before.logged | logged.get(endpoint.name, none),
             )
         self.unwatched: Final = tuple(sorted(unwatched))
-        self._by_label: Final[defaultdict[bytes, list[tuple[bytes, str]]]] = defaultdict(list)
-        self._two_labels: Final[list[tuple[bytes, str]]] = []
+        self._by_label: Final[defaultdict[bytes, list[str]]] = defaultdict(list)
+        self._by_parent: Final[defaultdict[str, list[str]]] = defaultdict(list)
+        self._two_labels: Final[dict[str, bytes]] = {}
         for host in self.expected:
-            _, parent = host.split(".", 1)
+            parent = host.partition(".")[2]
+            self._by_parent[parent].append(host)
             label, dot, _ = parent.partition(".")
             if dot:
-                self._by_label[label.encode()].append((f".{parent}".encode(), host))
+                self._by_label[label.encode()].append(host)
             else:
-                self._two_labels.append((host.encode(), host))
+                self._two_labels[host] = host.encode()
         self._labels: Final = frozenset(self._by_label)
 
     def concerns(self, data: bytes) -> bool:
         """Whether bytes, in any number of entries, may have a certificate for a host. Never wrongly False."""
         lowered = data.lower()
-        if not self._labels.isdisjoint(lowered.split(b".")):
+        if not self._labels.isdisjoint(lowered.split(b".")) or len(self._two_labels) > TWO_LABELS_MAX:
             return True
-        if len(self._two_labels) > TWO_LABELS_MAX:
-            return True
-        return any(needle in lowered for needle, _ in self._two_labels)
+        return any(needle in lowered for needle in self._two_labels.values())
 
     def match(self, entry: Entry) -> Match | None:
         """The entry as a certificate for some of the hosts, or None where it is for none of them. Never raises."""
-        lowered = entry.body.lower()
-        candidates = self._candidates(lowered)
-        if not candidates:
+        if not self.concerns(entry.body):
             return None
         certificate = read_certificate(entry)
-        found = {host: hostname.match(certificate, host) for host in candidates}
-        hosts = tuple(h for h, how in found.items() if how in {NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY})
+        hosts = tuple(host for host in self._named_by(certificate) if hostname.match(certificate, host) in _NAMES)
         if hosts:
             return Match(entry, certificate, hosts, is_readable=certificate.spki is not None)
-        if is_complete(certificate):
-            return None
-        named = tuple(host for host in candidates if _is_named(lowered, host))
+        named = () if is_complete(certificate) else self._contained(entry.body.lower())
         return Match(entry, certificate, named, is_readable=False) if named else None
 
-    def _candidates(self, lowered: bytes) -> list[str]:
-        """Hosts whose name, or a wildcard for it, may be in some bytes."""
+    def _named_by(self, certificate: Certificate) -> list[str]:
+        """Hosts that a certificate names, or may name by a wildcard."""
+        found: set[str] = set()
+        for name in _names(certificate):
+            lowered = name.lower().rstrip(".")
+            found.update((lowered,) if lowered in self.expected else ())
+            if lowered.startswith("*."):
+                found.update(self._by_parent.get(lowered.removeprefix("*."), ()))
+        return sorted(found)
+
+    def _contained(self, lowered: bytes) -> tuple[str, ...]:
+        """Hosts whose name, or a wildcard for it, is somewhere in some bytes."""
         labels = self._labels.intersection(lowered.split(b"."))
-        found = [host for label in labels for parent, host in self._by_label[label] if parent in lowered]
-        return sorted(found + [host for needle, host in self._two_labels if needle in lowered])
+        candidates = [*self._two_labels, *(host for label in labels for host in self._by_label[label])]
+        return tuple(sorted(host for host in candidates if _is_in(host, lowered)))
 
     def unknown(self, match: Match, issuers: Sequence[Certificate] = ()) -> tuple[str, ...]:
         """The hosts of a certificate for which its key is not known; `issuers` are those its log has for it."""
@@ -194,6 +200,13 @@ def read_certificate(entry: Entry) -> Certificate:
     return Certificate(entry.body if entry.issuer_key_hash is None else encode(SEQUENCE, entry.body))
 
 
+def _names(certificate: Certificate) -> Iterator[str]:
+    """The names of a certificate that can be a host's."""
+    yield from certificate.dns_names
+    if certificate.subject is not None and (common_name := certificate.subject.get("CN")) is not None:
+        yield common_name
+
+
 def is_complete(certificate: Certificate) -> bool:
     """Whether all the names of a certificate were read."""
     return (
@@ -206,8 +219,8 @@ def is_complete(certificate: Certificate) -> bool:
     )
 
 
-def _is_named(lowered: bytes, host: str) -> bool:
-    return host.encode() in lowered or b"*." + host.split(".", 1)[1].encode() in lowered
+def _is_in(host: str, lowered: bytes) -> bool:
+    return host.encode() in lowered or b"*." + host.partition(".")[2].encode() in lowered
 
 
 def issuer_keys(match: Match, issuers: Sequence[Certificate]) -> frozenset[bytes]:
