@@ -211,7 +211,7 @@ def test_tiles_that_do_not_hash_are_reported(path: str, problem: LogProblem | No
     world.publish()
     place = world.mirror / path
     data = bytearray(place.read_bytes())
-    data[-30] ^= 1
+    data[-20] ^= 1
     place.write_bytes(data)
     world.run(start=0)
     assert problems(world) == ([] if problem is None else [problem])
