@@ -24,7 +24,7 @@ from detector.bundle import form
 from detector.errors import BundleError, DetectorError
 from detector.exam import native_messaging, protocol
 from detector.history import store
-from detector.knowledge import ct_logs
+from detector.knowledge import ct_logs, data_set
 from detector.locate import tracing
 from detector.model import toml_files
 from detector.pins import failure_report, formats
@@ -656,7 +656,9 @@ def _of_pins_of_others() -> list[Parser]:
         def read(hosts: tuple[str, ...]) -> Parse:
             return _but(
                 DetectorError,
-                lambda data: formats.import_pins(data, form, file="f", at=today, name="n", hosts=hosts),
+                lambda data: formats.import_pins(
+                    data, form, file="f", at=today, known=data_set.shipped(), name="n", hosts=hosts
+                ),
             )
 
         all_hosts, some = read(()), read(("k1.example", "a.k2.example"))

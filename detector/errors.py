@@ -43,6 +43,14 @@ class LogListError(InputError):
     """A Certificate Transparency log list that cannot be read or is not in Google's v3 format."""
 
 
+class KnowledgeError(InputError):
+    """A data file or a data set that cannot be read, is damaged, or is not what its name says; names file and field."""
+
+
+class UnknownSchemaError(KnowledgeError):
+    """A data file of the knowledge in a form that this version does not read."""
+
+
 class ChainError(InputError):
     """A chain to examine that cannot be read or is empty."""
 

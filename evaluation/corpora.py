@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from detector import Endpoint, Outcome
 from detector.errors import LearnError
 from detector.judge.evidence import Context, EndpointEvidence
+from detector.knowledge import data_set
 from detector.knowledge.roots import machine_roots
 from detector.pins import learn, parse_host
 from detector.trust.certificate import Certificate
@@ -123,7 +124,7 @@ def _host_of(der: bytes) -> str:
 def _learned(sample: Sample, knowledge: Knowledge) -> Endpoint | None:
     """Return the endpoint with pins as `detector pins learn` writes them from this capture; None if it refuses."""
     day = sample.at.date()
-    context = Context(at=sample.at, roots=knowledge.roots(day), logs=knowledge.logs(day))
+    context = Context(at=sample.at, data=data_set.shipped(), roots=knowledge.roots(day), logs=knowledge.logs(day))
     seen = observe(sample.chain, outcome=Outcome.EXAMINED)
     try:
         return learn(EndpointEvidence(Endpoint(host=sample.host), seen, context))

@@ -21,7 +21,7 @@ from detector_testing.pki import distinguished_name
 
 from detector import Endpoint
 from detector.judge.evidence import Context, EndpointEvidence
-from detector.knowledge import ct_logs
+from detector.knowledge import ct_logs, data_set
 from detector.model import Category, RecordedIdentity, RootOrigin
 from detector.pins import learn_all
 from detector.trust.certificate import Certificate
@@ -91,7 +91,9 @@ class Lab:
     def learned(self, host: str, issued: Issued) -> Endpoint:
         """Return the endpoint with pins as `detector pins learn --allow-private` writes them the day after issue."""
         leaf = Certificate.read(issued.leaf)
-        context = Context(at=(leaf.not_before or self.now) + DAY, roots=self.roots, logs=self.logs)
+        context = Context(
+            at=(leaf.not_before or self.now) + DAY, data=data_set.shipped(), roots=self.roots, logs=self.logs
+        )
         evidence = EndpointEvidence(Endpoint(host=host), observe(issued.chain), context)
         return learn_all((evidence,), allow_private=True)[0].endpoint
 

@@ -1,7 +1,7 @@
 """The public roots and CT logs of the day on which a chain was captured.
 
 Roots are those of the certifi of the time, which uv installs from PyPI into a temporary folder. Where that fails, the
-package's own knowledge is used, which includes removed roots (`public_roots(at)`) but not the date of later ones.
+package's own knowledge is used (`DataSet.public_roots(at)`): it has removed roots, but not the date of later ones.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.knowledge.known_roots import date_of, examined_versions
-from detector.knowledge.roots import load, public_roots
+from detector.knowledge import data_set
+from detector.knowledge.known_roots import date_of
+from detector.knowledge.roots import load
 from detector.model import RootOrigin
 from detector.trust.roots import NO_ROOTS, Roots
 
@@ -63,19 +64,25 @@ def roots_of_the_time(days: Collection[dt.date], *, download: bool) -> tuple[Cal
     """Return the roots of each of these days, and their origin in words."""
     versions = sorted({version_of(day) for day in days}, key=lambda name: date_of(name) or min(days))
     if not download:
-        return public_roots, "as the package remembers them: older certifi releases were not requested"
+        return (
+            data_set.shipped().public_roots,
+            "as the package remembers them: older certifi releases were not requested",
+        )
     try:
         found = asyncio.run(_certifi(versions))
     except (UvError, OSError) as error:
         print(f"older certifi releases: {error}", file=sys.stderr)
-        return public_roots, "as the package remembers them: older certifi releases could not be installed"
+        return (
+            data_set.shipped().public_roots,
+            "as the package remembers them: older certifi releases could not be installed",
+        )
     span = versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
     return lambda day: found[version_of(day)], f"certifi of the time, from PyPI: {len(versions)} releases, {span}"
 
 
 def version_of(day: dt.date) -> str:
     """Return the newest certifi on that day; the oldest known one for earlier days."""
-    versions = examined_versions()
+    versions = data_set.shipped().known_roots.versions
     before = [name for name in versions if (dated := date_of(name)) is not None and dated <= day]
     return before[-1] if before else versions[0]
 
@@ -89,6 +96,6 @@ async def _certifi(versions: Collection[str]) -> dict[str, Roots]:
             await run_uv("pip", "install", "--quiet", "--no-deps", "--target", str(folder), f"certifi=={version}")
             date = date_of(version)
             roots = load(folder / "certifi" / "cacert.pem", date=date)
-            retired = public_roots(date).retired.without(roots.keys)
+            retired = data_set.shipped().public_roots(date).retired.without(roots.keys)
             found[version] = Roots(roots.roots, name="certifi", version=version, date=date, retired=retired)
     return found

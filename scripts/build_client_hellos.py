@@ -29,8 +29,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.knowledge.client_hellos import DATA, EchGrease, HelloProfile, HelloProfiles
-from detector.model import Hello
+from detector.knowledge.client_hellos import EchGrease, HelloProfile, HelloProfiles
+from detector.knowledge.data_set import DATA, PARTS, shipped
+from detector.knowledge.part import HORIZONS
+from detector.model import Hello, KnowledgeKind
 from detector.probe.tls.client_hello import ClientHelloWriter
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_3, ContentType, ExtensionType, HandshakeType
 from detector.probe.tls.hello import GREASE, MESSAGE_HEADER_BYTES, parse_client_hello
@@ -502,10 +504,17 @@ def main() -> None:
         sys.exit(f"{' and '.join(missing)} not in PATH: install Debian's packages of these names")
     day = dt.datetime.now(dt.UTC).date()
     recorded = {hello: asyncio.run(record(hello, day)) for hello in COMMANDS}
-    file = HelloProfiles(1, tuple(found for found, _ in recorded.values()))
+    kind = KnowledgeKind.CLIENT_HELLOS
+    file = HelloProfiles(
+        schema=PARTS[kind].schema,
+        version=shipped().client_hellos.version + 1,
+        date=day,
+        horizon=day + HORIZONS[kind],
+        profiles=tuple(found for found, _ in recorded.values()),
+    )
     text = msgspec.json.format(msgspec.json.encode(file), indent=1).decode()
     one_line = re.sub(r"\[([\d,\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
-    DATA.write_text(one_line + "\n", "utf-8")
+    (DATA / PARTS[kind].name).write_text(one_line + "\n", "utf-8")
     moved = [
         f"{found.client}: {line}"
         for hello, (found, connections) in recorded.items()

@@ -30,18 +30,24 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import firefox_package
+
 from detector.knowledge import ct_logs
+from detector.knowledge.data_set import PARTS, shipped
+from detector.knowledge.part import HORIZONS
+from detector.model import KnowledgeKind
 from detector.trust.certificate import Certificate
 from detector.trust.ct_logs import ACCEPTED_STATES, LogState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "knowledge" / "data"
 _LABELLED: Final = re.compile(
     r'^# Label: "(?P<label>[^"]+)"$.*?(?P<pem>-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----)',
     re.DOTALL | re.MULTILINE,
 )
+_ISO_DAY: Final = re.compile(r"20\d\d-[01]\d-[0-3]\d")
 _SHARD_NAME: Final = re.compile(r"(?P<year>20[1-9]\d)(?:[hH](?P<half>[12]))?")
 """Year and half-year in the names of logs: `Argon2023`, `Oak2024H1`, `Sphinx2026h2`, `log2026a`."""
 _SHARD_MARGIN: Final = dt.timedelta(days=31)
@@ -59,7 +65,7 @@ _FIELDS: Final = (
 
 
 def roots(wheels: list[Path]) -> None:
-    """Write known_roots.json and root_certificates.json: each root that any of these certifi wheels labels.
+    """Write roots.json and root_certificates.json: each root that any of these certifi wheels labels.
 
     A root was removed on the date of the first wheel after the last one that has it. Do not use wheels older than 2018:
     their keys of 1024 bits can be factored, and a chain to a retired root accuses nobody.
@@ -93,17 +99,71 @@ def roots(wheels: list[Path]) -> None:
             if sha256 not in carried:
                 entry.setdefault("removed", date)
     listed = sorted(found.values(), key=lambda entry: (entry["label"], entry["sha256"]))
-    head = {"schema": 2, "versions": [wheel.name.split("-")[1] for wheel in ordered]}
-    _write(DATA / "known_roots.json", head, "roots", listed)
-    _write(
-        DATA / "root_certificates.json", {"schema": 1}, "certificates", [certificates[str(e["sha256"])] for e in listed]
+    newest = dt.date(*_release(ordered[-1])[:3])
+    head = _head(DATA / "roots.json", KnowledgeKind.ROOTS, newest)
+    versions = [wheel.name.split("-")[1] for wheel in ordered]
+    _write(DATA / "roots.json", {**head, "versions": versions}, {"roots": listed})
+    ordered_certificates = [certificates[str(entry["sha256"])] for entry in listed]
+    _write(DATA / "root_certificates.json", head, {"certificates": ordered_certificates})
+
+
+def firefox(packages: list[Path]) -> None:
+    """Write intermediates.json and revocations.json from Debian's package of Firefox."""
+    package = firefox_package.read(packages[-1])
+    listed = package.settings("intermediates")
+    _write_part(
+        "intermediates.json",
+        listed,
+        {
+            "certificates": sorted({record["derHash"] for record in listed["data"]}),
+            "keys": sorted({record["pubKeyHash"] for record in listed["data"] if "pubKeyHash" in record}),
+        },
+        package.source,
     )
+    listed = package.settings("onecrl")
+    issuers: dict[str, dict[str, list[str]]] = {}
+    keys = []
+    for record in sorted(listed["data"], key=lambda record: (_listed_on(record), record.get("serialNumber", ""))):
+        if "issuerName" in record:
+            days = issuers.setdefault(record["issuerName"], {})
+            if all(record["serialNumber"] not in serials for serials in days.values()):
+                days.setdefault(_listed_on(record), []).append(record["serialNumber"])
+        else:
+            keys.append(
+                {"subject": record["subject"], "spki_sha256": record["pubKeyHash"], "since": _listed_on(record)}
+            )
+    _write_part(
+        "revocations.json",
+        listed,
+        {
+            "issuers": [{"issuer": issuer, "serials": days} for issuer, days in sorted(issuers.items())],
+            "keys": sorted(keys, key=lambda key: (key["subject"], key["spki_sha256"])),
+        },
+        package.source,
+    )
+
+
+def _listed_on(record: dict[str, Any]) -> str:
+    """The day a record of Remote Settings says it was made, else that of its last change."""
+    created = str(record["details"].get("created", ""))[:10]
+    return created if _ISO_DAY.fullmatch(created) else _day(record["last_modified"]).isoformat()
+
+
+def _day(milliseconds: int) -> dt.date:
+    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).date()
+
+
+def _write_part(name: str, collection: dict[str, Any], content: dict[str, list[Any]], source: str) -> None:
+    kind = next(kind for kind, part in PARTS.items() if part.name == name)
+    head = _head(DATA / name, kind, _day(collection["timestamp"]))
+    _write(DATA / name, {**head, "sources": [source]}, content)
 
 
 def merge(lists: list[Path]) -> None:
     """Merge these lists into ct_logs.json; names of known logs stay unchanged."""
     target = DATA / "ct_logs.json"
-    content: dict[str, Any] = json.loads(target.read_text("utf-8"))
+    before: dict[str, Any] = json.loads(target.read_text("utf-8"))
+    content = json.loads(target.read_text("utf-8"))
     entries: dict[str, dict[str, Any]] = {entry["log_id"]: entry for entry in content.pop("logs")}
     for path in lists:
         listed = json.loads(path.read_text("utf-8"))
@@ -118,12 +178,15 @@ def merge(lists: list[Path]) -> None:
     for entry in entries.values():
         infer(entry, newest=content["date"])
     ordered = sorted(entries.values(), key=lambda entry: (entry["operator"], entry["description"], entry["log_id"]))
-    _write(target, content, "logs", [{key: entry[key] for key in _FIELDS if key in entry} for entry in ordered])
+    logs = [{key: entry[key] for key in _FIELDS if key in entry} for entry in ordered]
+    if {**content, "logs": logs} != before:
+        content |= _head(target, KnowledgeKind.LOGS, dt.date.fromisoformat(content["date"]))
+    _write(target, content, {"logs": logs})
 
 
 def from_google(path: Path) -> dict[str, Any]:
     """Convert Google's log list v3 into records, without logs that may still be accepted. Raises `LogListError`."""
-    listed = ct_logs.load(path)
+    listed = ct_logs.load(path, known=shipped().logs)
     if listed.date is None:
         raise SystemExit(f"{path}: no date in the list; take one with log_list_timestamp")
     return {
@@ -217,26 +280,35 @@ def _moment(text: str, *, end: bool = False) -> str:
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _head(target: Path, kind: KnowledgeKind, date: dt.date) -> dict[str, Any]:
+    """The head of a part's next release."""
+    version = json.loads(target.read_text("utf-8"))["version"] + 1 if target.exists() else 1
+    horizon = date + HORIZONS[kind]
+    return {"schema": PARTS[kind].schema, "version": version, "date": str(date), "horizon": str(horizon)}
+
+
 def _release(wheel: Path) -> tuple[int, ...]:
     """The numbers of the release in a wheel's file name (certifi-2026.10.19.post1-py3-none-any.whl)."""
     return tuple(map(int, re.findall(r"\d+", wheel.name.split("-")[1])))
 
 
-def _write(target: Path, head: dict[str, Any], name: str, entries: Sequence[object]) -> None:
+def _write(target: Path, head: dict[str, Any], content: Mapping[str, Sequence[object]]) -> None:
     """Write one entry per line, so that a changed entry is a changed line."""
-    lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n" for key, value in head.items()]
-    body = ",\n".join("  " + json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries)
-    target.write_text("{\n" + "".join(lines) + f' "{name}": [\n{body}\n ]\n}}\n', encoding="utf-8", newline="\n")
-    print(f"{target}: {len(entries)} {name}")
+    fields = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
+    for name, entries in content.items():
+        body = ",\n".join("  " + json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries)
+        fields.append(f' "{name}": [\n{body}\n ]')
+    target.write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8", newline="\n")
+    print(f"{target}: {', '.join(f'{len(entries)} {name}' for name, entries in content.items())}")
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Rebuild the package's data files.")
-    parser.add_argument("what", choices=("roots", "logs"))
+    parser.add_argument("what", choices=("roots", "logs", "firefox"))
     parser.add_argument("files", nargs="+", type=Path)
     arguments = parser.parse_args()
-    {"roots": roots, "logs": merge}[arguments.what](arguments.files)
+    {"roots": roots, "logs": merge, "firefox": firefox}[arguments.what](arguments.files)
 
 
 if __name__ == "__main__":

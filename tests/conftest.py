@@ -20,7 +20,7 @@ from support.profiles import examples
 
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
-from detector.knowledge import ct_logs
+from detector.knowledge import ct_logs, data_set
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
 from detector.probe.tls import key_exchange, native
@@ -78,7 +78,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.fixture(autouse=True)
 def no_public_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests stay on loopback: a follow-up has the canaries that a test gives it, and no shipped ones."""
-    monkeypatch.setattr("detector.session.settings.known_canaries", tuple)
+    monkeypatch.setattr("detector.session.settings.known_canaries", lambda _: ())
 
 
 @pytest.fixture(params=["with ML-KEM", "without ML-KEM"])
@@ -113,7 +113,7 @@ class World:
         """What to assess against; `machine` are roots that came to this machine as `origin` says."""
         installed = from_der(machine, name="machine", origin=origin)
         known: dict[str, Any] = {"roots": self.roots, "logs": self.logs, "machine_roots": lambda: installed, **more}
-        return Context(at=at or self.pki.now, **known)
+        return Context(at=at or self.pki.now, data=data_set.shipped(), **known)
 
     def observed(self, presented: Issued | Sequence[bytes], **seen: Any) -> Observation:  # noqa: ANN401 - fields of Observation
         """One connection on which this chain was presented and its key proved, unless `seen` says otherwise."""

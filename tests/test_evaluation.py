@@ -17,8 +17,7 @@ from detector_testing import serve_middlebox, serve_origin
 from detector_testing.pki import to_pem
 
 from detector.judge.table import RULE_OF
-from detector.knowledge.ct_logs import shipped
-from detector.knowledge.known_roots import examined_versions
+from detector.knowledge import data_set
 from detector.model import Reason, RootOrigin
 from evaluation import (
     baselines,
@@ -200,7 +199,7 @@ class TestPast:
         """The certifi of a day is the newest one of then; before all of them, the oldest."""
         assert past.version_of(dt.date(2024, 2, 2)) == "2024.2.2"
         assert past.version_of(dt.date(2024, 6, 1)) == "2024.2.2"
-        assert past.version_of(dt.date(2010, 1, 1)) == examined_versions()[0]
+        assert past.version_of(dt.date(2010, 1, 1)) == data_set.shipped().known_roots.versions[0]
 
     def test_certifi_of_the_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each release is installed once and read with its version, its date and the roots removed before it."""
@@ -240,7 +239,9 @@ class TestPast:
         """An old store adds nothing; a fresh one has the roots that came since, shipped or of unknown origin."""
         old, new = (roots_of(*cas) for cas in ((pki.root_a,), (pki.root_a, pki.root_b)))
         then, now = dt.date(2024, 1, 1), dt.date(2025, 1, 1)
-        knowledge = past.Knowledge(lambda day: old if day == then else new, lambda _: shipped(), "", "", {})
+        knowledge = past.Knowledge(
+            lambda day: old if day == then else new, lambda _: data_set.shipped().logs, "", "", {}
+        )
         stores = knowledge.stores(then, now)
         keys = [[root.certificate.spki_sha256 for root in store.roots] for store in stores]
         assert keys == [[], [pki.root_b.spki_sha256], [pki.root_b.spki_sha256]]

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from detector.knowledge.catalogue import Catalogue, Entry, Hit
-    from detector.knowledge.known_roots import KnownRoot
     from detector.trust.roots import Roots
 
     from .entries import InstalledRoot, Scanned
@@ -65,14 +64,14 @@ def how_leaked(entry: Entry, sha256: str, spki_sha256: str | None) -> str | None
 
 
 def audit(
-    scanned: Scanned, *, public: Roots, known: Sequence[KnownRoot], catalogue: Catalogue, at: dt.datetime
+    scanned: Scanned, *, public: Roots, known: frozenset[bytes], catalogue: Catalogue, at: dt.datetime
 ) -> AuditReport:
     """Report what `scanned` trusts beyond `public`.
 
-    `known` are the roots that were public at some time (`knowledge.known_roots.known_roots()`); `at` (aware, UTC)
+    `known` are the keys (SHA-256) of roots that were public at some time; `at` (aware, UTC)
     determines what is expired and is the report's time.
     """
-    formerly = {bytes.fromhex(root.spki_sha256) for root in known} - public.keys
+    formerly = known - public.keys
     installed: dict[bytes, list[InstalledRoot]] = {}
     for root in scanned.roots:
         installed.setdefault(root.der, []).append(root)

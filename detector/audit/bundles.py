@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from detector.knowledge.known_roots import known_root_keys
 from detector.model import RootOrigin
 from detector.model.files import reason_of
 from detector.trust.certificate import Certificate
@@ -21,7 +20,7 @@ from . import files
 from .entries import InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Container, Iterator, Mapping
 
     Found = InstalledRoot | UnreadableStore
 
@@ -91,12 +90,14 @@ def linked(
         yield from bundle(folder / name, store, seen, shipped)
 
 
-def named_by_environment(environment: Mapping[str, str], seen: set[FileIdentity] | None = None) -> Iterator[Found]:
+def named_by_environment(
+    environment: Mapping[str, str], known: Container[bytes], seen: set[FileIdentity] | None = None
+) -> Iterator[Found]:
     """The roots of what `VARIABLES` in `environment` name.
 
     A person or a program set the variable, but often to a complete bundle, as conda and Nix do, in which a vendor's new
-    root looks like an institution's. So only a file or directory without any root that was ever public is known to have
-    been added; the origin of roots among public ones is unknown.
+    root looks like an institution's. So only a file or directory without any root that was ever public (`known` are
+    the keys of those, SHA-256) is known to have been added; the origin of roots among public ones is unknown.
     """
     for variable in VARIABLES:
         value = environment.get(variable, "")
@@ -104,7 +105,7 @@ def named_by_environment(environment: Mapping[str, str], seen: set[FileIdentity]
             read = linked if _is_folder(given) else bundle
             found = list(read(Path(given), f"{variable}:{files.shown(given)}", seen))
             keys = {Certificate.read(root.der).spki_sha256 for root in found if isinstance(root, InstalledRoot)}
-            origin = RootOrigin.ADDED if keys.isdisjoint(known_root_keys()) else RootOrigin.UNKNOWN
+            origin = RootOrigin.ADDED if not any(key in known for key in keys) else RootOrigin.UNKNOWN
             for item in found:
                 yield item if isinstance(item, UnreadableStore) else msgspec.structs.replace(item, origin=origin)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import RootsError
-from detector.knowledge.known_roots import known_root_keys
 from detector.model import RootOrigin
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Root, Roots, TrustedRoots, label_of
@@ -31,29 +30,30 @@ STRONGEST_FIRST: Final = (RootOrigin.POLICY, RootOrigin.ADDED, RootOrigin.SHIPPE
 added: an administrator can copy it to a store of shipped roots, which must not weaken the finding."""
 
 
-def read_machine() -> Scanned:
+def read_machine(known: frozenset[bytes]) -> Scanned:
     """Every root that a trust store of this machine trusts or refuses, for this user. Never raises.
 
-    Stores that exist but cannot be read are listed as unreadable.
+    Stores that exist but cannot be read are listed as unreadable. `known` are the keys (SHA-256) of roots that were
+    public at some time.
     """
-    _, everything = read_stores()
+    _, everything = read_stores(known)
     return everything
 
 
-def read_stores() -> Iterator[Scanned]:
+def read_stores(known: frozenset[bytes]) -> Iterator[Scanned]:
     """The result of `read_machine` in two steps: the stores in files and the registry, then all of them."""
-    found = list(_in_files())
+    found = list(_in_files(known))
     yield scan(found)
     yield scan([*found, *_through_programs()])
 
 
-def _in_files() -> Iterator[InstalledRoot | UnreadableStore]:
+def _in_files(known: frozenset[bytes]) -> Iterator[InstalledRoot | UnreadableStore]:
     home, seen = _home(), set[bundles.FileIdentity]()
     if sys.platform == "win32":  # pragma: no cover - tested through the readers, with fixtures
         yield from windows.windows_roots(ssl.enum_certificates, windows.registry_time)
     elif sys.platform != "darwin":
         yield from linux.linux_roots(seen=seen)
-    yield from bundles.named_by_environment(os.environ, seen)
+    yield from bundles.named_by_environment(os.environ, known, seen)
     if home is not None:
         yield from nss.nss_roots(home, sys.platform)
 
@@ -81,10 +81,11 @@ def scan(found: Iterable[InstalledRoot | UnreadableStore]) -> Scanned:
     )
 
 
-def merge(listed: Roots, scanned: Scanned) -> TrustedRoots:
+def merge(listed: Roots, scanned: Scanned, known: frozenset[bytes]) -> TrustedRoots:
     """Add the roots in the stores of a machine to those that are `listed` as trusted there.
 
-    Distrusted roots are left out, and so is every root that was public at some time, in whatever store it is.
+    Distrusted roots are left out, and so is every root that was public at some time, in whatever store it is: `known`
+    are the keys (SHA-256) of those.
     """
     origins = {root.certificate.der: root.origin for root in listed.roots}
     times: dict[bytes, dt.datetime] = {}
@@ -96,7 +97,7 @@ def merge(listed: Roots, scanned: Scanned) -> TrustedRoots:
                 sha256 = hashlib.sha256(found.der).digest()
                 times[sha256] = min(times.get(sha256, found.installed_at), found.installed_at)
     roots = (Root(label_of(read), read, origins[read.der]) for read in map(Certificate.read, origins))
-    return TrustedRoots(Roots(roots, name="this machine", version="").without(known_root_keys()), times)
+    return TrustedRoots(Roots(roots, name="this machine", version="").without(known), times)
 
 
 def read_bundles(paths: Sequence[str | Path]) -> Scanned:

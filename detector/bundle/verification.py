@@ -49,8 +49,7 @@ from detector.judge.network_evidence import CLOCK_TOLERANCE
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
 from detector.judge.table import RULE_OF
 from detector.judge.wording import state
-from detector.knowledge import ct_logs
-from detector.knowledge import roots as trusted
+from detector.knowledge import data_set
 from detector.knowledge.age import describe, used
 from detector.model import (
     EndpointName,
@@ -89,6 +88,7 @@ from .form import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from detector.knowledge.data_set import DataSource
     from detector.model import Attribution, Confidence, Endpoint, Result, UnfollowedProxy, Verdict
     from detector.trust import timestamp as timestamps
     from detector.trust.ct_logs import LogList
@@ -258,6 +258,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     keys: Sequence[bytes] = (),
     roots: Roots | None = None,
     logs: LogList | None = None,
+    known: DataSource | None = None,
     pins: Sequence[Endpoint] = (),
     authorities: Roots | None = None,
     at: dt.datetime | None = None,
@@ -268,8 +269,10 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         data: the file.
         keys: Ed25519 public keys (32 bytes) of which one must have signed; without any, signatures are reported but
             none is trusted, and nothing holds.
-        roots: public roots; by default certifi's. The bundle only names those of the recorder.
-        logs: CT logs; by default the shipped ones.
+        roots: public roots; by default the data set's. The bundle only names those of the recorder.
+        logs: CT logs; by default the data set's.
+        known: what is known beforehand: a data set, a folder of installed ones, or `shipped`; by default the user's
+            own folder, or else what the package ships.
         pins: endpoints of the reader's own pin file, used instead of the recorded expectations.
         authorities: roots of time-stamping authorities that are believed; without any, no timestamp is.
         at: an aware time, used instead of the recorded one.
@@ -279,11 +282,13 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         MissingExtraError: for `authorities` without the extra `timestamp`.
     """
     bundle = read(data)
-    roots = trusted.public_roots() if roots is None else roots
-    logs = ct_logs.shipped() if logs is None else logs
-    endpoints = tuple(_endpoints(bundle, roots, logs, {(e.host, e.port): e for e in pins}, at))
+    known = data_set.read(known)
+    roots = known.public_roots() if roots is None else roots
+    logs = known.logs if logs is None else logs
+    now = Context(at=bundle.manifest.started, data=known, roots=roots, logs=logs)
+    endpoints = tuple(_endpoints(bundle, now, {(e.host, e.port): e for e in pins}, at))
     results = assess.assess_all([one.evidence for one in endpoints])
-    report = _report(bundle, endpoints, results, roots, logs)
+    report = _report(bundle, endpoints, results, now)
     where_is_known = not any(p.content is None and p.entry.kind in _SAYS_WHERE for p in bundle.parts)
     checks = tuple(
         _endpoint_check(one, result, where_is_known=where_is_known)
@@ -299,12 +304,12 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     network = NetworkCheck(claimed=manifest.claimed, judged=assessed, same=manifest.claimed == assessed)
     signature = _signature_state(bundle.signers, keys)
     names = {one.part: one.evidence.endpoint.name for one in endpoints}
-    here = {part.kind: part.sha256 for part in used(roots, logs)}
+    here = {part.kind: part.sha256 for part in used(roots, logs, known)}
     recorded = Material(
         detector_version=manifest.detector_version,
         same_version=manifest.detector_version == VERSION,
         knowledge=manifest.knowledge,
-        others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
+        others=tuple(part.kind for part in manifest.knowledge if here.get(part.kind) != part.sha256),
     )
     stamps = tuple(_timestamp(response, bundle.payload, authorities) for response in bundle.file.timestamps)
     own_pins = not all(one.as_recorded for one in endpoints)
@@ -364,7 +369,7 @@ _SAYS_WHERE: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
 
 
 def _endpoints(
-    bundle: Bundle, roots: Roots, logs: LogList, pins: dict[tuple[str, int], Endpoint], at: dt.datetime | None
+    bundle: Bundle, now: Context, pins: dict[tuple[str, int], Endpoint], at: dt.datetime | None
 ) -> Iterator[_Recorded]:
     contents = {part.entry.name: part.content for part in bundle.parts}
     portal = contents.get(PartKind.PORTAL)
@@ -377,10 +382,8 @@ def _endpoints(
         where = circumstances if isinstance(circumstances, Circumstances) else Circumstances()
         expected = record.expected
         own = pins.get((expected.host, expected.port))
-        context = Context(
+        context = now._replace(
             at=record.at if at is None else at,
-            roots=roots,
-            logs=logs,
             machine_roots=_machine_roots(record),
             installed_at=_installed_at(where),
             portal=portal if isinstance(portal, PortalObservation) else None,
@@ -413,12 +416,10 @@ def _observations(connections: Sequence[Connection], where: Circumstances) -> It
         yield Observation(**facts, **msgspec.structs.asdict(details), chain=presented)
 
 
-def _report(
-    bundle: Bundle, endpoints: Sequence[_Recorded], results: Sequence[Result], roots: Roots, logs: LogList
-) -> Report:
+def _report(bundle: Bundle, endpoints: Sequence[_Recorded], results: Sequence[Result], now: Context) -> Report:
     manifest = bundle.manifest
     vantage = next((part.content for part in bundle.parts if isinstance(part.content, Vantage)), Vantage(vantage=""))
-    context = endpoints[0].evidence.context if endpoints else Context(at=manifest.started, roots=roots, logs=logs)
+    context = endpoints[0].evidence.context if endpoints else now
     named = {one.evidence.endpoint.name for one in endpoints} if manifest.claimed.inconclusive_counts else ()
     return network.report(
         results,

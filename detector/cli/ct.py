@@ -19,7 +19,6 @@ from detector.ct.monitor import Monitor, Summary
 from detector.ct.state import FileOutput, Pending, State
 from detector.ct.tiles import SIZE_MAX
 from detector.errors import InputError
-from detector.knowledge.known_roots import known_root_keys
 from detector.model import Assurance
 from detector.model.validate import naming
 from detector.session.seams import utc_now
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from detector.ct.monitor import FollowedLog
     from detector.ct.state import Output
-    from detector.model import Endpoint
 
 INTERVAL_LEAST: Final = 10.0
 """Seconds; logs sign a new checkpoint about once a second, and more often than this is a load on others' servers."""
@@ -141,7 +139,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
         raise click.UsageError("--once and --duration exclude each other.")
     common.refuse_same_file(state=state, output=output)
     detector = Detector(**settings)
-    watched = _watched(detector.pins.endpoints, place, leaf_keys_only=leaf_keys_only)
+    watched = _watched(detector, place, leaf_keys_only=leaf_keys_only)
     followed = _followed(detector, named, listed="logs" in settings or not named)
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(State(state, stack.enter_context(_output(output))))
@@ -159,8 +157,9 @@ def watch(  # noqa: PLR0913 - one parameter per option
     return _exit_code(summary)
 
 
-def _watched(endpoints: Sequence[Endpoint], place: str | None, *, leaf_keys_only: bool) -> Watched:
+def _watched(detector: Detector, place: str | None, *, leaf_keys_only: bool) -> Watched:
     """The hosts to watch for. Raises `InputError` where there is none, `HistoryError`."""
+    endpoints, roots = detector.pins.endpoints, detector.expectations.data_set.known_roots.keys
     names = [endpoint.name for endpoint in endpoints]
     history: dict[str, frozenset[bytes]] = {}
     logged: dict[str, frozenset[bytes]] = {}
@@ -168,7 +167,7 @@ def _watched(endpoints: Sequence[Endpoint], place: str | None, *, leaf_keys_only
         with naming(common.HISTORY), contextlib.closing(common.open_history(place)) as kept:
             history = kept.leaf_keys(names, _PROVEN)
             logged = kept.leaf_keys(names, (Assurance.LOGGED,))
-    watched = Watched(endpoints, roots=known_root_keys(), history=history, logged=logged, leaf_keys_only=leaf_keys_only)
+    watched = Watched(endpoints, roots=roots, history=history, logged=logged, leaf_keys_only=leaf_keys_only)
     if not watched.expected:
         raise InputError(
             "pins: no host in them has a name that public CAs certify.", advice="Name a pin file with such hosts."

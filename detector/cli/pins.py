@@ -15,11 +15,10 @@ import msgspec
 from detector import pins as pin_files
 from detector.errors import LearnError, PinFileError
 from detector.judge.evidence import recorded_identity
-from detector.knowledge.roots import public_roots
+from detector.knowledge.data_set import canaries_folder
 from detector.model import Category, Detail, RecordedIdentity
 from detector.model.toml_files import MAX_BYTES
 from detector.pins import formats
-from detector.pins.load import shipped_folder
 from detector.session.seams import utc_now
 from detector.session.session import Detector
 from detector.session.settings import Expectations
@@ -56,12 +55,13 @@ def show(paths: tuple[str, ...], output: str | None) -> int:
     Without a name those that are shipped.
     """
     with common.result_stream(output) as stream:
-        stream.writelines(f"{line}\n" for line in _described(Expectations(pins=paths or None).pin_set))
+        stream.writelines(f"{line}\n" for line in _described(Expectations(pins=paths or None)))
     return common.CLEAN
 
 
-def _described(pin_set: pin_files.PinSet) -> Iterator[str]:
+def _described(expected: Expectations) -> Iterator[str]:
     """The lines that describe a pin set."""
+    pin_set, known = expected.pin_set, expected.data_set.known_roots
     until = f", pins evaluated until {pin_set.expires}" if pin_set.expires else ""
     yield (f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
     for endpoint in pin_set.endpoints:
@@ -69,7 +69,7 @@ def _described(pin_set: pin_files.PinSet) -> Iterator[str]:
         canary = ", canary" if endpoint.canary else ""
         yield (f"\n{endpoint.name}  {endpoint.category}{operator}{canary}")
         if endpoint.pins or endpoint.certificates or endpoint.identity is not RecordedIdentity.UNKNOWN:
-            yield (f"  {'identity':<12}{recorded_identity(endpoint)}")
+            yield (f"  {'identity':<12}{recorded_identity(endpoint, known)}")
         for title, digests in (("pin", endpoint.pins), ("backup", endpoint.backup_pins)):
             for digest in digests:
                 yield (f"  {title:<12}{pin_files.encode_pin(digest)}")
@@ -90,9 +90,11 @@ def lint(paths: tuple[str, ...], detail: Detail, output: str | None) -> int:
 
     Exit code: 0 nothing, or warnings only, 2 errors.
     """
-    pin_set = Expectations(pins=paths or None).pin_set
-    shipped = {str(file) for file in shipped_folder().glob("*.toml")}
-    messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels, shipped=shipped)
+    expected = Expectations(pins=paths or None)
+    pin_set, data = expected.pin_set, expected.data_set
+    shipped = {str(data.canaries.path), *map(str, canaries_folder().glob("*.toml"))}
+    roots = data.public_roots().labels
+    messages = pin_files.lint(pin_set, at=utc_now().date(), data=data, root_labels=roots, shipped=shipped)
     errors = sum(message.severity is pin_files.Severity.ERROR for message in messages)
     with common.result_stream(output) as stream:
         for message in messages if detail is not Detail.VERDICT else ():
@@ -201,7 +203,9 @@ def import_(*, file: str, form: formats.PinFormat, hosts: tuple[str, ...], name:
     source = "standard input" if file == common.STDIN else file
     wanted = [pin_files.parse_host(host) for host in hosts]
     with common.result_stream(output) as stream:
-        pin_set, notes = formats.import_pins(data, form, file=source, at=utc_now().date(), name=name, hosts=wanted)
+        pin_set, notes = formats.import_pins(
+            data, form, file=source, at=utc_now().date(), known=Expectations().data_set, name=name, hosts=wanted
+        )
         for note in notes:
             say(f"Note: {note}")
         header = (f"Imported from {formats.FORMATS[form].title}. Where the pins come from is not known.", *notes)

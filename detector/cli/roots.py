@@ -11,8 +11,6 @@ import click
 
 from detector import audit as auditing
 from detector.aio.lazy import LazyModule
-from detector.knowledge.catalogue import shipped
-from detector.knowledge.known_roots import known_roots
 from detector.session.seams import utc_now
 from detector.session.settings import Expectations
 
@@ -71,11 +69,13 @@ def audit(
     product, is trusted; 3 other roots beyond the public set are trusted, or a store could not be read; 2 bad usage or
     input.
     """
-    public = Expectations(**settings).public_roots
+    expected = Expectations(**settings)
+    public, data = expected.public_roots, expected.data_set
+    known = data.known_roots.keys
     with common.result_stream(output) as stream:
-        scanned = auditing.read_bundles(bundles) if bundles else auditing.read_machine()
+        scanned = auditing.read_bundles(bundles) if bundles else auditing.read_machine(known)
         report = auditing.audit(
-            scanned, public=public, known=known_roots(), catalogue=shipped(), at=utc_now().replace(microsecond=0)
+            scanned, public=public, known=known, catalogue=data.catalogue, at=utc_now().replace(microsecond=0)
         )
         common.write_record(report, form, stream, lambda: table.render(report, detail))
     return _EXIT[report.verdict]

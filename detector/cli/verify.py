@@ -117,7 +117,15 @@ def verify(  # noqa: PLR0913 - one parameter per option
     believed = None if authorities is None else trusted.load(authorities)
     data = read_file(bundle)
     with naming(bundle):
-        verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins, authorities=believed)
+        verification = bundles.verify(
+            data,
+            keys=given,
+            roots=public,
+            logs=logs,
+            known=expected.data_set,
+            pins=own_pins,
+            authorities=believed,
+        )
     with common.result_stream(output) as stream:
         common.write_record(verification, form, stream, lambda: _render(verification, detail))
     return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)

@@ -38,7 +38,7 @@ from detector.language import Messages
 from detector.model import Audience, Category, Confidence, Endpoint, Outcome, Verdict
 from detector.model.validate import HTTPS_PORT
 from detector.pins import parse_host
-from detector.session.seams import THIS_MACHINE, Seams
+from detector.session.seams import THIS_MACHINE, Seams, this_machine
 from detector.session.settings import Expectations
 from detector.trust.acceptance import DATE_REFUSALS, explain
 from detector.trust.budget import Budget
@@ -117,6 +117,7 @@ class Guard:
         if options.get("pins") is None and self.policy.pins:
             options["pins"] = self.policy.pins
         expectations = Expectations(**options)
+        self.data: Final = expectations.data_set
         self.roots: Final = expectations.public_roots
         self.pins: Final = expectations.pin_set
         self.logs: Final = expectations.log_list
@@ -164,12 +165,14 @@ class Guard:
         return EndpointEvidence(Endpoint(host=host, port=port), observation, self._context()).trusted_here
 
     def _context(self) -> Context:
+        machine = this_machine(self.data)
         return Context(
             at=self.now(),
+            data=self.data,
             roots=self.roots,
             logs=self.logs,
-            machine_roots=self._seams.machine_roots,
-            installed_at=self._seams.installed_at,
+            machine_roots=self._seams.machine_roots or machine.roots,
+            installed_at=self._seams.installed_at or machine.installed_at,
             budget=Budget(time.thread_time),
         )
 

@@ -21,8 +21,6 @@ import enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.knowledge import catalogue
-from detector.knowledge.known_roots import known_root_keys, root_of
 from detector.model import PROXIED, Address, Endpoint, Engine, Hello, RecordedIdentity, Route
 from detector.trust import classes, hostname
 from detector.trust import transparency as ct
@@ -41,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from ipaddress import IPv4Address, IPv6Address
 
+    from detector.knowledge.data_set import DataSet
+    from detector.knowledge.known_roots import KnownRoots
     from detector.model import Finding, Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
     from detector.trust.ct_logs import LogList
@@ -63,6 +63,7 @@ def no_machine_roots() -> Roots:
 class Context(NamedTuple):
     """What observations are compared with.
 
+    `data` is what is known beforehand; `roots` and `logs` are its own, or those that the caller gave instead.
     `machine_roots` is called only where a chain leads to no root that is trusted for it: the roots of this machine that
     were never public, each with its origin. `installed_at` gives the time at which a root (by its SHA-256) came to this
     machine, None where that is not known. `portal` and `dates` are the results of control requests, if any were made.
@@ -72,6 +73,7 @@ class Context(NamedTuple):
     """
 
     at: dt.datetime
+    data: DataSet
     roots: Roots
     logs: LogList
     machine_roots: Callable[[], Roots] = no_machine_roots
@@ -87,7 +89,7 @@ class Context(NamedTuple):
 _Chain = tuple[tuple[Certificate, ...], tuple[bytes, ...]]
 """A chain as presented, and what was fetched for it."""
 
-_CLASSIFIED_BY: Final = ("at", "roots", "logs", "machine_roots")
+_CLASSIFIED_BY: Final = ("at", "data", "roots", "logs", "machine_roots")
 """Fields of the context that decide a chain's class, whatever is left of the budget."""
 
 
@@ -401,14 +403,14 @@ class EndpointEvidence:
         """Whether the leaf's own key is pinned for this endpoint, or for one operator, and is no catalogue key."""
         if self.pin_match is not PinMatch.LEAF or self.leaf_key is None or self.leaf_key in self.context.shared_pins:
             return False
-        return not catalogue.shipped().match_digests(digests_of(self.presented[:1]))
+        return not self.context.data.catalogue.match_digests(digests_of(self.presented[:1]))
 
     @cached_property
     def ca_pinned(self) -> bool:
         """Whether a CA of an accepted path is pinned. A public root's key clears nothing (ADR 3)."""
         if self.chain is None or self.pin_match in {PinMatch.NOTHING_PINNED, PinMatch.EXPIRED}:
             return False
-        roots = known_root_keys() | self.context.roots.keys
+        roots = self.context.data.known_roots.keys | self.context.roots.keys
         cas = (c for path in self.chain.accepted for c in path.certificates[1:])
         return any(self._is_pinned(c) and c.spki_sha256 not in roots for c in cas)
 
@@ -419,7 +421,7 @@ class EndpointEvidence:
         found = set()
         if endpoint.roots or endpoint.canary:
             found.add(Identity.STATED)
-        if recorded_identity(endpoint) is RecordedIdentity.PUBLIC:
+        if recorded_identity(endpoint, self.context.data.known_roots) is RecordedIdentity.PUBLIC:
             found.add(Identity.PINNED_PUBLIC)
         if self.seen_in_run or endpoint.name in self.context.seen_before:
             found.add(Identity.SEEN)
@@ -614,13 +616,13 @@ class EndpointEvidence:
         return EndpointEvidence(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
 
 
-def recorded_identity(endpoint: Endpoint) -> RecordedIdentity:
+def recorded_identity(endpoint: Endpoint, known: KnownRoots) -> RecordedIdentity:
     """Where the endpoint's pins come from by its pin file, also after they have expired.
 
-    `PUBLIC` where it is recorded, or where a pin is the key or the certificate of a root that is or was public.
+    `PUBLIC` where it is recorded, or where a pin is the key or the certificate of a root in `known`.
     """
     pinned = (*endpoint.pins, *endpoint.backup_pins, *endpoint.certificates)
-    return endpoint.identity if all(root_of(digest) is None for digest in pinned) else RecordedIdentity.PUBLIC
+    return endpoint.identity if all(known.label_of(digest) is None for digest in pinned) else RecordedIdentity.PUBLIC
 
 
 def digests_of(certificates: Iterable[Certificate]) -> list[bytes]:

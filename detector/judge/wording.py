@@ -217,6 +217,9 @@ ALTERNATIVES: Final[dict[Alternative, str]] = {
     Alternative.DEFECTIVE_SERVER: "a server with a defective certificate",
     Alternative.UNREADABLE_ALGORITHM: "a signature algorithm that is not known here",
     Alternative.DEVELOPMENT_CA: "a developer's own CA on this device",
+    Alternative.SPOOFED_USER_AGENT: "a browser that names another one: by a setting, an add-on, its developer tools",
+    Alternative.AUTOMATION: "a program that names a browser",
+    Alternative.REMOTE_BROWSER: "a browser that runs on another machine and shows its pages here",
 }
 """What else could explain a result, each as the end of a sentence that begins with "It could also be"."""
 

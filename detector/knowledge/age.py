@@ -1,6 +1,6 @@
 """The parts of the knowledge with name, version, date and horizon, as every report and bundle states them.
 
-Room: knowledge. Reads the head of the package's own catalogue; the day is an argument.
+Room: knowledge. Pure; the day is an argument.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import hashlib
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
-from detector.knowledge import catalogue
 from detector.model import Knowledge, KnowledgeKind
-from detector.trust.ct_logs import LIST_HORIZON
-from detector.trust.roots import ROOTS_HORIZON
+
+from .data_set import PARTS
+from .part import HORIZONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
     from detector.trust.ct_logs import LogList
     from detector.trust.roots import Roots
 
-HORIZONS: Final = {
-    KnowledgeKind.ROOTS: ROOTS_HORIZON,
-    KnowledgeKind.LOGS: LIST_HORIZON,
-    KnowledgeKind.CATALOGUE: dt.timedelta(days=365),
-}
-"""The age at which each part counts as old. Catalogue: a year, in which a product releases its next version; no verdict
-depends on it, because what it does not know only leaves an interceptor without name and mark."""
+    from .data_set import DataSet
 
 _NOUNS: Final = {
     KnowledgeKind.ROOTS: "public roots",
     KnowledgeKind.LOGS: "CT logs",
+    KnowledgeKind.INTERMEDIATES: "intermediates",
+    KnowledgeKind.REVOCATIONS: "revocations",
     KnowledgeKind.CATALOGUE: "catalogue",
+    KnowledgeKind.CLIENT_HELLOS: "browsers' hellos",
+    KnowledgeKind.BROWSER_OFFERS: "browsers' offers",
+    KnowledgeKind.CANARIES: "canaries",
+    KnowledgeKind.PINS: "pins",
 }
 
 
-def used(roots: Roots, logs: LogList) -> tuple[Knowledge, ...]:
-    """The parts used for an assessment: these roots and logs, and the shipped catalogue.
+def used(roots: Roots, logs: LogList, data: DataSet) -> tuple[Knowledge, ...]:
+    """The parts used for an assessment: these roots and logs, and everything else from the data set.
 
-    The hash of the logs is over the sorted log IDs, each with 1 where its timestamps count as evidence, else with 0.
+    The hash of logs that a user gave is over the sorted log IDs, each with 1 where its timestamps count as evidence,
+    else with 0.
     """
-    edition = catalogue.edition()
     log_ids = [log_id + b"\1" for log_id in logs.logs] + [log_id + b"\0" for log_id in logs.untrusted]
     digest = hashlib.sha256(b"".join(sorted(log_ids))).hexdigest()
-    return (
-        of_roots(roots),
-        _part(KnowledgeKind.LOGS, logs.name, logs.date, digest),
-        _part(KnowledgeKind.CATALOGUE, "shipped", edition.date, edition.sha256),
-    )
+    own = {
+        KnowledgeKind.ROOTS: None if roots.sha256 else of_roots(roots),
+        KnowledgeKind.LOGS: None if logs.sha256 else _part(KnowledgeKind.LOGS, logs.name, logs.date, digest),
+    }
+    return tuple(own.get(kind) or data.part(kind) for kind in PARTS)
 
 
 def of_roots(roots: Roots) -> Knowledge:
-    """Identify these public roots. The hash is over the sorted SHA-256 of every certificate."""
-    digest = hashlib.sha256(b"".join(sorted(roots.by_sha256))).hexdigest()
+    """Identify these public roots. The hash of a user's own is over the sorted SHA-256 of each certificate."""
+    digest = roots.sha256 or hashlib.sha256(b"".join(sorted(roots.by_sha256))).hexdigest()
     return _part(KnowledgeKind.ROOTS, roots.name, roots.date, digest, roots.version)
 
 

@@ -1,20 +1,15 @@
 """The ClientHellos of browsers, recorded from real ones: what each offers, what it draws, and in which order.
 
-Room: knowledge. Pure apart from reading the package's own data, which `scripts/build_client_hellos.py` records.
+Room: knowledge. Pure: `detector.knowledge.data_set` reads the file, which `scripts/build_client_hellos.py` records.
 """
 
 from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec resolves the annotations at run time
-import functools
-from pathlib import Path
-from typing import Final
-
-import msgspec
 
 from detector.model import Hello, Record
 
-DATA: Final = Path(__file__).with_name("data") / "client_hellos.json"
+from .part import Head
 
 
 class EchGrease(Record, frozen=True, kw_only=True):
@@ -57,20 +52,15 @@ class HelloProfile(Record, frozen=True, kw_only=True):
     bodies: dict[int, str]
 
 
-class HelloProfiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of the data file."""
+class HelloProfiles(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of client_hellos.json."""
 
-    schema: int
     profiles: tuple[HelloProfile, ...]
 
-
-@functools.cache
-def profiles() -> dict[Hello, HelloProfile]:
-    """Every recorded profile."""
-    file = msgspec.json.decode(DATA.read_bytes(), type=HelloProfiles)
-    return {profile.hello: profile for profile in file.profiles}
-
-
-def profile_of(hello: Hello) -> HelloProfile:
-    """The profile that this hello is written from. Raises KeyError for OpenSSL's, which OpenSSL writes itself."""
-    return profiles()[Hello.BROWSER if hello is Hello.READABLE else hello]
+    def of(self, hello: Hello) -> HelloProfile:
+        """The profile that this hello is written from. Raises KeyError for OpenSSL's, which OpenSSL writes itself."""
+        written = Hello.BROWSER if hello is Hello.READABLE else hello
+        for profile in self.profiles:
+            if profile.hello is written:
+                return profile
+        raise KeyError(hello)

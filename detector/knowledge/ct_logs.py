@@ -1,4 +1,4 @@
-"""Loads lists of Certificate Transparency logs: the shipped one, and the user's in Google's log list v3 format (JSON).
+"""Lists of Certificate Transparency logs: a data set's, and the user's in Google's log list v3 format (JSON).
 
 Room: knowledge. Pure apart from reading the list that is named.
 """
@@ -6,7 +6,6 @@ Room: knowledge. Pure apart from reading the list that is named.
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -18,8 +17,12 @@ from detector.model import json_text
 from detector.model.files import read_file
 from detector.trust.ct_logs import ACCEPTED_STATES, FormerOperator, Log, LogKind, LogList, LogState, Shard
 
+from .part import Head
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from detector.model import Knowledge
 
 LIST_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest log list read, in bytes. Google's complete list is about 0.3 MB (2026); ten times that leaves room."""
@@ -29,12 +32,21 @@ _Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 """RFC 3339 with an offset: moments without one could not be compared with others."""
 
 
-class _ShippedList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    schema: int
-    name: str
-    date: dt.date
+class LogsFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of ct_logs.json: every log ever listed for browsers, test logs set apart."""
+
     sources: tuple[str, ...]
     logs: tuple[Log, ...]
+
+    def listed(self, part: Knowledge) -> LogList:
+        """The list, with the name, the version and the hash of the part."""
+
+        def dated(log: Log) -> Log:
+            at = log.states.get(LogState.RETIRED)
+            return log if at is None or log.retired else msgspec.structs.replace(log, retired=at)
+
+        found = _log_list(map(dated, self.logs), name=part.name, date=self.date)
+        return msgspec.structs.replace(found, version=part.version, sha256=part.sha256)
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -85,33 +97,23 @@ class _GoogleList(msgspec.Struct, frozen=True):
                     yield f"operators[{number}].{family}[{index}].log_id", operator.name, kind, log
 
 
-@functools.cache
-def shipped() -> LogList:
-    """The list that comes with the package: every log ever listed for browsers, test logs set apart."""
-    data = Path(__file__).with_name("data").joinpath("ct_logs.json").read_bytes()
-    listed = msgspec.json.decode(data, type=_ShippedList)
+def load(path: str | Path, *, known: LogList | None = None) -> LogList:
+    """The log list in a file; `known` as in `parse`.
 
-    def dated(log: Log) -> Log:
-        at = log.states.get(LogState.RETIRED)
-        return log if at is None or log.retired else msgspec.structs.replace(log, retired=at)
-
-    return _log_list(map(dated, listed.logs), name=listed.name, date=listed.date)
-
-
-def load(path: str | Path) -> LogList:
-    """The log list in a file. Raises `LogListError` that names the file and, where one is at fault, the field."""
+    Raises `LogListError` that names the file and, where one is at fault, the field.
+    """
     data = read_file(path, most=LIST_BYTES_MAX, kind="log list", error=LogListError)
     # Reports show the file's own name only: the folders above it may contain a person's name.
-    return msgspec.structs.replace(parse(data, name=str(path)), name=Path(path).name)
+    return msgspec.structs.replace(parse(data, name=str(path), known=known), name=Path(path).name)
 
 
-def parse(data: bytes, *, name: str) -> LogList:
+def parse(data: bytes, *, name: str, known: LogList | None = None) -> LogList:
     """Parse a log list; `name` is used in messages and reports.
 
-    Logs of type `test`, logs in the states `pending` and `rejected`, and logs that the shipped list distrusts go to
-    `untrusted`. The format makes the state optional: a log without one counts, because the user who supplies a list
-    trusts what it names. Where `log_list_timestamp` is missing, the newest state change dates the list. A log that is
-    listed as retired without a moment retired no later than the list's date.
+    Logs of type `test`, logs in the states `pending` and `rejected`, and logs that `known` (a data set's list)
+    distrusts go to `untrusted`. The format makes the state optional: a log without one counts, because the user who
+    supplies a list trusts what it names. Where `log_list_timestamp` is missing, the newest state change dates the list.
+    A log that is listed as retired without a moment retired no later than the list's date.
 
     Raises `LogListError` for data that is too large, not JSON, not of that format, or whose `log_id` is not the
     SHA-256 of its `key` (RFC 6962 section 3.2).
@@ -124,6 +126,7 @@ def parse(data: bytes, *, name: str) -> LogList:
         raise LogListError(f"{name}: not a v3 log list: {error}.", advice=_ADVICE) from error
     changes = (state.timestamp for *_, log in listed.entries() for state in log.state.values() if state.timestamp)
     dated = listed.log_list_timestamp or max(changes, default=None)
+    distrusted = {} if known is None else known.untrusted
     found: dict[bytes, Log] = {}
     for field, operator, kind, entry in listed.entries():
         if entry.log_id != hashlib.sha256(entry.key).digest():  # one of the two would be silently useless
@@ -133,7 +136,7 @@ def parse(data: bytes, *, name: str) -> LogList:
             )
         if entry.log_id in found:
             raise LogListError(f"{name}: {field}: the same log is listed twice.", advice="Remove one of them.")
-        found[entry.log_id] = _google_log(entry, operator, kind, dated)
+        found[entry.log_id] = _google_log(entry, operator, kind, dated, distrusted)
     return _log_list(found.values(), name=name, date=dated.date() if dated else None)
 
 
@@ -147,7 +150,9 @@ def _log_list(logs: Iterable[Log], *, name: str, date: dt.date | None) -> LogLis
     )
 
 
-def _google_log(entry: _GoogleLog, operator: str, kind: LogKind, dated: dt.datetime | None) -> Log:
+def _google_log(
+    entry: _GoogleLog, operator: str, kind: LogKind, dated: dt.datetime | None, distrusted: Mapping[bytes, Log]
+) -> Log:
     known_states = frozenset(LogState)  # a state of another name accepts nothing
     states = {LogState(state): change.timestamp for state, change in entry.state.items() if state in known_states}
     interval = entry.temporal_interval
@@ -159,7 +164,7 @@ def _google_log(entry: _GoogleLog, operator: str, kind: LogKind, dated: dt.datet
         operator=operator,
         description=entry.description,
         kind=kind,
-        why=_why_untrusted(entry, retired),
+        why=_why_untrusted(entry, retired, distrusted.get(entry.log_id)),
         states=states,
         retired=retired,
         shard=Shard(interval.start_inclusive, interval.end_exclusive) if interval else None,
@@ -168,9 +173,8 @@ def _google_log(entry: _GoogleLog, operator: str, kind: LogKind, dated: dt.datet
     )
 
 
-def _why_untrusted(entry: _GoogleLog, retired: dt.datetime | None) -> str:
-    """Why timestamps of this log prove nothing; empty when they count."""
-    known = shipped().untrusted.get(entry.log_id)
+def _why_untrusted(entry: _GoogleLog, retired: dt.datetime | None, known: Log | None) -> str:
+    """Why timestamps of this log prove nothing, empty when they count. `known` is the distrusted log of this ID."""
     if known is not None:
         return known.why
     if entry.log_type != "prod":

@@ -1,27 +1,23 @@
 """Public roots that certifi has carried since 2018: names, hashes, certificates, and when each was removed.
 
-Room: knowledge. Pure apart from reading the package's own data.
+Room: knowledge. Pure: `detector.knowledge.data_set` reads the files.
 
 Roots leave the bundle for good reasons, and pin files name roots by certifi's label. With this list a removed root's
 label stays known, and a chain to it is verified by signature unlike one to a root that was never public.
-`detector.knowledge.roots.public_roots` says which of these are public at a given moment.
+`DataSet.public_roots` says which of these are public at a given moment.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import functools
-from pathlib import Path
-from typing import Final
-
-import msgspec
+from functools import cached_property
 
 from detector.model import Record
 
-DATA: Final = Path(__file__).with_name("data")
+from .part import Head
 
 
-class KnownRoot(Record, frozen=True, kw_only=True):
+class KnownRoot(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One root certificate, with the last label that certifi gave it.
 
     `sha256` (of the DER certificate) and `spki_sha256` are lower-case hexadecimal, `subject` is an RFC 4514 string.
@@ -42,36 +38,53 @@ class KnownRoot(Record, frozen=True, kw_only=True):
         return self.removed is None or (at is not None and at < self.removed)
 
 
-class _KnownRoots(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    schema: int
+class KnownRoots(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """The content of roots.json: every root in the examined certifi versions, sorted by label.
+
+    One label may name several roots. `versions` are the certifi versions whose every root is known, oldest first.
+    """
+
     versions: tuple[str, ...]
     roots: tuple[KnownRoot, ...]
 
+    @cached_property
+    def examined_dates(self) -> frozenset[dt.date]:
+        """The dates of `versions`."""
+        return frozenset(filter(None, map(date_of, self.versions)))
 
-class _Certificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    schema: int
+    @cached_property
+    def keys(self) -> frozenset[bytes]:
+        """The SHA-256 of the SubjectPublicKeyInfo of every known root."""
+        return frozenset(bytes.fromhex(root.spki_sha256) for root in self.roots)
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """The labels of `roots`."""
+        return frozenset(root.label for root in self.roots)
+
+    def label_of(self, digest: bytes) -> str | None:
+        """The label of the known root whose key or certificate has this SHA-256; None for anything else."""
+        return self._label_by_digest.get(digest)
+
+    @cached_property
+    def _label_by_digest(self) -> dict[bytes, str]:
+        return {bytes.fromhex(digest): root.label for root in self.roots for digest in (root.sha256, root.spki_sha256)}
+
+    @cached_property
+    def newest(self) -> dt.date:
+        """The day up to which this list knows of changes."""
+        return max((*self.examined_dates, self.date))
+
+    def is_older_than(self, version: str) -> bool:
+        """Whether a certifi of this version may know of changes that this list does not."""
+        date = date_of(version)
+        return date is not None and date > self.newest
+
+
+class RootCertificates(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of root_certificates.json: the DER certificates of the known roots, in the same order."""
+
     certificates: tuple[bytes, ...]
-
-
-@functools.cache
-def _file() -> _KnownRoots:
-    return msgspec.json.decode((DATA / "known_roots.json").read_bytes(), type=_KnownRoots)
-
-
-def known_roots() -> tuple[KnownRoot, ...]:
-    """Every root in the examined certifi versions, sorted by label. One label may name several roots."""
-    return _file().roots
-
-
-def known_certificates() -> tuple[bytes, ...]:
-    """The DER certificates of `known_roots`, in the same order."""
-    data = (DATA / "root_certificates.json").read_bytes()
-    return msgspec.json.decode(data, type=_Certificates).certificates
-
-
-def examined_versions() -> tuple[str, ...]:
-    """The certifi versions whose every root is known, oldest first."""
-    return _file().versions
 
 
 def date_of(version: str) -> dt.date | None:
@@ -80,31 +93,3 @@ def date_of(version: str) -> dt.date | None:
         return dt.date(*map(int, version.split(".")[:3]))
     except (ValueError, TypeError):
         return None
-
-
-@functools.cache
-def examined_dates() -> frozenset[dt.date]:
-    """The dates of `examined_versions`."""
-    return frozenset(filter(None, map(date_of, examined_versions())))
-
-
-@functools.cache
-def known_root_keys() -> frozenset[bytes]:
-    """The SHA-256 of the SubjectPublicKeyInfo of every known root."""
-    return frozenset(bytes.fromhex(root.spki_sha256) for root in known_roots())
-
-
-@functools.cache
-def known_labels() -> frozenset[str]:
-    """The labels of `known_roots`."""
-    return frozenset(root.label for root in known_roots())
-
-
-def root_of(digest: bytes) -> str | None:
-    """The label of the known root whose key or certificate has this SHA-256; None for anything else."""
-    return _label_by_digest().get(digest)
-
-
-@functools.cache
-def _label_by_digest() -> dict[bytes, str]:
-    return {bytes.fromhex(digest): root.label for root in known_roots() for digest in (root.sha256, root.spki_sha256)}

@@ -1,8 +1,8 @@
 """Loads roots: the public ones, those in a PEM file, and those this machine trusts.
 
-Room: knowledge. Reads files only in `public_roots`, `certifi_bundle`, `load` and `machine_roots`.
+Room: knowledge. Reads files only in `certifi_bundle`, `load` and `machine_roots`.
 
-Public roots are the known roots of this package (`known_roots`) unless the user replaces them. The machine's additional
+Public roots are the known roots of a data set (`known_roots`) unless the user replaces them. The machine's additional
 roots only label a path: they say who installed a CA here and never clear anything.
 """
 
@@ -22,14 +22,19 @@ from detector.model.files import read_file
 from detector.trust.certificate import Certificate
 from detector.trust.roots import NO_ROOTS, Root, Roots, certificates_in_pem, from_der, label_of
 
-from .known_roots import date_of, examined_dates, examined_versions, known_certificates, known_root_keys, known_roots
+from .known_roots import date_of
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable, Sequence
     from importlib import metadata
 
     import certifi
     import wassima
+
+    from detector.model import Knowledge
+
+    from .known_roots import KnownRoots
 else:
     metadata = LazyModule("importlib.metadata")
     certifi = LazyModule("certifi")
@@ -39,41 +44,46 @@ ROOTS_FILE_BYTES_MAX: Final = 16 * 1024 * 1024
 """Largest PEM bundle read, in bytes: certifi's has 0.3 MB, the largest operating-system bundles under 1 MB."""
 
 
-def public_roots(at: dt.date | None = None) -> Roots:
+def public_roots(
+    known: KnownRoots,
+    certificates: Sequence[bytes],
+    at: dt.date | None,
+    *,
+    identity: Knowledge,
+    bundle: Callable[[], CertifiBundle],
+) -> Roots:
     """The public roots: those of Mozilla's program, as certifi carries and labels them. `retired` has the former ones.
 
-    They ship with this package, certificates included; the installed certifi confirms none of them. An older, edited or
-    distribution-replaced copy of certifi changes nothing. Only a newer one counts, and only against a root: see
-    `CertifiBundle`.
+    They come from a data set, certificates (DER, in the order of `known`) included; the installed certifi confirms none
+    of them. An older, edited or distribution-replaced copy of certifi changes nothing. Only one newer than the data set
+    counts, and only against a root: see `CertifiBundle`, which `bundle` returns. `identity` is the part of the set.
 
     With `at`, for past captures, a root removed after that day is public. Roots that came later stay public, because
     other programs had them before.
     """
-    return _public_roots(None if at is None or at >= max(examined_dates()) else at)
-
-
-@lru_cache(maxsize=64)
-def _public_roots(at: dt.date | None) -> Roots:
-    version = examined_versions()[-1]
+    at = None if at is None or at >= known.newest else at
+    version, sha256 = identity.version, identity.sha256 if at is None else ""
     withdrawn = frozenset[bytes]()
     # Only a newer certifi can withdraw a root, so an older one's file is not read.
-    if at is None and _is_newer(certifi.__version__) and (withdrawn := certifi_bundle().withdrawn):
-        version += f", less {len(withdrawn)} that {certifi.__version__} withdrew"
-    every = [(known, Certificate.read(der)) for known, der in zip(known_roots(), known_certificates(), strict=True)]
+    if at is None and known.is_older_than(certifi.__version__) and (withdrawn := bundle().withdrawn):
+        version += f", less {len(withdrawn)} that certifi {certifi.__version__} withdrew"
+        sha256 = ""
+    every = [(root, Certificate.read(der)) for root, der in zip(known.roots, certificates, strict=True)]
     current = [
-        Root(known.label, certificate, RootOrigin.SHIPPED)
-        for known, certificate in every
-        if known.is_current(at) and certificate.spki_sha256 not in withdrawn
+        Root(root.label, certificate, RootOrigin.SHIPPED)
+        for root, certificate in every
+        if root.is_current(at) and certificate.spki_sha256 not in withdrawn
     ]
     keys = {root.certificate.spki_sha256 for root in current}
-    retired = [Root(known.label, certificate) for known, certificate in every if certificate.spki_sha256 not in keys]
+    retired = [Root(root.label, certificate) for root, certificate in every if certificate.spki_sha256 not in keys]
     return Roots(
         current,
-        name="certifi",
+        name=identity.name,
         version=version,
-        date=max(examined_dates()),
+        date=identity.date,
         retired=Roots(retired, name="retired roots", version=version),
-        unconfirmed=lambda: certifi_bundle().unconfirmed,
+        unconfirmed=lambda: bundle().unconfirmed,
+        sha256=sha256,
     )
 
 
@@ -105,7 +115,7 @@ class Installed(NamedTuple):
     in_place: bool
 
 
-def split_certifi(data: bytes, installed: Installed) -> CertifiBundle:
+def split_certifi(data: bytes, installed: Installed, known: KnownRoots) -> CertifiBundle:
     """Separate roots that may be certifi's own from those that somebody added to its file (`data`).
 
     Every root of an examined version is known: any other was added, unless the whole file is a distribution's. In other
@@ -115,11 +125,11 @@ def split_certifi(data: bytes, installed: Installed) -> CertifiBundle:
     parts = [data] if not installed.size else [data[: installed.size], data[-installed.size :]]
     genuine = next((part for part in parts if _record_hash(part) == installed.sha256), None)
     own = {der for _, der in certificates_in_pem(data if genuine is None else genuine)}
-    is_complete = installed.in_place and date_of(installed.version) in examined_dates()
+    is_complete = installed.in_place and date_of(installed.version) in known.examined_dates
     unconfirmed, added = [], []
     for _, der in certificates_in_pem(data):
         certificate = Certificate.read(der)
-        if certificate.spki_sha256 is None or certificate.spki_sha256 in known_root_keys():
+        if certificate.spki_sha256 is None or certificate.spki_sha256 in known.keys:
             continue
         if is_complete or der not in own:
             added.append(Root(label_of(certificate), certificate, RootOrigin.ADDED))
@@ -127,9 +137,9 @@ def split_certifi(data: bytes, installed: Installed) -> CertifiBundle:
             origin = RootOrigin.UNKNOWN if genuine is None else RootOrigin.SHIPPED
             unconfirmed.append(Root(label_of(certificate), certificate, origin))
     withdrawn = frozenset[bytes]()
-    if genuine is not None and _is_newer(installed.version):
+    if genuine is not None and known.is_older_than(installed.version):
         carried = {Certificate.read(der).spki_sha256 for der in own}
-        current = (bytes.fromhex(known.spki_sha256) for known in known_roots() if known.is_current(None))
+        current = (bytes.fromhex(root.spki_sha256) for root in known.roots if root.is_current(None))
         withdrawn = frozenset(key for key in current if key not in carried)
     return CertifiBundle(
         Roots(unconfirmed, name="certifi", version=installed.version),
@@ -142,9 +152,8 @@ def _record_hash(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode("ascii")
 
 
-@lru_cache(maxsize=1)
-def certifi_bundle() -> CertifiBundle:
-    """How the installed certifi differs from the known roots, read once; empty when it cannot be read."""
+def certifi_bundle(known: KnownRoots) -> CertifiBundle:
+    """How the installed certifi differs from the known roots; empty when it cannot be read."""
     path = Path(certifi.where())
     try:
         data = path.read_bytes()
@@ -152,9 +161,9 @@ def certifi_bundle() -> CertifiBundle:
     except OSError:
         data, in_place = b"", False
     keys = {Certificate.read(der).spki_sha256 for _, der in certificates_in_pem(data)}
-    if keys <= known_root_keys() and not _is_newer(certifi.__version__):
+    if keys <= known.keys and not known.is_older_than(certifi.__version__):
         return CertifiBundle(NO_ROOTS, NO_ROOTS, frozenset())
-    return split_certifi(data, Installed(certifi.__version__, *_installer_record(path.name), in_place))
+    return split_certifi(data, Installed(certifi.__version__, *_installer_record(path.name), in_place), known)
 
 
 def _installer_record(name: str) -> tuple[str | None, int | None]:
@@ -164,12 +173,6 @@ def _installer_record(name: str) -> tuple[str | None, int | None]:
             if file.name == name and file.hash is not None and file.hash.mode == "sha256":
                 return file.hash.value, file.size
     return None, None
-
-
-def _is_newer(version: str) -> bool:
-    """Whether this version of certifi is newer than the newest one that was examined."""
-    date = date_of(version)
-    return date is not None and date > max(examined_dates())
 
 
 def load(path: str | Path, *, date: dt.date | None = None) -> Roots:

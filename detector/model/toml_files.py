@@ -47,7 +47,11 @@ def read(path: Path, *, kind: str, error: type[InputError]) -> dict[str, Any]:
 
     Raises `error` when the file cannot be read, is too large, not UTF-8 or not TOML.
     """
-    data = read_file(path, most=MAX_BYTES, kind=kind, error=error)
+    return parse(path, read_file(path, most=MAX_BYTES, kind=kind, error=error), error=error)
+
+
+def parse(path: Path, data: bytes, *, error: type[InputError]) -> dict[str, Any]:
+    """Read the content of a TOML file. Raises `error`, which names the file, when it is not UTF-8 or not TOML."""
     try:
         return decode(data)
     except UnicodeDecodeError as problem:

@@ -183,6 +183,9 @@ class Alternative(enum.StrEnum):
     DEFECTIVE_SERVER = "defective-server"
     UNREADABLE_ALGORITHM = "unreadable-algorithm"
     DEVELOPMENT_CA = "development-ca"
+    SPOOFED_USER_AGENT = "spoofed-user-agent"
+    AUTOMATION = "automation"
+    REMOTE_BROWSER = "remote-browser"
 
 
 class ManagedBy(enum.StrEnum):
@@ -375,4 +378,10 @@ class KnowledgeKind(enum.StrEnum):
 
     ROOTS = "roots"
     LOGS = "logs"
+    INTERMEDIATES = "intermediates"
+    REVOCATIONS = "revocations"
     CATALOGUE = "catalogue"
+    CLIENT_HELLOS = "client-hellos"
+    BROWSER_OFFERS = "browser-offers"
+    CANARIES = "canaries"
+    PINS = "pins"

@@ -24,7 +24,6 @@ import msgspec
 
 from detector.aio.lazy import LazyModule
 from detector.errors import LearnError
-from detector.knowledge.known_roots import known_root_keys
 from detector.knowledge.operators import operator_of
 from detector.model import Endpoint, RecordedIdentity
 from detector.trust.hostname import NameMatch
@@ -33,13 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.knowledge import catalogue
+    from detector.knowledge.catalogue import Catalogue
     from detector.trust import acceptance, transparency
     from detector.trust.certificate import Certificate
     from detector.trust.paths import Path
 else:  # an exam's start reads pins, it does not learn
     acceptance = LazyModule("detector.trust.acceptance")
-    catalogue = LazyModule("detector.knowledge.catalogue")
     transparency = LazyModule("detector.trust.transparency")
 
 
@@ -150,12 +148,12 @@ def _chain(evidence: EndpointEvidence, *, allow_private: bool) -> _Chain:
             "If a middlebox could be in the way, learn from another network. If this server has a private PKI and you "
             "are sure of this network, say --allow-private.",
         )
-    roots = evidence.context.roots.keys | known_root_keys()
+    roots = evidence.context.roots.keys | evidence.context.data.known_roots.keys
     if leaf.spki_sha256 in roots:
         _refuse(endpoint, "the server's own key is that of a root", "Name the root in private_roots instead.")
     paths = _accepted(evidence) or evidence.paths.paths
     above = dict.fromkeys(certificate for path in paths for certificate in path.certificates[1:])
-    product = _product((*evidence.presented, *above))
+    product = _product((*evidence.presented, *above), evidence.context.data.catalogue)
     if product is not None:
         _refuse(endpoint, f"a certificate of its chain is that of {product}", "Learn from another network.")
     keys = dict.fromkeys(c.spki_sha256 for c in above if c.spki_sha256 is not None)
@@ -196,10 +194,10 @@ def _is_shareable(evidence: EndpointEvidence) -> bool:
     return bool(_accepted(evidence)) and evidence.logging is not transparency.Logging.UNLOGGED
 
 
-def _product(certificates: Iterable[Certificate]) -> str | None:
+def _product(certificates: Iterable[Certificate], catalogue: Catalogue) -> str | None:
     """The product that the catalogue knows one of these certificates, or its key, to belong to."""
     digests = (digest for c in certificates for digest in (c.sha256, c.spki_sha256) if digest is not None)
-    hits = catalogue.shipped().match_digests(digests)
+    hits = catalogue.match_digests(digests)
     return f"{hits[0].entry.vendor} {hits[0].entry.product}" if hits else None
 
 

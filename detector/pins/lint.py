@@ -1,6 +1,6 @@
 """Lint for pin sets: stale pins, missing backup pins, endpoints without expectations.
 
-Room: pins. Pure: the day and the current root names are arguments; the catalogue and the known roots are read.
+Room: pins. Pure: the day, the current root names and the data set are arguments.
 
 An error is something the detector will not, or cannot, do as the file asks; a warning is something that will cause
 trouble later. Backup pins and expiry follow RFC 7469 sections 4.3 and 2.7.
@@ -12,19 +12,15 @@ import datetime as dt
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.aio.lazy import LazyModule
-from detector.knowledge.known_roots import root_of
 from detector.model import Category, Endpoint, Record, RecordedIdentity
 from detector.model.endpoint import encode_pin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from detector.knowledge import catalogue
+    from detector.knowledge.data_set import DataSet
 
     from .load import PinSet
-else:  # an exam's start reads pins, it does not lint them
-    catalogue = LazyModule("detector.knowledge.catalogue")
 
 NOTICE: Final = dt.timedelta(days=14)
 """How long before expiry lint warns: two weeks, so that a weekly run warns at least once."""
@@ -55,7 +51,12 @@ class LintMessage(Record, frozen=True, kw_only=True):
 
 
 def lint(
-    pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = None, shipped: Collection[str] = ()
+    pin_set: PinSet,
+    *,
+    at: dt.date,
+    data: DataSet,
+    root_labels: Collection[str] | None = None,
+    shipped: Collection[str] = (),
 ) -> tuple[LintMessage, ...]:
     """Check a pin set as of the day `at`.
 
@@ -78,7 +79,7 @@ def lint(
                 for severity, text in (
                     *_endpoint(endpoint, root_labels),
                     *(() if source in shipped else _of_own_files(endpoint, root_labels)),
-                    *_without_effect(endpoint),
+                    *_without_effect(endpoint, data),
                 )
             ),
         )
@@ -143,13 +144,13 @@ def _of_own_files(endpoint: Endpoint, root_labels: Collection[str] | None) -> It
         yield Severity.WARNING, "neither pins nor roots; only public roots and CT logs can confirm it."
 
 
-def _without_effect(endpoint: Endpoint) -> Iterator[tuple[Severity, str]]:
+def _without_effect(endpoint: Endpoint, data: DataSet) -> Iterator[tuple[Severity, str]]:
     """Entries without effect: keys that others can have certified, and statements about nothing."""
     pinned = dict.fromkeys((*endpoint.pins, *endpoint.backup_pins, *endpoint.certificates))
     for digest in pinned:
-        if (root := root_of(digest)) is not None:
+        if (root := data.known_roots.label_of(digest)) is not None:
             yield Severity.ERROR, _ROOT.format(pin=encode_pin(digest), root=root)
-        for hit in catalogue.shipped().match_digests((digest,)):
+        for hit in data.catalogue.match_digests((digest,)):
             product = f"{hit.entry.vendor} {hit.entry.product}"
             yield Severity.ERROR, f"{encode_pin(digest)} belongs to {product}, and others have its key. Remove it."
     if endpoint.identity is RecordedIdentity.PUBLIC and not pinned:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from detector.aio.lazy import LazyModule
 from detector.errors import PinFileError, TargetError
-from detector.model import Category, Endpoint, Record, RecordedIdentity, toml_files
+from detector.knowledge.data_set import canaries_folder
+from detector.model import Category, Endpoint, KnowledgeKind, Record, RecordedIdentity, toml_files
 from detector.model.files import reason_of, unreadable
 from detector.model.toml_files import MAX_BYTES, MAX_TEXT, shown
 from detector.model.validate import HTTPS_PORT, PORT_MAX
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from cryptography import x509
+
+    from detector.knowledge.data_set import DataSet
 else:  # 13 ms that pin files without a private PKI need not wait for
     x509 = LazyModule("cryptography.x509")
 
@@ -103,7 +106,11 @@ def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[st
     if not files:
         raise PinFileError("No pin file was named.", advice="Name a pin file or a directory of pin files.")
     contents = [(file, toml_files.read(file, kind=_KIND, error=PinFileError)) for file in files]
-    sets = [_File(file, root_labels).read(content) for file, content in contents]
+    shipped = canaries_folder()
+    sets = [
+        _File(file, root_labels, is_knowledge=file.resolve().parent == shipped).read(content)
+        for file, content in contents
+    ]
     endpoints = tuple(endpoint for pin_set in sets for endpoint in pin_set.endpoints)
     _refuse_duplicates(endpoints)
     if len(endpoints) > MAX_ENDPOINTS:
@@ -120,16 +127,15 @@ def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[st
     )
 
 
-def shipped(*, root_labels: Collection[str]) -> PinSet:
-    """Read the pin files that come with the package: the knowledge's endpoints, its canaries among them."""
-    return load(shipped_folder(), root_labels=root_labels)
-
-
-def shipped_folder() -> Path:
-    """The folder of the pin files that come with the package: `pins/` of a checkout, `pins/shipped/` of a package."""
-    here = Path(__file__).resolve().parent
-    in_wheel = here / "shipped"
-    return in_wheel if in_wheel.is_dir() else here.parent.parent / "pins"
+def shipped(data: DataSet, *, root_labels: Collection[str]) -> PinSet:
+    """Read the pin file of a data set's own endpoints, its canaries among them."""
+    while True:
+        path, content = data.canaries
+        try:
+            return _File(path, root_labels, is_knowledge=True).read(toml_files.parse(path, content, error=PinFileError))
+        except PinFileError as error:
+            if not data.leave_out(KnowledgeKind.CANARIES, str(error)):
+                raise
 
 
 def _files(path: Path) -> list[Path]:
@@ -160,10 +166,10 @@ def _refuse_duplicates(endpoints: Iterable[Endpoint]) -> None:
 class _File(toml_files.TableFile):
     """One pin file while it is being read."""
 
-    def __init__(self, path: Path, root_labels: Collection[str]) -> None:
+    def __init__(self, path: Path, root_labels: Collection[str], *, is_knowledge: bool) -> None:
         super().__init__(path, PinFileError)
         self._root_labels = root_labels
-        self._is_knowledge = path.resolve().parent == shipped_folder()
+        self._is_knowledge = is_knowledge
 
     def read(self, content: dict[str, Any]) -> PinSet:
         self._known_keys(content, _FILE_KEYS)

@@ -27,7 +27,6 @@ import msgspec
 from detector import pins
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group, run_in_thread
-from detector.knowledge.known_roots import known_labels
 from detector.model import Category, Endpoint, Outcome
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from detector.judge import assess, evidence
     from detector.judge.evidence import Context, EndpointEvidence
+    from detector.knowledge.data_set import DataSet
     from detector.model import Observation, PortalObservation, ServerDate
     from detector.probe import Dialer
     from detector.probe.http import client, dates, issuers, portal
@@ -76,10 +76,10 @@ DEFAULT_CONTROL: Final = Control("http://connectivitycheck.gstatic.com/generate_
 """What Android devices request on every network: the least conspicuous request there is."""
 
 
-@functools.cache
-def known_canaries() -> tuple[Endpoint, ...]:
-    """The canaries of the shipped pin files, as `one_per_operator` gives them. Reads the files."""
-    return one_per_operator(pins.shipped(root_labels=known_labels()).endpoints)
+@functools.lru_cache(maxsize=4)
+def known_canaries(data: DataSet) -> tuple[Endpoint, ...]:
+    """The canaries of a data set, as `one_per_operator` gives them. Reads the file."""
+    return one_per_operator(pins.shipped(data, root_labels=data.known_roots.labels).endpoints)
 
 
 def one_per_operator(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:

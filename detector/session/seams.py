@@ -7,13 +7,13 @@ command with a resolver of its own, can replace a part.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.aio.lazy import LazyModule
 from detector.knowledge import roots as trusted
-from detector.knowledge.known_roots import known_root_keys
 from detector.model import RootOrigin
 from detector.trust.roots import NO_ROOTS, TrustedRoots
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from detector.audit import machine
+    from detector.knowledge.data_set import DataSet
     from detector.probe import Dialer
     from detector.probe.routes import Resolver
     from detector.trust.roots import Roots
@@ -38,13 +39,13 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _read_machine_trust() -> Iterator[TrustedRoots]:
+def _read_machine_trust(data: DataSet) -> Iterator[TrustedRoots]:
     """Yield the roots this machine trusts: first only which they are, then with what its stores say about each."""
-    listed = trusted.machine_roots()
-    yield TrustedRoots(listed.without(known_root_keys()), {})
-    listed = listed.with_added(trusted.certifi_bundle().added)
-    for scanned in machine.read_stores():
-        known = machine.merge(listed, scanned)
+    listed, public = trusted.machine_roots(), data.known_roots.keys
+    yield TrustedRoots(listed.without(public), {})
+    listed = listed.with_added(data.certifi.added)
+    for scanned in machine.read_stores(public):
+        known = machine.merge(listed, scanned, public)
         yield known
         if all(root.origin is not RootOrigin.UNKNOWN for root in known.roots.roots):
             return  # so no program of the system has to be asked
@@ -60,9 +61,7 @@ class MachineTrust:
     `read` runs in that thread and yields what is known, each time more.
     """
 
-    def __init__(
-        self, read: Callable[[], Iterator[TrustedRoots]] = _read_machine_trust, *, wait: float = MACHINE_WAIT
-    ) -> None:
+    def __init__(self, read: Callable[[], Iterator[TrustedRoots]], *, wait: float = MACHINE_WAIT) -> None:
         self._read = read
         self._wait = wait
         self._known = TrustedRoots(NO_ROOTS, {})
@@ -92,7 +91,10 @@ class MachineTrust:
             self._known = known
 
 
-this_machine: Final = MachineTrust()
+@functools.lru_cache(maxsize=4)
+def this_machine(data: DataSet, *, wait: float = MACHINE_WAIT) -> MachineTrust:
+    """Return what this machine trusts beyond the roots that `data` knows; read once."""
+    return MachineTrust(functools.partial(_read_machine_trust, data), wait=wait)
 
 
 class Seams(NamedTuple):
@@ -101,14 +103,14 @@ class Seams(NamedTuple):
     `clock` gives the time in UTC. `dialer` replaces the network (`detector.probe.MockNetwork`), `resolver` name
     resolution (`detector.probe.routes.resolving`); addresses that a `dialer` connects to count as given by the caller.
     `machine_roots` gives roots that were never public, with their origins, and is called only when a chain has no
-    accepted path; `installed_at` says when one of them was added.
+    accepted path; `installed_at` says when one of them was added. None stands for `this_machine`.
     """
 
     clock: Callable[[], dt.datetime] = utc_now
     dialer: Dialer | None = None
     resolver: Resolver | None = None
-    machine_roots: Callable[[], Roots] = this_machine.roots
-    installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at
+    machine_roots: Callable[[], Roots] | None = None
+    installed_at: Callable[[bytes], dt.datetime | None] | None = None
 
 
 THIS_MACHINE: Final = Seams()

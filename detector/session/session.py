@@ -32,7 +32,7 @@ from detector.watch.schedule import INTERVAL_DEFAULT
 from . import preload, run
 from .follow_up import Canaries, FollowUp
 from .plan import Planner, read_route
-from .seams import THIS_MACHINE, Seams, utc_now
+from .seams import THIS_MACHINE, Seams, this_machine, utc_now
 from .settings import Expectations, NetworkSettings, read_options
 
 if TYPE_CHECKING:
@@ -122,7 +122,9 @@ def assessment_context(expectations: Expectations, *, at: dt.datetime | None = N
     else:
         moment = at.replace(tzinfo=dt.UTC) if at.tzinfo is None else at.astimezone(dt.UTC)
         roots = expectations.roots_at(moment.date())
-    return evidence.Context(at=moment, roots=roots, logs=expectations.log_list, budget=run_budget())
+    return evidence.Context(
+        at=moment, data=expectations.data_set, roots=roots, logs=expectations.log_list, budget=run_budget()
+    )
 
 
 def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact about it
@@ -200,6 +202,7 @@ class Detector:
         network, expectations = read_options(options, network, expectations)
         self.network: Final = network
         self.expectations: Final = expectations
+        self.data: Final = expectations.data_set
         if self.expectations.roots is not None or self.expectations.add_roots is not None:
             self.roots  # noqa: B018 - reads the files that were named: an error in them is raised here
         self.pins: Final = self.expectations.pin_set
@@ -245,7 +248,7 @@ class Detector:
     @property
     def knowledge(self) -> tuple[Knowledge, ...]:
         """What chains are assessed with, and how old it is."""
-        return age.used(self.roots, self.logs)
+        return age.used(self.roots, self.logs, self.data)
 
     @functools.cached_property
     def _shared_pins(self) -> Container[bytes]:
@@ -564,12 +567,14 @@ class Detector:
     def context(self, endpoints: Sequence[Endpoint] = ()) -> Context:
         """Return what to assess one run against, as of now. `endpoints` may have pins that the pin set lacks."""
         pinned = self._shared_pins if not endpoints else pin_files.shared_pins((*self.pins.endpoints, *endpoints))
+        machine = this_machine(self.data)
         return evidence.Context(
             at=self._seams.clock(),
+            data=self.data,
             roots=self.roots,
             logs=self.logs,
-            machine_roots=self._seams.machine_roots,
-            installed_at=self._seams.installed_at,
+            machine_roots=self._seams.machine_roots or machine.roots,
+            installed_at=self._seams.installed_at or machine.installed_at,
             given=self._given,
             shared_pins=pinned,
             seen_before=() if callable(self._seen_before) else self._seen_before,

@@ -19,9 +19,8 @@ import msgspec
 from detector import pins as pin_files
 from detector.aio.lazy import LazyModule
 from detector.errors import TargetError
-from detector.knowledge import ct_logs
+from detector.knowledge import ct_logs, data_set
 from detector.knowledge import roots as trusted
-from detector.knowledge.known_roots import known_labels
 from detector.model import Endpoint, Record
 from detector.model.validate import PORT_MAX, flag, naming, one_of, text, whole_number
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from detector import probe
+    from detector.knowledge.data_set import DataSet, DataSource
     from detector.pins import PinSet
     from detector.probe.routes import proxies
     from detector.trust.ct_logs import LogList
@@ -83,6 +83,7 @@ class NetworkOptions(TypedDict, total=False):
 class TrustOptions(TypedDict, total=False):
     """What chains are assessed against."""
 
+    data: DataSource | None
     pins: PinSource | None
     roots: RootSource | None
     add_roots: RootSource | None
@@ -202,18 +203,22 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
     """What is expected of the endpoints, and what their chains are assessed against.
 
     Attributes:
+        data: what is known beforehand: a `DataSet`, a folder of installed sets, or `shipped`; None means the user's own
+            folder, where updates are installed, or else what the package ships.
         pins: pin files, a directory of them, endpoints, or a `PinSet`; None means the shipped ones.
-        roots: the public roots (a PEM file, or `Roots`) instead of the shipped ones.
+        roots: the public roots (a PEM file, or `Roots`) instead of those of the data set.
         add_roots: further public roots.
-        logs: the known CT logs (Google's log list v3, or a `LogList`) instead of the shipped ones.
+        logs: the known CT logs (Google's log list v3, or a `LogList`) instead of those of the data set.
         canaries: the canaries that follow-up probes choose from: of each operator that runs a CA of its own, one. None
             means those among the pins, or else the shipped ones.
         seen_before: endpoints (`host:port`) that are known to have been genuine, or a function that returns which of
             some names are; it is called in a thread.
 
-    Files are read when a property needs them: `PinFileError`, `RootsError` and `LogListError` say what is wrong.
+    Files are read when a property needs them: `KnowledgeError`, `PinFileError`, `RootsError` and `LogListError` say
+    what is wrong.
     """
 
+    data: DataSource | None = None
     pins: PinSource | None = None
     roots: RootSource | None = None
     add_roots: RootSource | None = None
@@ -222,14 +227,20 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
     seen_before: SeenBefore = ()
 
     @functools.cached_property
+    def data_set(self) -> DataSet:
+        """What is known beforehand."""
+        with naming("data"):
+            return data_set.read(self.data)
+
+    @functools.cached_property
     def public_roots(self) -> Roots:
         """The public roots to assess by."""
         return self.roots_at(None)
 
     def roots_at(self, date: dt.date | None) -> Roots:
-        """Return the public roots to assess by; those that are shipped as they were on this day."""
+        """Return the public roots to assess by; those of the data set as they were on this day."""
         with naming("roots"):
-            public = trusted.public_roots(date) if self.roots is None else _roots(self.roots)
+            public = self.data_set.public_roots(date) if self.roots is None else _roots(self.roots)
         if self.add_roots is None:
             return public
         with naming("add_roots"):
@@ -239,9 +250,9 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
     def log_list(self) -> LogList:
         """The CT logs to assess by."""
         if self.logs is None:
-            return ct_logs.shipped()
+            return self.data_set.logs
         with naming("logs"):
-            return ct_logs.load(self.logs) if isinstance(self.logs, str | Path) else self.logs
+            return ct_logs.load(self.logs, known=self.data_set.logs) if isinstance(self.logs, str | Path) else self.logs
 
     @functools.cached_property
     def pin_set(self) -> PinSet:
@@ -250,9 +261,9 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
 
     def pins_with(self, roots: Callable[[], Roots]) -> PinSet:
         """Return the pins to assess by; `roots` is called where a pin file names a root that certifi never had."""
-        pins, labels = self.pins, _Labels(roots)
+        pins, labels = self.pins, _Labels(self.data_set, roots)
         if pins is None:
-            return pin_files.shipped(root_labels=labels)
+            return pin_files.shipped(self.data_set, root_labels=labels)
         if isinstance(pins, pin_files.PinSet):
             return pins
         if isinstance(pins, str | Path):
@@ -268,8 +279,9 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
         """Return the canaries that follow-up probes choose from. May read files: call it in a thread."""
         if self.canaries is not None:
             return one_per_operator(self.canaries)
-        own = one_per_operator(self.pin_set.endpoints)
-        return own if len(own) >= CANARIES_LEAST else one_per_operator((*self.pin_set.endpoints, *known_canaries()))
+        pinned = self.pin_set.endpoints
+        own = one_per_operator(pinned)
+        return own if len(own) >= CANARIES_LEAST else one_per_operator((*pinned, *known_canaries(self.data_set)))
 
 
 def _roots(source: RootSource) -> Roots:
@@ -279,17 +291,18 @@ def _roots(source: RootSource) -> Roots:
 class _Labels(Collection[str]):
     """The names of public roots: known ones, and those that `roots` returns, called only for an unknown name."""
 
-    def __init__(self, roots: Callable[[], Roots]) -> None:
+    def __init__(self, data: DataSet, roots: Callable[[], Roots]) -> None:
+        self._data = data
         self._roots = roots
 
     def __contains__(self, label: object) -> bool:
-        return label in known_labels() or label in self._roots().labels
+        return label in self._data.known_roots.labels or label in self._roots().labels
 
     def __iter__(self) -> Iterator[str]:
-        return iter(known_labels() | self._roots().labels)
+        return iter(self._data.known_roots.labels | self._roots().labels)
 
     def __len__(self) -> int:
-        return len(known_labels() | self._roots().labels)
+        return len(self._data.known_roots.labels | self._roots().labels)
 
 
 def read_options(

@@ -114,11 +114,14 @@ class Log(Record, frozen=True, kw_only=True):
 class LogList(Record, frozen=True, kw_only=True):
     """A dated list of logs by log ID: `logs` count as evidence of public issuance, `untrusted` do not.
 
-    `date` is the day the list describes; None when a user's list does not say.
+    `date` is the day the list describes; None when a user's list does not say. `version` and `sha256` (hexadecimal) are
+    those of a data set's file; empty for other lists.
     """
 
     name: str
+    version: str = ""
     date: dt.date | None
+    sha256: str = ""
     logs: dict[bytes, Log]
     untrusted: dict[bytes, Log]
 

@@ -47,7 +47,8 @@ class Roots:
     """A set of trusted roots. `name`, `version` and `date` identify it, so that an assessment can be repeated.
 
     `date` is the day up to which the source knew of changes; None where it does not say. Only
-    `detector.knowledge.roots.public_roots` fills `retired` and `unconfirmed`; a caller's roots have neither.
+    `detector.knowledge.roots.public_roots` fills `retired`, `unconfirmed` and `sha256` (hexadecimal, of a data set's
+    file); a caller's roots have none of them.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only past the roots; each is one fact about the set
@@ -59,11 +60,13 @@ class Roots:
         date: dt.date | None = None,
         retired: Roots | None = None,
         unconfirmed: Callable[[], Roots] | None = None,
+        sha256: str = "",
     ) -> None:
         self.roots: Final = tuple(roots)
         self.name: Final = name
         self.version: Final = version
         self.date: Final = date
+        self.sha256: Final = sha256
         self._retired: Final = retired
         self._unconfirmed: Final = unconfirmed
 

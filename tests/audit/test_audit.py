@@ -11,10 +11,9 @@ from detector_testing.pki import distinguished_name
 
 from detector.audit import AuditReport, InstalledRoot, Kind, Scanned, UnreadableStore, Verdict, audit
 from detector.audit.audit import leaked_keys
-from detector.knowledge.catalogue import Catalogue, Entry, Fact, Field, Match, Role, Strength, shipped
+from detector.knowledge import data_set
+from detector.knowledge.catalogue import Catalogue, Entry, Fact, Field, Match, Role, Strength
 from detector.knowledge.catalogue import Confidence as Founded
-from detector.knowledge.known_roots import KnownRoot, known_roots
-from detector.knowledge.roots import public_roots
 from detector.model import ManagedBy, RootOrigin, encode
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
@@ -61,13 +60,13 @@ class Machine:
         return self
 
     def audit(
-        self, *entries: Entry, known: tuple[KnownRoot, ...] = (), unreadable: tuple[UnreadableStore, ...] = ()
+        self, *entries: Entry, known: frozenset[bytes] = frozenset(), unreadable: tuple[UnreadableStore, ...] = ()
     ) -> AuditReport:
         return audit(
             Scanned(roots=tuple(self.roots), unreadable=unreadable),
             public=self.public,
             known=known,
-            catalogue=Catalogue(entries) if entries else shipped(),
+            catalogue=Catalogue(entries) if entries else data_set.shipped().catalogue,
             at=AT,
         )
 
@@ -158,11 +157,9 @@ def test_information_is_kept_apart(machine: Machine, pki: PrivatePKI) -> None:
     """What the system ships, what was public and what is refused is listed, and decides nothing."""
     system, former, refused = (pki.private_ca(name) for name in ("System", "Former", "Refused"))
     machine.install(system, "program", origin=RootOrigin.SHIPPED).install(former).install(refused, distrusted=True)
-    sha256, spki_sha256 = hashes(former)
-    gone = KnownRoot(
-        label="Former", sha256=sha256, spki_sha256=spki_sha256, subject="CN=Former", first_seen="1", last_seen="2"
-    )
-    report = machine.audit(entry("former", exact(Field.CN, "Former")), known=(gone,))
+    _, spki_sha256 = hashes(former)
+    known = frozenset({bytes.fromhex(spki_sha256)})
+    report = machine.audit(entry("former", exact(Field.CN, "Former")), known=known)
     assert report.verdict is Verdict.PUBLIC_ONLY
     assert [[(r.subject, r.kind) for r in roots] for roots in (report.shipped, report.formerly_public)] == [
         [("CN=System", Kind.SHIPPED)],
@@ -226,17 +223,26 @@ def test_report_survives_json(machine: Machine, pki: PrivatePKI) -> None:
 
 def test_no_public_root_is_accused() -> None:
     """Against the shipped catalogue, no root of certifi, trusted with nothing public, is called an interceptor's."""
-    roots = public_roots()
+    roots = data_set.shipped().public_roots()
     scanned = Scanned(roots=tuple(InstalledRoot(der=r.certificate.der, store="bundle") for r in roots.roots))
     nothing = from_der([], name="none")
-    report = audit(scanned, public=nothing, known=(), catalogue=shipped(), at=AT)
+    report = audit(scanned, public=nothing, known=frozenset(), catalogue=data_set.shipped().catalogue, at=AT)
     assert {root.kind for root in report.beyond} == {Kind.UNKNOWN}
-    assert audit(scanned, public=nothing, known=known_roots(), catalogue=shipped(), at=AT).beyond == ()
+    assert (
+        audit(
+            scanned,
+            public=nothing,
+            known=data_set.shipped().known_roots.keys,
+            catalogue=data_set.shipped().catalogue,
+            at=AT,
+        ).beyond
+        == ()
+    )
 
 
 def test_leaked_keys_name_hashed_entries() -> None:
     """Every entry with a leaked key is in the catalogue and is known by a hash there."""
-    entries = {e.id: e for e in shipped().entries}
+    entries = {e.id: e for e in data_set.shipped().catalogue.entries}
     for identifier in leaked_keys():
         assert {fact.field for fact in entries[identifier].facts} & {Field.SHA256, Field.SPKI_SHA256}, identifier
     assert {"superfish", "edellroot", "dsdtestprovider"} <= leaked_keys().keys()

@@ -13,7 +13,7 @@ from detector.audit import AuditReport, InstalledRoot, Scanned, UnreadableStore,
 from detector.audit.table import headline, what_to_do
 from detector.cli.roots import _EXIT, roots
 from detector.errors import DetectorError
-from detector.knowledge.catalogue import shipped
+from detector.knowledge import data_set
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def test_names_cannot_write_to_the_terminal(run: Command, pki: PrivatePKI) -> No
 def judged(pki: PrivatePKI, *found: InstalledRoot, unreadable: tuple[UnreadableStore, ...] = ()) -> AuditReport:
     public = from_der([pki.root_a.certificate], name="test")
     scanned = Scanned(roots=found, unreadable=unreadable)
-    return audit(scanned, public=public, known=(), catalogue=shipped(), at=pki.now)
+    return audit(scanned, public=public, known=frozenset(), catalogue=data_set.shipped().catalogue, at=pki.now)
 
 
 def test_sentences_when_nothing_was_found(pki: PrivatePKI) -> None:

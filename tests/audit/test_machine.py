@@ -10,12 +10,15 @@ import pytest
 from detector.audit import InstalledRoot, machine, programs, read_bundles, read_machine, read_stores
 from detector.audit.files import StoreError
 from detector.errors import RootsError
+from detector.knowledge import data_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from detector_testing import PrivatePKI
+
+KNOWN = data_set.shipped().known_roots.keys
 
 PRINT = "import sys; sys.stdout.write('roots' * int(sys.argv[1])); sys.stderr.write('why'); sys.exit(int(sys.argv[2]))"
 
@@ -86,7 +89,7 @@ def test_this_machine(pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.Monke
     bundle = tmp_path / "environment.pem"
     bundle.write_bytes(pki.root_a.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    scanned = read_machine()
+    scanned = read_machine(KNOWN)
     assert all(isinstance(root, InstalledRoot) for root in scanned.roots)
     assert sys.platform != "linux" or pki.root_a.certificate in {root.der for root in scanned.roots}
 
@@ -94,7 +97,7 @@ def test_this_machine(pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.Monke
 def test_stores_are_read_in_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in files is there before a program of the system is asked, and stays."""
     one, other = InstalledRoot(der=b"1", store="file"), InstalledRoot(der=b"2", store="program")
-    monkeypatch.setattr(machine, "_in_files", lambda: iter([one]))
+    monkeypatch.setattr(machine, "_in_files", lambda _: iter([one]))
 
     def through_programs() -> Iterator[InstalledRoot]:
         asked.append(True)
@@ -102,8 +105,8 @@ def test_stores_are_read_in_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     asked: list[bool] = []
     monkeypatch.setattr(machine, "_through_programs", through_programs)
-    reading = read_stores()
+    reading = read_stores(KNOWN)
     assert next(reading).roots == (one,)
     assert asked == []
     assert next(reading).roots == (one, other)
-    assert read_machine().roots == (one, other)
+    assert read_machine(KNOWN).roots == (one, other)

@@ -20,6 +20,7 @@ from support.windows_registry import HEADER, Registry, blob, exported
 
 from detector.audit import InstalledRoot, machine, programs, windows
 from detector.audit.files import StoreError
+from detector.knowledge import data_set
 from detector.model import RootOrigin
 from detector.trust.roots import Roots
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detector_testing import PrivatePKI
+
+KNOWN = data_set.shipped().known_roots.keys
 
 WHEN = dt.datetime(2024, 9, 1, 8, 30, tzinfo=dt.UTC)
 TICKS = 133_696_530_000_000_000
@@ -102,7 +105,7 @@ def test_stores_of_windows(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> 
     for module in (machine, windows):
         monkeypatch.setattr(module, "sys", SimpleNamespace(platform="win32"))
     monkeypatch.setattr(programs, "run", pytest.fail)  # a program called `trust` may be anybody's there
-    found = machine.read_machine()
+    found = machine.read_machine(KNOWN)
     assert found.unreadable == ()
     assert {(root.der, root.store, root.origin, root.distrusted, root.installed_at) for root in found.roots} == {
         (policy, "windows:group-policy", RootOrigin.POLICY, False, WHEN),
@@ -110,7 +113,7 @@ def test_stores_of_windows(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> 
         (refused, "windows:user", RootOrigin.ADDED, True, WHEN),
         (by_program, "windows:AuthRoot", RootOrigin.SHIPPED, False, WHEN),
     }
-    merged = machine.merge(Roots((), name="none", version=""), found)
+    merged = machine.merge(Roots((), name="none", version=""), found, KNOWN)
     assert {root.certificate.der: root.origin for root in merged.roots.roots} == {
         policy: RootOrigin.POLICY,
         user: RootOrigin.ADDED,
@@ -145,7 +148,7 @@ def test_stores_of_macos(pki: PrivatePKI, home: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(machine, "sys", SimpleNamespace(platform="darwin"))
     (home / "Library/Keychains").mkdir(parents=True)
     (home / "Library/Keychains/login.keychain-db").touch()
-    found = machine.read_machine()
+    found = machine.read_machine(KNOWN)
     assert found.unreadable == ()
     assert found.roots == (
         InstalledRoot(der=apple, store="macos:Apple roots", origin=RootOrigin.SHIPPED),
@@ -166,10 +169,10 @@ def test_a_system_that_refuses_everything(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(programs, "run_into_file", refuse)
     monkeypatch.setattr(machine, "sys", SimpleNamespace(platform="darwin"))
     stores = {"macos:admin-trust-settings", "macos:user-trust-settings", "macos:Apple roots", "macos:System keychain"}
-    assert {store.store for store in machine.read_machine().unreadable} == stores
+    assert {store.store for store in machine.read_machine(KNOWN).unreadable} == stores
     monkeypatch.setattr(ssl, "enum_certificates", forbidden, raising=False)
     for module in (machine, windows):
         monkeypatch.setattr(module, "sys", SimpleNamespace(platform="win32"))
-    found = machine.read_machine()
+    found = machine.read_machine(KNOWN)
     assert {store.store for store in found.unreadable} == {"windows:Disallowed", "windows:ROOT"}
     assert found.roots == ()

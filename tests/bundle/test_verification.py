@@ -34,6 +34,7 @@ from detector.errors import BundleError
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import KeyEvidence
 from detector.judge.table import RULE_OF
+from detector.knowledge import data_set
 from detector.knowledge.age import of_roots, used
 from detector.model import (
     Endpoint,
@@ -480,7 +481,8 @@ class TestClaims:
         added = world.roots.with_added(from_der([], name=r"C:\Users\zacharias\more.pem"))
         assert of_roots(added).name == "test roots + more.pem"
         fewer = msgspec.structs.replace(world.logs, logs={}, name="/home/zacharias/logs.json")
-        (_, ours, _), (_, theirs, _) = used(world.roots, world.logs), used(world.roots, fewer)
+        data = data_set.shipped()
+        ours, theirs = (used(world.roots, logs, data)[1] for logs in (world.logs, fewer))
         assert ours.sha256 != theirs.sha256
         assert theirs.name == "logs.json"
 

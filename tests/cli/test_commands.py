@@ -21,7 +21,7 @@ from support.command import Done, in_thread, run, run_process
 from support.results import stating
 
 from detector import cli
-from detector.knowledge.known_roots import known_roots
+from detector.knowledge import data_set
 from detector.model import report_schema
 from detector.session.follow_up import known_canaries
 
@@ -305,7 +305,7 @@ class TestPins:
 
     def test_pinned_root_fails_lint(self, town: Town, tmp_path: Path) -> None:
         """Lint says which root a pin is, that it clears nothing, and what to write instead."""
-        root = next(root for root in known_roots() if root.label == "ISRG Root X1")
+        root = next(root for root in data_set.shipped().known_roots.roots if root.label == "ISRG Root X1")
         pins = tmp_path / "root.toml"
         pins.write_text(GOOD_HEAD + f'category = "exam"\npins = ["sha256:{root.spki_sha256}"]\n')
         done = town.run("pins", "lint", str(pins))

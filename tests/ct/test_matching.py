@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from detector.ct import matching
 from detector.ct.entries import Entry, read_tile
 from detector.ct.matching import Watched
-from detector.knowledge.known_roots import known_root_keys
+from detector.knowledge import data_set
 from detector.model import Endpoint
 from detector.pins import parse_host
 from detector.trust import der
@@ -158,8 +158,8 @@ def test_a_ca_that_signed_nothing_makes_nothing_known(pki: PrivatePKI) -> None:
 
 def test_a_public_root_makes_nothing_known() -> None:
     """Pins of the keys of known public roots are left out."""
-    root = next(iter(known_root_keys()))
-    hosts = Watched([Endpoint(host=HOST, pins=(root,))], roots=known_root_keys())
+    roots = data_set.shipped().known_roots.keys
+    hosts = Watched([Endpoint(host=HOST, pins=(next(iter(roots)),))], roots=roots)
     assert hosts.expected[HOST].pins == frozenset()
 
 

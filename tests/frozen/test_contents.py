@@ -11,7 +11,7 @@ from typing import Final
 from detector.aio.lazy import LazyModule
 from detector.frozen import contents
 from detector.frozen.pyinstaller import get_hook_dirs
-from detector.pins.load import shipped_folder
+from detector.knowledge.data_set import canaries_folder
 
 COMPUTED: Final = {
     "__init__.py",  # rooms of the package
@@ -85,7 +85,7 @@ def test_every_file_that_is_read_is_collected() -> None:
         if "__file__" in path.read_text("utf-8")
     }
     assert mentioning == set(READ)
-    collected = contents.data_files(shipped_folder())
+    collected = contents.data_files(canaries_folder())
     assert {f"detector/{folder}" for folder in READ.values() if "/" in folder} - {
         folder for _, folder in collected
     } == {"detector/frozen/pyinstaller"}

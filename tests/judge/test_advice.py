@@ -22,7 +22,7 @@ from detector.judge.checks import (
     witness,
 )
 from detector.judge.checks.chain import Outcome as Chain
-from detector.knowledge import catalogue
+from detector.knowledge import data_set
 from detector.model import (
     Attribution,
     Audience,
@@ -308,7 +308,7 @@ class TestExemptions:
 
     def test_the_product_says_how(self) -> None:
         """Where the catalogue has the product's own terms, IT gets them."""
-        zscaler = next(entry for entry in catalogue.shipped().entries if entry.id == "zscaler-zia")
+        zscaler = next(entry for entry in data_set.shipped().catalogue.entries if entry.id == "zscaler-zia")
         mark = found(known_interceptor.Outcome.PRODUCT, remediation=zscaler.remediation)
         said = of(
             decided(Reason.PRODUCT_MARK, Confidence.PROBABLE, ManagedBy.INSTITUTION, product="ZIA", findings=(mark,))

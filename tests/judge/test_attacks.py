@@ -32,6 +32,7 @@ from support.worlds import (
     timestamps,
 )
 
+from detector.knowledge import data_set
 from detector.knowledge.catalogue.entries import ProductCategory
 from detector.knowledge.roots import Installed, split_certifi
 from detector.model import Confidence, Outcome, Result, RootOrigin, Verdict
@@ -356,7 +357,9 @@ class TestRootsThatSomebodyAppended:
         """With and without a label, of an older and a newer certifi: at most it was added by somebody."""
         ca = world.pki.private_ca("Campus Web Filter CA")
         heading = f'# Label: "{label}"\n'.encode() if label else b""
-        bundle = split_certifi(b"\n" + heading + ca.pem, Installed(version, "recorded", 7, in_place=True))
+        bundle = split_certifi(
+            b"\n" + heading + ca.pem, Installed(version, "recorded", 7, in_place=True), data_set.shipped().known_roots
+        )
         machine = (*bundle.added.roots, *bundle.unconfirmed.roots)
         assert [root.certificate.der for root in machine] == [ca.certificate]
         context = world.context(machine_roots=lambda: bundle.added if bundle.added.roots else bundle.unconfirmed)

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 from support.worlds import EXAM, LMS, below, named, said, sent
 
-from detector.knowledge import catalogue
+from detector.knowledge import catalogue, data_set
 from detector.knowledge.catalogue.entries import Role, Strength
 from detector.model import Alternative, Category, ManagedBy
 
@@ -32,7 +32,7 @@ KINDS: Final = {
 def marked() -> list[tuple[Entry, x509.Name]]:
     """Products that have a strong mark, each with a name as a source shows it."""
     found = []
-    for entry in catalogue.shipped().entries:
+    for entry in data_set.shipped().catalogue.entries:
         strong = entry.role is Role.INTERCEPTOR and any(f.strength is Strength.STRONG for f in entry.facts)
         for example in entry.examples if strong else ():
             pairs = [(KINDS[kind], value) for kind, value in example if kind in KINDS and 0 < len(value) <= 64]
@@ -50,7 +50,7 @@ MARKED: Final = marked()
 def test_a_products_ca_is_probable_at_least_and_names_it(entry: Entry, name: x509.Name, world: World) -> None:
     """A leaf for this host that a CA of the product's name issued: a mark, or at least no worse than any private CA."""
     result = world.one(EXAM, sent(world.pki.private_ca(name), EXAM))
-    hits = catalogue.shipped().match(catalogue.Names(leaf_issuer=catalogue_name(world, name)))
+    hits = data_set.shipped().catalogue.match(catalogue.Names(leaf_issuer=catalogue_name(world, name)))
     if not hits or not hits[0].strong:
         assert said(result) == ("possible", "private-chain")
         return

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from detector.knowledge import catalogue, ct_logs
-from detector.knowledge.age import HORIZONS, describe, of_roots, used, warning
-from detector.knowledge.roots import public_roots
-from detector.model import KnowledgeKind
+from detector.knowledge import data_set
+from detector.knowledge.age import describe, of_roots, used, warning
+from detector.knowledge.part import HORIZONS
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
     from conftest import World
 
-    from detector.model import Knowledge
+    from detector.model import Knowledge, KnowledgeKind
 
 DAY = dt.date(2026, 11, 30)
 
@@ -28,22 +27,20 @@ def at(day: dt.date) -> dt.datetime:
 
 @pytest.fixture
 def shipped() -> tuple[Knowledge, ...]:
-    return used(public_roots(), ct_logs.shipped())
+    return data_set.shipped().parts()
 
 
 def test_what_is_shipped_has_a_date_and_a_horizon(shipped: tuple[Knowledge, ...]) -> None:
-    """Every part says of when it is and until when it counts as current, by the days documented for its kind."""
-    assert [part.kind for part in shipped] == list(KnowledgeKind)
-    assert [(part.horizon or dt.date.min) - (part.date or dt.date.min) for part in shipped] == [
-        dt.timedelta(days=180),
-        dt.timedelta(days=70),
-        dt.timedelta(days=365),
-    ]
-    assert shipped[1].horizon == ct_logs.shipped().horizon
-    assert shipped[2].date == catalogue.edition().date
+    """Every part says of when it is and until when it counts as current, by no more than the days for its kind."""
+    assert [part.kind for part in shipped] == list(data_set.PARTS)
+    for part in shipped:
+        assert part.date is not None
+        assert part.horizon is not None
+        assert part.date < part.horizon <= part.date + HORIZONS[part.kind]
+    assert shipped[1].horizon == data_set.shipped().logs.horizon
 
 
-@pytest.mark.parametrize("kind", KnowledgeKind)
+@pytest.mark.parametrize("kind", data_set.PARTS)
 def test_the_day_of_the_horizon_is_the_last_one(kind: KnowledgeKind, shipped: tuple[Knowledge, ...]) -> None:
     """From the next day on the part is old, and the warning names it alone; without a date nothing is."""
     part = msgspec.structs.replace(
@@ -69,15 +66,15 @@ def test_roots_without_a_date_are_never_old(world: World) -> None:
 
 def test_a_date_at_the_end_of_the_calendar_has_a_horizon() -> None:
     """A list may claim any day; nothing overflows."""
-    listed = msgspec.structs.replace(ct_logs.shipped(), date=dt.date.max)
-    assert used(public_roots(), listed)[1].horizon == dt.date.max
+    data = data_set.shipped()
+    listed = msgspec.structs.replace(data.logs, date=dt.date.max, sha256="")
+    assert used(data.public_roots(), listed, data)[1].horizon == dt.date.max
 
 
 def test_parts_are_named_for_people(shipped: tuple[Knowledge, ...], world: World) -> None:
     """Kind, name, version and date, as far as there are any."""
-    roots, _, catalogued = map(describe, ([part] for part in shipped))
-    assert roots == f"public roots certifi {public_roots().version} of {public_roots().date}"
-    assert catalogued == f"catalogue shipped of {catalogue.edition().date}"
+    roots = shipped[0]
+    assert describe([roots]) == f"public roots shipped {roots.version} of {roots.date}"
     assert describe([of_roots(world.roots)]) == "public roots test roots"
 
 
@@ -87,6 +84,7 @@ def test_the_hash_names_what_is_held(world: World) -> None:
     moved = msgspec.structs.replace(
         world.logs, logs={key: world.logs.logs[key] for key in more}, untrusted={one: world.logs.logs[one]}
     )
-    assert used(world.roots, moved)[1].sha256 != used(world.roots, world.logs)[1].sha256
-    assert used(world.roots, moved)[0] == used(world.roots, world.logs)[0]
-    assert len({part.sha256 for part in used(world.roots, world.logs)}) == 3
+    data = data_set.shipped()
+    assert used(world.roots, moved, data)[1].sha256 != used(world.roots, world.logs, data)[1].sha256
+    assert used(world.roots, moved, data)[0] == used(world.roots, world.logs, data)[0]
+    assert len({part.sha256 for part in used(world.roots, world.logs, data)}) == len(data_set.PARTS)

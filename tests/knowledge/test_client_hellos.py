@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from detector.knowledge import client_hellos
-from detector.knowledge.client_hellos import HelloProfile, HelloProfiles, profile_of, profiles
+from detector.knowledge import data_set
+from detector.knowledge.client_hellos import HelloProfile, HelloProfiles
 from detector.model import Hello
 from detector.probe.tls.hello import GREASE
 from detector.probe.tls.reader import Reader
@@ -25,16 +25,16 @@ MERKLE_TREE_ANCHORS = bytes.fromhex("82da4b")
 @pytest.fixture(params=[Hello.BROWSER, Hello.FIREFOX])
 def profile(request: pytest.FixtureRequest) -> HelloProfile:
     """Each shipped profile."""
-    return profile_of(request.param)
+    return data_set.shipped().client_hellos.of(request.param)
 
 
 def test_every_browser_has_a_profile() -> None:
     """Chrome's and Firefox's are there, the readable hello is a variation of Chrome's, and OpenSSL's has none."""
-    assert profiles().keys() == {Hello.BROWSER, Hello.FIREFOX}
-    assert profile_of(Hello.READABLE) is profile_of(Hello.BROWSER)
+    assert [profile.hello for profile in data_set.shipped().client_hellos.profiles] == [Hello.BROWSER, Hello.FIREFOX]
+    assert data_set.shipped().client_hellos.of(Hello.READABLE) is data_set.shipped().client_hellos.of(Hello.BROWSER)
     for hello in (Hello.OPENSSL, Hello.WIDEST):
         with pytest.raises(KeyError):
-            profile_of(hello)
+            data_set.shipped().client_hellos.of(hello)
 
 
 def test_every_extension_has_content(profile: HelloProfile) -> None:
@@ -78,6 +78,6 @@ def test_no_anchor_of_merkle_tree_certificates(profile: HelloProfile) -> None:
 
 def test_an_unknown_field_is_refused() -> None:
     """A file of another version of this package is not read as if it were one of this."""
-    content = client_hellos.DATA.read_bytes().replace(b'"schema"', b'"scheme"', 1)
+    content = (data_set.DATA / "client_hellos.json").read_bytes().replace(b'"schema"', b'"scheme"', 1)
     with pytest.raises(msgspec.ValidationError, match="scheme"):
         msgspec.json.decode(content, type=HelloProfiles)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import LogListError
-from detector.knowledge import ct_logs, known_roots
+from detector.knowledge import ct_logs, data_set
 from detector.trust.certificate import Certificate
 from detector.trust.ct_logs import Log, LogKind, LogList, LogState
 
@@ -44,7 +44,7 @@ def v3(*entries: dict[str, Any], **fields: object) -> bytes:
 
 def test_shipped_ids_are_the_hashes_of_their_keys() -> None:
     """RFC 6962 section 3.2: a log is named by the SHA-256 of its key, which must load."""
-    listed = ct_logs.shipped()
+    listed = data_set.shipped().logs
     for log in (*listed.logs.values(), *listed.untrusted.values()):
         assert hashlib.sha256(log.key).digest() == log.log_id
         load_der_public_key(log.key)
@@ -52,21 +52,21 @@ def test_shipped_ids_are_the_hashes_of_their_keys() -> None:
 
 def test_shipped_list_is_whole_and_dated() -> None:
     """Every log has exactly one half, and the date is that of the newest source."""
-    listed = ct_logs.shipped()
+    listed = data_set.shipped().logs
     assert len(listed.logs) + len(listed.untrusted) == 250
     assert not listed.logs.keys() & listed.untrusted.keys()
     assert (listed.date, listed.horizon) == (dt.date(2026, 11, 17), dt.date(2027, 1, 26))
-    assert ct_logs.shipped() is listed
+    assert data_set.shipped().logs is listed
 
 
 def test_shipped_list_knows_logs_of_every_generation() -> None:
     """Retired logs stay known, because certificates carry timestamps longer than logs run."""
-    names = {log.description for log in ct_logs.shipped().logs.values()}
+    names = {log.description for log in data_set.shipped().logs.logs.values()}
     assert {"Google 'Pilot' log", "DigiCert Yeti2018 Log", "Google 'Xenon2027h1'", "Geomys Trastevere2028h2"} <= names
 
 
 def shipped(description: str) -> Log:
-    [found] = [log for log in ct_logs.shipped().logs.values() if log.description == description]
+    [found] = [log for log in data_set.shipped().logs.logs.values() if log.description == description]
     return found
 
 
@@ -99,7 +99,7 @@ def test_logs_of_the_past_say_when_they_ended(description: str, retired: dt.date
 
 def test_every_log_that_counts_is_bounded() -> None:
     """A log of the past has retired, or its shard has ended: no old key signs for a leaf that is valid today."""
-    listed = ct_logs.shipped()
+    listed = data_set.shipped().logs
     today = dt.datetime.combine(listed.date or dt.date.min, dt.time(), dt.UTC)
     for log in listed.logs.values():
         assert log.retired or log.shard, log.description
@@ -117,7 +117,7 @@ def test_present_state_is_no_beginning() -> None:
 
 def test_as_of_forgets_what_came_later() -> None:
     """A copy made then knows neither later logs nor later retirements, and its horizon lies where it did."""
-    then = ct_logs.shipped().as_of(dt.date(2024, 1, 1))
+    then = data_set.shipped().logs.as_of(dt.date(2024, 1, 1))
     names = {log.description: log for log in then.logs.values()}
     assert then.horizon == dt.date(2024, 3, 11)
     assert "Google 'Argon2025h1' log" in names
@@ -131,7 +131,7 @@ def test_as_of_forgets_what_came_later() -> None:
 )
 def test_test_logs_prove_nothing(word: str) -> None:
     """A log that takes certificates of untrusted roots signs for a forger too, so it must not count."""
-    listed = ct_logs.shipped()
+    listed = data_set.shipped().logs
     assert not [log for log in listed.logs.values() if word in log.description]
     distrusted = [log for log in listed.untrusted.values() if word in log.description]
     assert distrusted
@@ -140,13 +140,13 @@ def test_test_logs_prove_nothing(word: str) -> None:
 
 def test_exposed_key_is_distrusted() -> None:
     """DigiCert's CT2 lost control of its key in 2020: its holder can sign and backdate."""
-    assert "DigiCert Log Server 2" in {log.description for log in ct_logs.shipped().untrusted.values()}
+    assert "DigiCert Log Server 2" in {log.description for log in data_set.shipped().logs.untrusted.values()}
 
 
 def test_every_distrusted_log_says_why() -> None:
     """Only untrusted logs have a reason, and each of them has one."""
-    assert all(log.why for log in ct_logs.shipped().untrusted.values())
-    assert not any(log.why for log in ct_logs.shipped().logs.values())
+    assert all(log.why for log in data_set.shipped().logs.untrusted.values())
+    assert not any(log.why for log in data_set.shipped().logs.logs.values())
 
 
 def test_reads_google_v3(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_logs_browsers_once_accepted_count(state: str) -> None:
 
 def test_known_distrust_survives_a_list_that_names_the_log() -> None:
     """Google's own lists carry placeholder logs as retired; what is known of a key does not change by that."""
-    placeholder = next(log for log in ct_logs.shipped().untrusted.values() if "Bogus" in log.description)
+    placeholder = next(log for log in data_set.shipped().logs.untrusted.values() if "Bogus" in log.description)
     result = ct_logs.parse(v3(entry(placeholder.key, state={"retired": {}})), name="list")
     assert not result.logs
     assert placeholder.log_id in result.untrusted
@@ -377,19 +377,23 @@ def test_malformed_entries_raise_only_what_is_documented(fields: dict[str, Any])
 
 def test_known_roots_cover_roots_that_left_the_bundle() -> None:
     """A name from an old pin file stays a known name after certifi dropped the root."""
-    assert {"Baltimore CyberTrust Root", "DST Root CA X3", "DigiCert Global Root CA"} <= known_roots.known_labels()
+    assert {
+        "Baltimore CyberTrust Root",
+        "DST Root CA X3",
+        "DigiCert Global Root CA",
+    } <= data_set.shipped().known_roots.labels
 
 
 def test_known_roots_hold_the_installed_bundle_or_its_neighbours() -> None:
     """Most labels of whatever certifi is installed are known: the list tracks the same bundle."""
     lines = Path(certifi.where()).read_text("utf-8").splitlines()
     labels = {line.split('"')[1] for line in lines if line.startswith("# Label:")}
-    assert len(labels & known_roots.known_labels()) > 0.8 * len(labels)
+    assert len(labels & data_set.shipped().known_roots.labels) > 0.8 * len(labels)
 
 
 def test_known_roots_are_facts_in_the_documented_form() -> None:
     """Hashes are lower-case hexadecimal SHA-256, and no certificate appears twice."""
-    listed = known_roots.known_roots()
+    listed = data_set.shipped().known_roots.roots
     assert all(len(bytes.fromhex(root.sha256)) == len(bytes.fromhex(root.spki_sha256)) == 32 for root in listed)
     assert all(root.sha256 == root.sha256.lower() and root.subject and root.first_seen for root in listed)
     assert len({root.sha256 for root in listed}) == len(listed)
@@ -399,7 +403,7 @@ def test_known_roots_encode_subjects_as_chains_are_read() -> None:
     """A removed root is matched by its subject as text, so both sides must use the same encoding."""
     pem = Path(certifi.where()).read_text("utf-8").split("-----BEGIN CERTIFICATE-----")[1:]
     bundle = [Certificate.read(base64.b64decode(block.partition("-----END")[0])) for block in pem]
-    subjects = {root.sha256: root.subject for root in known_roots.known_roots()}
+    subjects = {root.sha256: root.subject for root in data_set.shipped().known_roots.roots}
     read = {found.sha256.hex(): found.subject.text for found in bundle if found.subject}
     common = read.keys() & subjects.keys()
     assert common

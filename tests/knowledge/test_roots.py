@@ -16,25 +16,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import RootsError
-from detector.knowledge import known_roots, roots
+from detector.knowledge import data_set, roots
 from detector.knowledge.roots import Installed
 from detector.model import MachineRoot, RootOrigin
 from detector.trust.paths import build
 from detector.trust.roots import NO_ROOTS, Roots, certificates_in_pem, from_der, from_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from detector_testing import PrivatePKI
 
 
-KNOWN = known_roots.examined_versions()[-1]
+KNOWN_ROOTS = data_set.shipped().known_roots
+KNOWN = KNOWN_ROOTS.versions[-1]
 NEWER = "2099.1.1"
 
 
 def bundled(*labels: str) -> bytes:
     """Certificates of the knowledge as certifi writes them, without those with these labels."""
-    carried = zip(known_roots.known_roots(), known_roots.known_certificates(), strict=True)
+    carried = zip(data_set.shipped().known_roots.roots, data_set.shipped().root_certificates, strict=True)
     return b"".join(pem(der, k.label) for k, der in carried if k.is_current(None) and k.label not in labels)
 
 
@@ -53,19 +54,18 @@ def ders(of: Roots) -> list[bytes]:
 
 
 def test_public_roots_are_the_knowledge() -> None:
-    """The default roots are labeled, versioned and dated as the newest certifi that was examined."""
-    public = roots.public_roots()
+    """The default roots are labeled as certifi labels them, and have the version and the date of the data set."""
+    public = data_set.shipped().public_roots()
     assert len(public) > 100
     assert "ISRG Root X1" in public.labels
-    assert public.version.startswith(KNOWN)
-    assert public.date == known_roots.date_of(KNOWN)
+    assert (public.name, public.version, public.date) == ("shipped", str(KNOWN_ROOTS.version), KNOWN_ROOTS.date)
     assert {root.origin for root in public.roots} == {RootOrigin.SHIPPED}
 
 
 def test_retired_roots_are_there_to_be_verified_by_and_are_not_public() -> None:
     """Every root that was public at some time is either public or retired, by key; retired ones keep their label."""
-    public = roots.public_roots()
-    assert public.keys | public.retired.keys == known_roots.known_root_keys()
+    public = data_set.shipped().public_roots()
+    assert public.keys | public.retired.keys == data_set.shipped().known_roots.keys
     assert not public.keys & public.retired.keys
     assert {"Baltimore CyberTrust Root", "DST Root CA X3", "DigiCert Global Root CA"} <= public.retired.labels
     chain = [root.certificate for root in public.retired.roots if root.label == "Baltimore CyberTrust Root"]
@@ -77,28 +77,30 @@ def test_a_root_was_public_until_the_day_it_was_removed() -> None:
     """Past captures are assessed with the roots of their day; a root that came later stays."""
     removed = dt.date(2025, 11, 12)  # CommScope's, in the certifi of that day for the first time missing
     gone = "CommScope Public Trust RSA Root-01"
-    before, then, today = (roots.public_roots(d) for d in (removed - dt.timedelta(days=1), removed, dt.date.max))
+    before, then, today = (
+        data_set.shipped().public_roots(d) for d in (removed - dt.timedelta(days=1), removed, dt.date.max)
+    )
     assert gone in before.labels
     assert gone not in before.retired.labels
     assert gone in then.retired.labels
     assert gone not in then.labels
-    assert today.keys == roots.public_roots().keys
+    assert today.keys == data_set.shipped().public_roots().keys
     assert today.keys <= before.keys
 
 
 def test_roots_that_a_caller_brings_are_public_as_they_are(tmp_path: Path) -> None:
     """The knowledge has no say in them: none is retired, and they are of no date but the one that is given."""
     file = tmp_path / "old.pem"
-    retired = roots.public_roots().retired.roots[0].certificate.der
+    retired = data_set.shipped().public_roots().retired.roots[0].certificate.der
     file.write_bytes(pem(retired))
     loaded = roots.load(file)
     assert (ders(loaded), len(loaded.retired), loaded.date) == ([retired], 0, None)
     assert roots.load(file, date=dt.date(2026, 1, 1)).date == dt.date(2026, 1, 1)
     assert len(loaded.unconfirmed) == 0
-    together = roots.public_roots().with_added(loaded)
+    together = data_set.shipped().public_roots().with_added(loaded)
     assert retired in ders(together)
     assert retired not in ders(together.retired)
-    assert len(together.retired) == len(roots.public_roots().retired) - 1
+    assert len(together.retired) == len(data_set.shipped().public_roots().retired) - 1
 
 
 @pytest.mark.parametrize("label", [None, "School Inspection CA", "ISRG Root X1"])
@@ -107,7 +109,7 @@ def test_what_somebody_appends_to_certifi_is_added(label: str | None, pki: Priva
     ca, genuine = pki.private_ca("School Inspection CA"), bundled()
     for data in (genuine + pem(ca.certificate, label), pem(ca.certificate, label) + genuine):
         for version in (KNOWN, NEWER):
-            found = roots.split_certifi(data, as_recorded(genuine, version))
+            found = roots.split_certifi(data, as_recorded(genuine, version), KNOWN_ROOTS)
             assert ders(found.added) == [ca.certificate]
             assert (ders(found.unconfirmed), found.withdrawn) == ([], frozenset())
             assert found.added.roots[0].origin is RootOrigin.ADDED
@@ -116,10 +118,10 @@ def test_what_somebody_appends_to_certifi_is_added(label: str | None, pki: Priva
 def test_a_root_of_a_newer_certifi_is_unconfirmed(pki: PrivatePKI) -> None:
     """A new root of Mozilla's looks like one that an institution's mirror built into the package."""
     data = bundled() + pem(pki.root_a.certificate, "Some New Root")
-    found = roots.split_certifi(data, as_recorded(data))
+    found = roots.split_certifi(data, as_recorded(data), KNOWN_ROOTS)
     assert (ders(found.unconfirmed), ders(found.added)) == ([pki.root_a.certificate], [])
     assert found.unconfirmed.roots[0].origin is RootOrigin.SHIPPED
-    rebuilt = roots.split_certifi(data, as_recorded(data, KNOWN))
+    rebuilt = roots.split_certifi(data, as_recorded(data, KNOWN), KNOWN_ROOTS)
     assert ders(rebuilt.added) == [pki.root_a.certificate], "this version never had it"
 
 
@@ -131,7 +133,7 @@ def test_undetermined_origins_are_unknown(pki: PrivatePKI) -> None:
         Installed(NEWER, None, None, in_place=True),  # as in an application that was frozen
         as_recorded(b"something else"),
     ):
-        found = roots.split_certifi(data, installed)
+        found = roots.split_certifi(data, installed, KNOWN_ROOTS)
         assert (ders(found.added), found.withdrawn) == ([], frozenset())
         assert [(r.certificate.der, r.origin) for r in found.unconfirmed.roots] == [
             (pki.root_a.certificate, RootOrigin.UNKNOWN)
@@ -141,16 +143,16 @@ def test_undetermined_origins_are_unknown(pki: PrivatePKI) -> None:
 def test_only_a_newer_untouched_certifi_takes_roots_away() -> None:
     """A root that the newest certifi dropped is no longer public; a gap in an older or edited file means nothing."""
     fewer = bundled("ISRG Root X1")
-    gone = bytes.fromhex(next(k.spki_sha256 for k in known_roots.known_roots() if k.label == "ISRG Root X1"))
-    assert roots.split_certifi(fewer, as_recorded(fewer)).withdrawn == {gone}
-    assert roots.split_certifi(fewer + b"\n# edited", as_recorded(fewer)).withdrawn == {gone}
-    assert roots.split_certifi(fewer, as_recorded(fewer, KNOWN)).withdrawn == frozenset()
-    assert roots.split_certifi(fewer, as_recorded(fewer, "2024.2.2")).withdrawn == frozenset()
-    assert roots.split_certifi(fewer, as_recorded(bundled())).withdrawn == frozenset()
+    gone = bytes.fromhex(next(k.spki_sha256 for k in data_set.shipped().known_roots.roots if k.label == "ISRG Root X1"))
+    assert roots.split_certifi(fewer, as_recorded(fewer), KNOWN_ROOTS).withdrawn == {gone}
+    assert roots.split_certifi(fewer + b"\n# edited", as_recorded(fewer), KNOWN_ROOTS).withdrawn == {gone}
+    assert roots.split_certifi(fewer, as_recorded(fewer, KNOWN), KNOWN_ROOTS).withdrawn == frozenset()
+    assert roots.split_certifi(fewer, as_recorded(fewer, "2024.2.2"), KNOWN_ROOTS).withdrawn == frozenset()
+    assert roots.split_certifi(fewer, as_recorded(bundled()), KNOWN_ROOTS).withdrawn == frozenset()
 
 
 @pytest.fixture
-def another_certifi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Roots]]:
+def another_certifi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Roots]:
     """Gives the public roots that result with another certifi installed: its file, its version, its record."""
 
     def install(data: bytes | None, version: str, installed: Installed | None = None) -> Roots:
@@ -161,16 +163,9 @@ def another_certifi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         monkeypatch.setattr(certifi, "__version__", version)
         if installed is not None:
             monkeypatch.setattr(roots, "Installed", lambda *_: installed)
-        _forget()
-        return roots.public_roots()
+        return data_set.DataSet().public_roots()
 
-    yield install
-    _forget()
-
-
-def _forget() -> None:
-    roots.certifi_bundle.cache_clear()
-    roots._public_roots.cache_clear()
+    return install
 
 
 def test_what_a_newer_certifi_dropped_is_retired(another_certifi: Callable[..., Roots]) -> None:
@@ -179,8 +174,8 @@ def test_what_a_newer_certifi_dropped_is_retired(another_certifi: Callable[..., 
     public = another_certifi(fewer, NEWER, as_recorded(fewer))
     assert "ISRG Root X1" not in public.labels
     assert "ISRG Root X1" in public.retired.labels
-    assert public.version == f"{KNOWN}, less 1 that {NEWER} withdrew"
-    assert public.date == known_roots.date_of(KNOWN)
+    assert public.version == f"{KNOWN_ROOTS.version}, less 1 that certifi {NEWER} withdrew"
+    assert (public.date, public.sha256) == (KNOWN_ROOTS.date, "")
 
 
 def test_roots_of_a_newer_certifi_are_kept_apart(pki: PrivatePKI, another_certifi: Callable[..., Roots]) -> None:
@@ -199,14 +194,15 @@ def test_without_certifi_the_knowledge_is_whole(
     content: bytes | None, version: str, another_certifi: Callable[..., Roots]
 ) -> None:
     """A file that is missing, empty or damaged takes nothing away and adds no root that could be read."""
-    assert another_certifi(content, version).version == KNOWN
-    assert len(roots.public_roots()) > 100
-    assert not [r for r in roots.public_roots().unconfirmed.roots if r.certificate.spki is not None]
+    public = another_certifi(content, version)
+    assert public.version == str(KNOWN_ROOTS.version)
+    assert len(public) > 100
+    assert not [r for r in public.unconfirmed.roots if r.certificate.spki is not None]
 
 
 def test_the_installed_certifi_is_as_recorded() -> None:
     """The file of this installation has no added root."""
-    assert ders(roots.certifi_bundle().added) == []
+    assert ders(data_set.DataSet().certifi.added) == []
 
 
 def test_load(pki: PrivatePKI, tmp_path: Path) -> None:

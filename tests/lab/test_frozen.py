@@ -26,7 +26,7 @@ from detector import cli
 from detector.exam.manifest import HOST_NAME
 from detector.frozen import Host, contents
 from detector.frozen.programs import CHILD_ARGUMENT
-from detector.pins.load import shipped_folder
+from detector.knowledge.data_set import canaries_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -141,7 +141,7 @@ async def start_client(program: Path, town: Town, *pacs: str, gate_only: bool = 
         "modules": [] if gate_only else [name for name in contents.hidden_imports() if name not in NOT_IMPORTED],
         "files": []
         if gate_only
-        else [f"{folder}/{Path(file).name}" for file, folder in contents.data_files(shipped_folder())],
+        else [f"{folder}/{Path(file).name}" for file, folder in contents.data_files(canaries_folder())],
     }
     (town.folder / "given.json").write_text(json.dumps(given), "utf-8")
     code, out, said = await run(program, str(town.folder / "given.json"), **env)

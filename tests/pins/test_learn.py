@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from detector_testing.pki import generate_key
+from support.data_sets import with_parts
 
 from detector.errors import LearnError
 from detector.judge.evidence import EndpointEvidence
-from detector.knowledge import catalogue
+from detector.knowledge import catalogue, data_set
 from detector.knowledge.catalogue import Field
 from detector.model import Endpoint, RecordedIdentity
 from detector.pins import learn, learn_all
@@ -70,13 +70,14 @@ class TestPublic:
             assert not pinned & {key for key in keys(world.pki) if key in roots.keys}
             assert issued.spki_sha256 in pinned
 
-    def test_root_of_another_time_is_known(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_root_of_another_time_is_known(self, world: World) -> None:
         """A cross-signed root that the roots in use do not have is a root all the same."""
-        module = importlib.import_module("detector.pins.learn")
-        monkeypatch.setattr(module, "known_root_keys", lambda: frozenset({world.pki.root_b.spki_sha256}))
         issued = world.pki.issue([EXAM], cross_signed=True)
         case = world.case(EXAM, issued)
-        context = case.context._replace(roots=from_der([world.pki.root_a.certificate], name="root A alone"))
+        (root,) = (r for r in data_set.shipped().known_roots.roots if r.label == "ISRG Root X1")
+        former = msgspec.structs.replace(root, spki_sha256=world.pki.root_b.spki_sha256.hex())
+        data = with_parts(known_roots=msgspec.structs.replace(data_set.shipped().known_roots, roots=(former,)))
+        context = case.context._replace(data=data, roots=from_der([world.pki.root_a.certificate], name="root A alone"))
         learned = learn(EndpointEvidence(case.endpoint, case.observation, context))
         assert learned.pins == (issued.spki_sha256, world.pki.intermediate_ec.spki_sha256)
 
@@ -165,19 +166,18 @@ class TestRefusals:
         world: World,
         field: Field,
         allow_private: bool,  # noqa: FBT001 - a parameter of a table of cases
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A key that the catalogue knows is others' too, below a public root as well."""
         issuer = Certificate.read(world.pki.intermediate_ec.certificate)
         digest = issuer.sha256 if field is Field.SHA256 else issuer.spki_sha256
         assert digest is not None
         entry = msgspec.structs.replace(
-            catalogue.shipped().entries[0],
+            data_set.shipped().catalogue.entries[0],
             facts=(catalogue.Fact(field=field, match=catalogue.Match.EXACT, value=digest.hex()),),
         )
-        monkeypatch.setattr(catalogue, "shipped", lambda: catalogue.Catalogue([entry]))
+        context = world.context()._replace(data=with_parts(catalogue=catalogue.Catalogue([entry])))
         with pytest.raises(LearnError, match=entry.vendor):
-            learn(world.case(EXAM, world.pki.issue([EXAM])), allow_private=allow_private)
+            learn(world.case(EXAM, world.pki.issue([EXAM]), context=context), allow_private=allow_private)
 
 
 class TestRun:

@@ -7,17 +7,18 @@ import datetime as dt
 import msgspec
 import pytest
 
-from detector.knowledge.catalogue import Field, shipped
-from detector.knowledge.known_roots import known_roots
+from detector.knowledge.catalogue import Field
+from detector.knowledge.data_set import shipped as shipped_data
 from detector.model import Category, Endpoint, RecordedIdentity
 from detector.pins import PinSet, Severity, lint
 
+DATA = shipped_data()
 PUBLIC = RecordedIdentity.PUBLIC
-ROOT = next(root for root in known_roots() if root.label == "ISRG Root X1")
+ROOT = next(root for root in DATA.known_roots.roots if root.label == "ISRG Root X1")
 ROOT_KEY, ROOT_SHA256 = bytes.fromhex(ROOT.spki_sha256), bytes.fromhex(ROOT.sha256)
 SUPERFISH = next(
     bytes.fromhex(fact.value)
-    for entry in shipped().entries
+    for entry in DATA.catalogue.entries
     for fact in entry.facts
     if entry.id == "superfish" and fact.field is Field.SPKI_SHA256
 )
@@ -35,7 +36,7 @@ PINNED = Endpoint(
 def messages(endpoint: Endpoint, roots: set[str] | None = None) -> list[tuple[Severity, str]]:
     """Lint a set of one endpoint and give severities and texts."""
     pin_set = PinSet(name="exam", endpoints=(endpoint,), sources=("exam.toml",))
-    return [(found.severity, found.message) for found in lint(pin_set, at=TODAY, root_labels=roots)]
+    return [(found.severity, found.message) for found in lint(pin_set, at=TODAY, data=DATA, root_labels=roots)]
 
 
 def test_sound_set_has_nothing_to_say() -> None:
@@ -110,9 +111,9 @@ def test_shipped_files_state_no_keys_and_name_former_roots() -> None:
     endpoint = Endpoint(host="exam.example", category=Category.EXAM, roots=("Old Root", "New Root"), source="s.toml")
     pin_set = PinSet(name="s", endpoints=(endpoint,))
     today = dt.date(2026, 1, 1)
-    assert len(lint(pin_set, at=today, root_labels={"New Root"})) == 2
-    assert lint(pin_set, at=today, root_labels={"New Root"}, shipped={"s.toml"}) == ()
-    (message,) = lint(pin_set, at=today, root_labels=(), shipped={"s.toml"})
+    assert len(lint(pin_set, at=today, data=DATA, root_labels={"New Root"})) == 2
+    assert lint(pin_set, at=today, data=DATA, root_labels={"New Root"}, shipped={"s.toml"}) == ()
+    (message,) = lint(pin_set, at=today, data=DATA, root_labels=(), shipped={"s.toml"})
     assert message.severity is Severity.ERROR
 
 
@@ -125,7 +126,7 @@ def test_expiry_without_pins_does_not_matter() -> None:
 def test_update_from_the_future_is_doubted() -> None:
     """Either the file's date or this clock is wrong."""
     pin_set = PinSet(name="exam", updated=TODAY + dt.timedelta(days=1), endpoints=(PINNED,), sources=("exam.toml",))
-    (message,) = lint(pin_set, at=TODAY)
+    (message,) = lint(pin_set, at=TODAY, data=DATA)
     assert "in the future" in message.message
     assert (message.source, message.endpoint) == ("exam.toml", None)
 
@@ -134,5 +135,5 @@ def test_messages_of_several_files_name_their_file() -> None:
     """Each file answers for its own dates."""
     stale = msgspec.structs.replace(PINNED, host="old.example", expires=dt.date(2020, 1, 1), source="old.toml")
     pin_set = PinSet(name="both", endpoints=(PINNED, stale), sources=("exam.toml", "old.toml"))
-    (message,) = lint(pin_set, at=TODAY)
+    (message,) = lint(pin_set, at=TODAY, data=DATA)
     assert message.source == "old.toml"

@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import PinFileError
-from detector.knowledge.known_roots import known_labels
+from detector.knowledge.data_set import shipped as shipped_data
 from detector.model import Category, RecordedIdentity
 from detector.model.toml_files import MAX_BYTES
 from detector.pins import Severity, lint, load, shipped
 from detector.pins.load import _ENDPOINT_KEYS, MAX_ENDPOINTS
 
+DATA = shipped_data()
 LABELS = frozenset({"ISRG Root X1", "ISRG Root X2"})
 PIN = "sha256/" + base64.b64encode(bytes(32)).decode()
 ENDPOINT = '[[endpoint]]\nhost = "exam.example.edu"\n'
@@ -306,24 +307,24 @@ def test_arbitrary_bytes_raise_only_what_is_documented(data: bytes) -> None:
 
 def test_shipped_pins_load_and_cover_the_categories() -> None:
     """What ships names only known roots, sees every category and holds no lint error on its day."""
-    pin_set = shipped(root_labels=known_labels())
+    pin_set = shipped(DATA, root_labels=DATA.known_roots.labels)
     assert {endpoint.category for endpoint in pin_set.endpoints} == set(Category)
     assert 30 <= len(pin_set.endpoints) <= 45
     assert all(endpoint.operator for endpoint in pin_set.endpoints)
     assert pin_set.updated
-    messages = lint(pin_set, at=pin_set.updated, root_labels=known_labels())
+    messages = lint(pin_set, at=pin_set.updated, data=DATA, root_labels=DATA.known_roots.labels)
     assert not [message for message in messages if message.severity is Severity.ERROR]
 
 
 def test_shipped_files_invent_no_pins() -> None:
     """A pin is its operator's promise; none was made, so none is shipped."""
-    endpoints = shipped(root_labels=known_labels()).endpoints
+    endpoints = shipped(DATA, root_labels=DATA.known_roots.labels).endpoints
     assert not any(endpoint.pins or endpoint.backup_pins or endpoint.certificates for endpoint in endpoints)
 
 
 def test_shipped_canaries_can_prove() -> None:
     """Every endpoint with stated roots is a canary; several operators with CAs of their own, in several categories."""
-    endpoints = shipped(root_labels=known_labels()).endpoints
+    endpoints = shipped(DATA, root_labels=DATA.known_roots.labels).endpoints
     assert all(endpoint.canary == bool(endpoint.roots) for endpoint in endpoints)
     assert all(endpoint.canary for endpoint in endpoints if endpoint.runs_ca)
     operators = {endpoint.operator for endpoint in endpoints if endpoint.runs_ca}
@@ -336,9 +337,9 @@ def test_shipped_canaries_can_prove() -> None:
 
 def test_shipped_folder_may_be_named(tmp_path: Path) -> None:
     """The package's own files are the same by whichever path; a copy of them is anybody's and makes no canaries."""
-    (source,) = shipped(root_labels=known_labels()).sources
-    named = load(source, root_labels=known_labels())
-    assert named.endpoints == shipped(root_labels=known_labels()).endpoints
+    (source,) = shipped(DATA, root_labels=DATA.known_roots.labels).sources
+    named = load(source, root_labels=DATA.known_roots.labels)
+    assert named.endpoints == shipped(DATA, root_labels=DATA.known_roots.labels).endpoints
     copy = write(tmp_path, Path(source).read_text("utf-8"), "canaries.toml")
     with pytest.raises(PinFileError, match=r"canaries\.toml: endpoint classroom\.google\.com:443: canary: only"):
-        load(copy, root_labels=known_labels())
+        load(copy, root_labels=DATA.known_roots.labels)

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.judge.evidence import recorded_identity
-from detector.knowledge.known_roots import known_root_keys, known_roots, root_of
+from detector.knowledge.data_set import shipped as shipped_data
 from detector.model import Endpoint, RecordedIdentity
 from detector.pins import shared_pins
 from detector.pins.learn import SharedKeys
 
+DATA = shipped_data()
 HOST = "exam.example.edu"
-ROOT = next(root for root in known_roots() if root.label == "ISRG Root X1")
+ROOT = next(root for root in DATA.known_roots.roots if root.label == "ISRG Root X1")
 ROOT_KEY, ROOT_SHA256 = bytes.fromhex(ROOT.spki_sha256), bytes.fromhex(ROOT.sha256)
 
 
@@ -27,29 +28,29 @@ def pinning(field: str, *digests: bytes) -> Endpoint:
 
 def test_known_root_keys_are_those_of_the_known_roots() -> None:
     """One hash of 32 bytes for each key, trusted now or once."""
-    assert ROOT_KEY in known_root_keys()
-    assert {len(key) for key in known_root_keys()} == {32}
-    assert known_root_keys() == {bytes.fromhex(root.spki_sha256) for root in known_roots()}
+    assert ROOT_KEY in DATA.known_roots.keys
+    assert {len(key) for key in DATA.known_roots.keys} == {32}
+    assert DATA.known_roots.keys == {bytes.fromhex(root.spki_sha256) for root in DATA.known_roots.roots}
 
 
 def test_roots_are_named_by_key_and_by_certificate() -> None:
     """Lint names the root, whichever of its hashes stands in the file."""
-    assert root_of(ROOT_KEY) == root_of(ROOT_SHA256) == "ISRG Root X1"
-    assert root_of(bytes(32)) is None
+    assert DATA.known_roots.label_of(ROOT_KEY) == DATA.known_roots.label_of(ROOT_SHA256) == "ISRG Root X1"
+    assert DATA.known_roots.label_of(bytes(32)) is None
 
 
 @pytest.mark.parametrize("field", ["pins", "backup_pins", "certificates"])
 def test_pinned_root_says_that_the_endpoint_is_public(field: str) -> None:
     """Who pins a public root by hand expects a public certificate; any other pin says nothing of it."""
     for digest in (ROOT_KEY, ROOT_SHA256):
-        assert recorded_identity(pinning(field, bytes(32), digest)) is RecordedIdentity.PUBLIC
-    assert recorded_identity(pinning(field, bytes(32))) is RecordedIdentity.UNKNOWN
+        assert recorded_identity(pinning(field, bytes(32), digest), DATA.known_roots) is RecordedIdentity.PUBLIC
+    assert recorded_identity(pinning(field, bytes(32)), DATA.known_roots) is RecordedIdentity.UNKNOWN
 
 
 @pytest.mark.parametrize("recorded", RecordedIdentity)
 def test_recorded_identity_needs_no_pins(recorded: RecordedIdentity) -> None:
     """What the file records holds by itself."""
-    assert recorded_identity(Endpoint(host=HOST, identity=recorded)) is recorded
+    assert recorded_identity(Endpoint(host=HOST, identity=recorded), DATA.known_roots) is recorded
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from build_client_hellos import NAMES, PROGRAMS, Connection, Retry, capture, cha
 from support.ja4 import ja4
 from support.system import program
 
-from detector.knowledge.client_hellos import profile_of
+from detector.knowledge import data_set
 from detector.model import Endpoint, Hello
 from detector.probe.client import probe
 from detector.probe.routes import DirectDialer
@@ -104,7 +104,7 @@ async def test_an_address_has_no_server_name(hello: Hello) -> None:
     """To an IP literal a browser sends the same hello without server_name."""
     (theirs,) = await of_browser(hello, page=ADDRESS, count=1)
     ours = describe(both.first for both in script.written(hello, None))
-    drawn = {"order of extensions"} if profile_of(hello).shuffled else set()
+    drawn = {"order of extensions"} if data_set.shipped().client_hellos.of(hello).shuffled else set()
     found = decode(theirs.first)
     assert found.keys() == ours.keys()
     assert [name for name, value in found.items() if name not in drawn and value not in ours[name]] == [], REMAKE
@@ -124,7 +124,8 @@ async def test_fingerprints_are_the_same(hello: Hello, capsys: pytest.CaptureFix
         fields["JA4"] = " ".join({ja4(hello) for hello in read})
         columns.append(fields)
     with capsys.disabled():
-        print(f"\n{profile_of(hello).client} as recorded, and {script.version(PROGRAMS[hello])} as installed")  # noqa: T201 - what the test is to show
+        recorded, installed = data_set.shipped().client_hellos.of(hello).client, script.version(PROGRAMS[hello])
+        print(f"\n{recorded} as recorded, and {installed} as installed")  # noqa: T201 - what the test is to show
         for name, value in columns[1].items():
             same = "both" if columns[0].get(name) == value else f"ours; the browser: {columns[0].get(name)}"
             print(f"  {name:32} {value}  ({same})")  # noqa: T201 - what the test is to show
@@ -143,7 +144,7 @@ class TestScript:
     @pytest.mark.parametrize("hello", BROWSERS)
     def test_a_profile_comes_back(self, hello: Hello) -> None:
         """From what is written of a profile the script derives this profile."""
-        shipped = profile_of(hello)
+        shipped = data_set.shipped().client_hellos.of(hello)
         connections = script.written(hello, retry=Retry(cookie=COOKIE))
         assert script.profile(hello, shipped.client, shipped.recorded, connections) == shipped
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from detector.knowledge import ct_logs
+from detector.knowledge import data_set
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -150,7 +150,7 @@ def test_names_give_shards_that_hold_the_published_ones() -> None:
     raw = json.loads(SHIPPED.read_text("utf-8"))["logs"]
     inferred = {entry["description"] for entry in raw if "shard" in entry.get("inferred", ())}
     compared = 0
-    for log in ct_logs.shipped().logs.values():
+    for log in data_set.shipped().logs.logs.values():
         named = build_data.shard_of(log.description)
         assert (named is None) == (log.shard is None)
         if named is None or log.shard is None:
@@ -187,7 +187,7 @@ def test_roots_are_dated_by_the_wheels_that_carry_them(
         wheel(tmp_path, "2026.1.4", a),
     ]
     build_data.roots(wheels)
-    known = json.loads((tmp_path / "known_roots.json").read_text("utf-8"))
+    known = json.loads((tmp_path / "roots.json").read_text("utf-8"))
     assert known["versions"] == ["2024.2.2", "2025.10.5", "2026.1.4", "2026.10.19.post1"]
     assert [(r["label"], r["first_seen"], r["last_seen"], r.get("removed")) for r in known["roots"]] == [
         ("A", "2024.2.2", "2026.10.19.post1", None),

@@ -12,6 +12,7 @@ from detector_testing.pki import sct_list_of
 
 from detector import Detector, Endpoint
 from detector.judge.evidence import EndpointEvidence
+from detector.knowledge import data_set
 from detector.model import Category, Observation, Outcome, PortalOutcome, Result
 from detector.session import follow_up
 from detector.session.follow_up import Canaries, Control, one_per_operator
@@ -126,7 +127,7 @@ async def test_clean_network_is_asked_nothing(
     pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where everything is genuine there is no follow-up, and what it would take is not even read."""
-    monkeypatch.setattr("detector.session.settings.known_canaries", lambda: pytest.fail("the canaries were read"))
+    monkeypatch.setattr("detector.session.settings.known_canaries", lambda _: pytest.fail("the canaries were read"))
     async with serve_origin(pki.issue([EXAM], aia=AIA)) as origin, serve_files({"/here": b"x"}) as files:
         where = {(EXAM, 443): origin.address, (CHECK, 80): files.address, (CA_HOST, 80): files.address}
         report = await Detector(**settings_of(resolve=where, offline=False, control=CONTROL)).check([EXAM])
@@ -289,7 +290,7 @@ class TestCanaries:
 
 def test_the_shipped_canaries_are_of_different_operators() -> None:
     """What a follow-up asks on the open network: one well-known host of each operator, with stated roots."""
-    shipped = follow_up.known_canaries()
+    shipped = follow_up.known_canaries(data_set.shipped())
     assert [endpoint.operator for endpoint in shipped[:2]] == ["Google", "Amazon Web Services"]
     assert len({endpoint.operator for endpoint in shipped}) == len(shipped) >= 3
     assert all(endpoint.canary and endpoint.runs_ca and endpoint.roots for endpoint in shipped)

@@ -18,10 +18,9 @@ from detector.aio.tasks import THREAD_NAME
 from detector.audit import InstalledRoot, Scanned
 from detector.errors import ChainError, MiddlewareDetected, ProxyError, TargetError
 from detector.judge import network_evidence
-from detector.knowledge import roots
-from detector.knowledge.known_roots import known_root_keys
-from detector.model import KnowledgeKind, Report, RootOrigin
-from detector.session.seams import MACHINE_WAIT, MachineTrust
+from detector.knowledge import data_set, roots
+from detector.model import Report, RootOrigin
+from detector.session.seams import MACHINE_WAIT, MachineTrust, this_machine
 from detector.trust.certificate import to_pem
 from detector.trust.roots import TrustedRoots, from_der
 
@@ -170,8 +169,8 @@ def test_trust_stores_are_read_once_and_not_before_they_are_needed(pki: PrivateP
 
 def test_this_machine_trusts_no_root_that_was_ever_public() -> None:
     """Whatever this machine is: none of its roots beyond the public ones is known, and each has an origin."""
-    machine = MachineTrust(wait=60.0)
-    assert not machine.roots().keys & known_root_keys()
+    machine = this_machine(data_set.DataSet(), wait=60.0)
+    assert not machine.roots().keys & data_set.shipped().known_roots.keys
     assert all(isinstance(root.origin, RootOrigin) for root in machine.roots().roots)
 
 
@@ -183,14 +182,14 @@ def test_programs_are_asked_only_for_an_origin_that_files_do_not_tell(
     asked = []
     ca = pki.private_ca("Filter CA").certificate
 
-    def read_stores() -> Iterator[Scanned]:
+    def read_stores(_: frozenset[bytes]) -> Iterator[Scanned]:
         yield Scanned(roots=(InstalledRoot(der=ca, store="file", origin=told),))
         asked.append(True)
         yield Scanned(roots=(InstalledRoot(der=ca, store="program", origin=RootOrigin.POLICY),))
 
     monkeypatch.setattr(audit.machine, "read_stores", read_stores)
     monkeypatch.setattr(roots, "machine_roots", lambda: from_der([ca], name="operating system"))
-    (root,) = MachineTrust(wait=60.0).roots().roots
+    (root,) = this_machine(data_set.DataSet(), wait=60.0).roots().roots
     assert (root.origin, bool(asked)) == (
         (RootOrigin.ADDED, False) if told is RootOrigin.ADDED else (RootOrigin.POLICY, True)
     )
@@ -204,15 +203,15 @@ def test_a_root_named_by_the_environment_is_added(
     ca = pki.private_ca("School Inspection CA")
     bundle.write_bytes(ca.pem)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    found = {root.certificate.der: root.origin for root in MachineTrust(wait=60.0).roots().roots}
+    found = {root.certificate.der: root.origin for root in this_machine(data_set.DataSet(), wait=60.0).roots().roots}
     assert found[ca.certificate] is RootOrigin.ADDED
 
 
 async def test_reports_say_how_old_their_knowledge_is(pki: PrivatePKI, settings_of: Settings) -> None:
-    """Roots, logs and catalogue, each with date and horizon; the JSON reads back as it was."""
+    """Every part of the knowledge, each with date and horizon; the JSON reads back as it was."""
     async with Detector(**settings_of(clock=lambda: pki.now)) as subject:
         report = await subject.check([])
-    assert [part.kind for part in report.knowledge] == list(KnowledgeKind)
+    assert [part.kind for part in report.knowledge] == list(data_set.PARTS)
     assert report.knowledge == subject.knowledge
     assert report.knowledge[1].horizon is not None
     assert Report.from_json(report.to_json()) == report

@@ -21,7 +21,7 @@ from detector_testing.pki import CA, SCT_LIST, PrivateKey, encode_sct_list, gene
 from hypothesis import strategies as st
 
 from detector.judge.evidence import Context, EndpointEvidence
-from detector.knowledge import ct_logs
+from detector.knowledge import ct_logs, data_set
 from detector.model import Endpoint, Observation, Outcome, RecordedIdentity, RootOrigin, Route
 from detector.trust.certificate import Certificate
 from detector.trust.roots import from_der
@@ -136,7 +136,7 @@ def context(pki: PrivatePKI, *, machine: Sequence[bytes] = (), origin: RootOrigi
     roots = from_der([pki.root_a.certificate, pki.root_b.certificate], name="public roots", date=pki.now.date())
     installed = from_der(machine, name="machine", origin=origin)
     logs = _logs(pki)
-    return Context(at=pki.now, roots=roots, logs=logs, machine_roots=lambda: installed)
+    return Context(at=pki.now, data=data_set.shipped(), roots=roots, logs=logs, machine_roots=lambda: installed)
 
 
 @functools.lru_cache(maxsize=4)

@@ -42,8 +42,17 @@ from detector.aio.tasks import WorkerThread
 from detector.bundle import pack
 from detector.cli import scan as scan_command
 from detector.judge.evidence import no_machine_roots
-from detector.knowledge import catalogue
-from detector.model import Category, Endpoint, HandshakeSignature, Observation, Outcome
+from detector.knowledge.data_set import DataSet
+from detector.knowledge.part import HORIZONS
+from detector.model import (
+    Category,
+    Endpoint,
+    HandshakeSignature,
+    Knowledge,
+    KnowledgeKind,
+    Observation,
+    Outcome,
+)
 from detector.pins import encode_pin
 from detector.probe import probe
 from detector.probe.mock import AwaitClient, Close, Fails, MockNetwork, Reset, Script, Send, TLSServer
@@ -76,8 +85,8 @@ PORTAL: Final = ("connectivitycheck.gstatic.com", 80)
 NO_PORTAL: Final = Script(AwaitClient(), Send(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"), Close())
 JA3: Final = "0" * 32
 """In the place of a fingerprint that differs with each connection: a browser's extensions are shuffled."""
-CATALOGUE: Final = catalogue.Edition(date=dt.date(2026, 11, 1), sha256="ca" * 32)
-"""The edition that reports name, whatever the catalogue holds by now."""
+PARTS_OF: Final = dt.date(2026, 11, 1)
+"""The day of which reports say that the parts of the knowledge are, whatever is shipped by now."""
 OF_TERMINALS: Final = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 
 
@@ -121,6 +130,17 @@ WORLDS: Final[dict[str, Callable[[], Peers]]] = {
 """The networks there are. Each is made anew for every command: it remembers who called."""
 
 
+def _fixed_part(_: DataSet, kind: KnowledgeKind) -> Knowledge:
+    return Knowledge(
+        kind=kind,
+        name="shipped",
+        version="1",
+        date=PARTS_OF,
+        horizon=PARTS_OF + HORIZONS[kind],
+        sha256=hashlib.sha256(kind.encode()).hexdigest(),
+    )
+
+
 class Surroundings:
     """The machine that commands believe to run on, until the test ends: `network` and `clock` may be set."""
 
@@ -133,7 +153,7 @@ class Surroundings:
         self._fix_detectors()
         salts = map(str, itertools.count())
         monkeypatch.setitem(_defaults(pack), "salts", lambda size: hashlib.sha256(next(salts).encode()).digest()[:size])
-        monkeypatch.setattr(catalogue, "edition", lambda: CATALOGUE)
+        monkeypatch.setattr(DataSet, "part", _fixed_part)
 
     def go_to(self, world: str, *, days: int = 0) -> None:
         """Be in one of `WORLDS`, so many days after `NOW`."""

@@ -21,7 +21,7 @@ from detector_testing.pki import SCT_LIST, _key_usage, _signature, distinguished
 from detector.judge import assess
 from detector.judge.assess import PASSES_MAX
 from detector.judge.network_evidence import NetworkEvidence
-from detector.knowledge import catalogue
+from detector.knowledge import data_set
 from detector.knowledge.catalogue import Catalogue
 from detector.knowledge.catalogue.entries import Confidence, Entry, Fact, Field, Match, ProductCategory
 from detector.model import ManagedBy, WitnessObservation, WitnessOutcome
@@ -182,8 +182,8 @@ def know_key(monkeypatch: pytest.MonkeyPatch, key: bytes, category: ProductCateg
         facts=(fact,),
         sources=(),
     )
-    known = Catalogue((*catalogue.shipped().entries, entry))
-    monkeypatch.setattr(catalogue, "shipped", lambda: known)
+    known = Catalogue((*data_set.shipped().catalogue.entries, entry))
+    monkeypatch.setitem(vars(data_set.shipped()), "catalogue", known)
 
 
 def sent(ca: CA, host: str, **issue: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - as `CA.issue`

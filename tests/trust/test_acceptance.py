@@ -44,7 +44,7 @@ from support.crafting import (
     validity,
 )
 
-from detector.knowledge.known_roots import known_certificates
+from detector.knowledge import data_set
 from detector.trust import acceptance, paths
 from detector.trust import strict_parsing as strict
 from detector.trust.acceptance import DATE_REFUSALS, Refusal, Refused, explain, refusals
@@ -88,7 +88,7 @@ def test_the_test_pki_is_accepted(pki: PrivatePKI) -> None:
 
 def test_every_public_root_is_accepted() -> None:
     """No root that was public in recent years is refused as one: their forms are the oldest there are."""
-    for root in from_der(known_certificates(), name="known").roots:
+    for root in from_der(data_set.shipped().root_certificates, name="known").roots:
         found_refusals = refusals(Path((LEAF.certificate, root.certificate), root), NOW)
         assert [one for one in found_refusals if one.depth == 1 and one.refusal not in DATE_REFUSALS] == []
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.crafting import LEAF, extension, name, oid, sequence
 
-from detector.knowledge.roots import public_roots
+from detector.knowledge import data_set
 from detector.trust import certificate, certificate_files, der
 from detector.trust.certificate import CERTIFICATE_BYTES_MAX, Certificate
 
@@ -54,7 +54,7 @@ def everything(certificate: Certificate) -> tuple[object, ...]:
 
 def test_agrees_with_cryptography_on_public_roots() -> None:
     """Every certifi root reads the same here and in `cryptography`, including the ones that library warns about."""
-    for root in public_roots().roots:
+    for root in data_set.shipped().public_roots().roots:
         certificate = root.certificate
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

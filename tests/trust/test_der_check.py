@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.knowledge.roots import public_roots
+from detector.knowledge import data_set
 from detector.trust import der
 
 
@@ -86,7 +86,7 @@ def test_not_der(data: bytes) -> None:
 
 def test_public_roots_are_der() -> None:
     """Every root of certifi passes."""
-    for root in public_roots().roots:
+    for root in data_set.shipped().public_roots().roots:
         der.check(root.certificate.der)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 from support import corpora
 
-from detector.knowledge import ct_logs
+from detector.knowledge import data_set
 from detector.trust import transparency
 from detector.trust.certificate import Certificate
 from detector.trust.ct_logs import LIST_HORIZON
@@ -71,7 +71,7 @@ def test_genuine_chains_by_the_age_of_the_list(
         transparency.assess(
             chain.leaf,
             chain.issuers,
-            ct_logs.shipped().as_of(chain.not_before.date() - dt.timedelta(days=days)),
+            data_set.shipped().logs.as_of(chain.not_before.date() - dt.timedelta(days=days)),
             chain.not_before,
         ).logging
         for chain in chains
@@ -85,7 +85,7 @@ def test_every_timestamp_of_genuine_chains_is_valid(chains: list[Chain]) -> None
     checked = [
         (sct, chain.not_before)
         for chain in chains
-        for sct in transparency.assess(chain.leaf, chain.issuers, ct_logs.shipped(), chain.not_before).scts
+        for sct in transparency.assess(chain.leaf, chain.issuers, data_set.shipped().logs, chain.not_before).scts
     ]
     assert len(checked) == 326
     assert {sct.status for sct, _ in checked} == {transparency.SCTStatus.VALID}
@@ -96,10 +96,10 @@ def test_every_timestamp_of_genuine_chains_is_valid(chains: list[Chain]) -> None
 
 def test_first_timestamps_come_long_after_first_listings(chains: list[Chain]) -> None:
     """What the horizon of ten weeks rests on: a log signs for these sites 118 days after its first listing at best."""
-    listed = ct_logs.shipped().logs
+    listed = data_set.shipped().logs.logs
     firsts: dict[bytes, dt.date] = {}
     for chain in chains:
-        for sct in transparency.assess(chain.leaf, chain.issuers, ct_logs.shipped(), chain.not_before).scts:
+        for sct in transparency.assess(chain.leaf, chain.issuers, data_set.shipped().logs, chain.not_before).scts:
             assert sct.timestamp is not None
             firsts[sct.log_id] = min(firsts.get(sct.log_id, dt.date.max), sct.timestamp.date())
     gaps = [first - known for log_id, first in firsts.items() if (known := listed[log_id].first_known) is not None]

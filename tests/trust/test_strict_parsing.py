@@ -32,7 +32,7 @@ from support.crafting import (
     time,
 )
 
-from detector.knowledge.roots import public_roots
+from detector.knowledge import data_set
 from detector.trust import der
 from detector.trust import strict_parsing as strict
 from detector.trust.certificate import CERTIFICATE_BYTES_MAX, EXTENSIONS_MAX, Certificate
@@ -54,7 +54,7 @@ def test_what_is_well_formed(pki: PrivatePKI) -> None:
     """Usual certificates, every root of certifi and what the test PKI issues have nothing wrong with their form."""
     ours = [draft.certificate for draft in (LEAF, CA, ROOT)]
     issued = [Certificate.read(one) for one in pki.issue([EXAM], key="rsa").chain]
-    for certificate in (*ours, *issued, *(root.certificate for root in public_roots().roots)):
+    for certificate in (*ours, *issued, *(root.certificate for root in data_set.shipped().public_roots().roots)):
         form = strict.parse(certificate)
         assert (form.malformed, form.over_limit, form.algorithms_agree) == (False, False, True)
 

@@ -10,11 +10,11 @@ import importlib.util
 from PyInstaller.utils.hooks import collect_data_files, collect_dynamic_libs, copy_metadata
 
 from detector.frozen import contents
-from detector.pins.load import shipped_folder
+from detector.knowledge.data_set import canaries_folder
 
 hiddenimports = contents.hidden_imports()
 excludedimports = [contents.KIT]
-datas = contents.data_files(shipped_folder())
+datas = contents.data_files(canaries_folder())
 binaries: list[tuple[str, str]] = []
 for package, pattern in contents.DATA_OF.items():
     if importlib.util.find_spec(package) is not None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from detector.judge.evidence import digests_of
 from detector.judge.network_evidence import Shared
 from detector.judge.outcome import CheckOutcome, Findings
-from detector.knowledge import catalogue
 from detector.knowledge.catalogue import ProductCategory
 from detector.model import Meaning, PortalOutcome
 from detector.trust.classes import ChainClass
@@ -73,7 +72,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:
         yield Outcome.ONE_CERTIFICATE.found(summary, Meaning.EXPLAINS, also_on=list(others))
     if evidence.name_match is not NameMatch.MISMATCH:
         return
-    for hit in catalogue.shipped().match_digests(digests_of((evidence.leaf,))):
+    for hit in evidence.context.data.catalogue.match_digests(digests_of((evidence.leaf,))):
         if hit.entry.category == ProductCategory.CAPTIVE_PORTAL:
             summary = f"The certificate's key is that of a known portal: {hit.entry.product}."
             yield Outcome.KNOWN_KEY.found(summary, Meaning.EXPLAINS, product=hit.entry.product)

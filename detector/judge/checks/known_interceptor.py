@@ -60,7 +60,7 @@ def check(evidence: EndpointEvidence) -> Findings:
     """The best founded hit; silent without one. `data` carries the entry that the attribution is made from."""
     if evidence.leaf is None:
         return
-    known = catalogue.shipped()
+    known = evidence.context.data.catalogue
     # What is merely present is not meant: the leaf, and what its signatures lead to.
     on_path = dict.fromkeys((*evidence.presented[:1], *evidence.verified))
     if by_key := known.match_digests(digests_of(on_path)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.outcome import CheckOutcome, Findings
-from detector.knowledge.known_roots import known_roots
 from detector.model import Meaning
 from detector.trust import hostname
 from detector.trust.classes import ChainClass, Stores, classify
@@ -17,6 +16,7 @@ from detector.trust.hostname import NameMatch
 
 if TYPE_CHECKING:
     from detector.judge.evidence import EndpointEvidence
+    from detector.knowledge.known_roots import KnownRoots
     from detector.trust.paths import Paths
 
 ID: Final = "private-origin"
@@ -62,7 +62,7 @@ def check(evidence: EndpointEvidence) -> Findings:
     leaf, paths = evidence.leaf, evidence.paths
     if leaf is None or paths is None or not evidence.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
         return
-    if label := _named_root(paths):
+    if label := _named_root(paths, evidence.context.data.known_roots):
         outcome, summary = Outcome.TOWARDS_PUBLIC_ROOT, f"The chain names {label}, a public root, as its next issuer."
     elif leaf.is_self_issued:
         outcome, summary = Outcome.SELF_SIGNED, "The certificate is self-signed, as those of small servers are."
@@ -76,10 +76,10 @@ def check(evidence: EndpointEvidence) -> Findings:
         yield Outcome.GENUINE_CHAIN_BEHIND.found(summary, Meaning.INTERCEPTED)
 
 
-def _named_root(paths: Paths) -> str | None:
+def _named_root(paths: Paths, known: KnownRoots) -> str | None:
     """The label of a root, public now or once, that the top of some verified path names as its issuer."""
     tops = [path.certificates[-1] for path in paths.paths if len(path.certificates) > 1]
-    subjects = {root.subject: root.label for root in known_roots()} if tops else {}
+    subjects = {root.subject: root.label for root in known.roots} if tops else {}
     return next((label for top in tops if top.issuer and (label := subjects.get(top.issuer.text))), None)
 
 

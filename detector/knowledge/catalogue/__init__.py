@@ -1,13 +1,13 @@
 """The catalogue: what known interception products write into the certificates they forge, and matching against it.
 
-Room: knowledge. Reads the package's own data only.
+Room: knowledge. Pure.
 """
 
 from .entries import Confidence, Entry, Fact, Field, Match, ProductCategory, Role, Strength, Where
-from .load import Edition, edition, shipped
+from .load import CatalogueFile
 from .match import Catalogue, Hit, HitKind, Names
 
 __all__ = [
-    "Catalogue", "Confidence", "Edition", "Entry", "Fact", "Field", "Hit", "HitKind", "Match", "Names",
-    "ProductCategory", "Role", "Strength", "Where", "edition", "shipped",
+    "Catalogue", "CatalogueFile", "Confidence", "Entry", "Fact", "Field", "Hit", "HitKind", "Match", "Names",
+    "ProductCategory", "Role", "Strength", "Where",
 ]  # fmt: skip

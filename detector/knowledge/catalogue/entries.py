@@ -1,13 +1,28 @@
 """Records of the catalogue: products that re-sign TLS, and the facts that identify their certificates.
 
-Room: knowledge. Pure: the data file (data/interceptors.json) has exactly this form.
+Room: knowledge. Pure: interceptors.json has exactly this form.
 """
 
 from __future__ import annotations
 
 import enum
+import re
+from typing import Annotated, Final
 
+import msgspec
+
+from detector.knowledge.part import Text  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.model import ManagedBy, Record
+
+from . import patterns
+
+_Short = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+"""A name or the value of a fact, in characters: X.520 allows 64 in an attribute, and the longest fact has 171."""
+_LISTED_MAX: Final = 64
+"""Facts, sources or examples of one entry; the most that one has are 19."""
+_Example = Annotated[tuple[tuple[_Short, _Short], ...], msgspec.Meta(max_length=32)]
+"""A name as (type, value) pairs."""
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 
 
 class Field(enum.StrEnum):
@@ -22,7 +37,7 @@ class Field(enum.StrEnum):
 
 
 class Match(enum.StrEnum):
-    """How a fact is compared: the whole value with case, a part ignoring case, or `re.search`."""
+    """How a fact is compared: the whole value with case, a part ignoring case, or a pattern of `patterns`."""
 
     EXACT = "exact"
     CONTAINS = "contains"
@@ -78,15 +93,25 @@ class Confidence(enum.StrEnum):
 
 
 class Fact(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One property that identifies a product's certificates. `unverified`: no stored source shows the string."""
+    """One property that identifies a product's certificates. `unverified`: no stored source shows the string.
+
+    Raises ValueError, on construction too, for a hash that is not one and a pattern that `patterns.check` refuses.
+    """
 
     field: Field
     match: Match
-    value: str
+    value: _Short
     where: Where = Where.ISSUER
     strength: Strength = Strength.STRONG
     unverified: bool = False
-    note: str | None = None
+    note: Text | None = None
+
+    def __post_init__(self) -> None:
+        if self.match is Match.REGEX:
+            patterns.check(self.value)
+        is_hash = self.field in (Field.SHA256, Field.SPKI_SHA256)
+        if is_hash and (self.match is not Match.EXACT or _SHA256.fullmatch(self.value) is None):
+            raise ValueError("a hash is 64 lower-case hexadecimal digits, compared exactly")
 
 
 class Entry(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,20 +122,20 @@ class Entry(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     exempts a host from decryption.
     """
 
-    id: str
-    vendor: str
-    product: str
+    id: _Short
+    vendor: _Short
+    product: _Short
     category: ProductCategory
     managed_by: ManagedBy
     confidence: Confidence
-    facts: tuple[Fact, ...]
-    sources: tuple[str, ...]
+    facts: Annotated[tuple[Fact, ...], msgspec.Meta(max_length=_LISTED_MAX)]
+    sources: Annotated[tuple[Text, ...], msgspec.Meta(max_length=_LISTED_MAX)]
     role: Role = Role.INTERCEPTOR
-    examples: tuple[tuple[tuple[str, str], ...], ...] = ()
-    supersedes: tuple[str, ...] = ()
-    remediation: str | None = None
-    remediation_source: str | None = None
-    notes: str | None = None
+    examples: Annotated[tuple[_Example, ...], msgspec.Meta(max_length=_LISTED_MAX)] = ()
+    supersedes: Annotated[tuple[_Short, ...], msgspec.Meta(max_length=_LISTED_MAX)] = ()
+    remediation: Text | None = None
+    remediation_source: Text | None = None
+    notes: Text | None = None
 
     @property
     def accuses_by_key(self) -> bool:

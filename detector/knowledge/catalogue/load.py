@@ -1,52 +1,37 @@
-"""Loads the catalogue's data file.
+"""The form of the catalogue's data file.
 
-Room: knowledge. Reads the package's own data only.
+Room: knowledge. Pure: `detector.knowledge.data_set` reads the file.
 """
 
 from __future__ import annotations
 
-import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
-import functools
-import hashlib
-from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Final
 
 import msgspec
 
-from .entries import Entry  # noqa: TC001 - msgspec reads the annotations at run time
-from .match import Catalogue
+from detector.knowledge.part import Head, Text
+
+from .entries import Entry, Match
+
+_ENTRIES_MAX: Final = 2048
+"""Entries of a catalogue; the shipped one has 142."""
+PARTIAL_MAX: Final = 1024
+"""Facts of a catalogue that are compared one by one with every value: parts of values, and patterns. The shipped one
+has 111."""
 
 
-class Edition(NamedTuple):
-    """Which catalogue it is: the day its facts were last reviewed, and the SHA-256 (hexadecimal) of the file."""
+class CatalogueFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of interceptors.json. `date` is the day its facts were last reviewed.
 
-    date: dt.date
-    sha256: str
+    `unnamed` are products whose operator names their CA, so that no certificate can name the product. For maintainers.
+    """
 
+    entries: Annotated[tuple[Entry, ...], msgspec.Meta(max_length=_ENTRIES_MAX)]
+    unnamed: Annotated[tuple[dict[str, Text], ...], msgspec.Meta(max_length=_ENTRIES_MAX)] = ()
 
-class _Head(msgspec.Struct, frozen=True):
-    date: dt.date
-
-
-class _File(_Head, frozen=True, forbid_unknown_fields=True):
-    schema: int
-    entries: tuple[Entry, ...]
-    unnamed: tuple[dict[str, str], ...] = ()
-    """Products whose operator names their CA, so that no certificate can name the product. For maintainers."""
-
-
-@functools.cache
-def shipped() -> Catalogue:
-    """The catalogue that comes with the package. Tests validate its contents, not each start."""
-    return Catalogue(msgspec.json.decode(_data(), type=_File).entries)
-
-
-@functools.cache
-def edition() -> Edition:
-    """Which catalogue `shipped` is, without loading it."""
-    data = _data()
-    return Edition(msgspec.json.decode(data, type=_Head).date, hashlib.sha256(data).hexdigest())
-
-
-def _data() -> bytes:
-    return Path(__file__).with_name("data").joinpath("interceptors.json").read_bytes()
+    def __post_init__(self) -> None:
+        partial = sum(fact.match is not Match.EXACT for entry in self.entries for fact in entry.facts)
+        if partial > PARTIAL_MAX:
+            raise ValueError(
+                f"`entries` have {partial} facts that are parts of values, and at most {PARTIAL_MAX} are read"
+            )

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
+    from detector.knowledge.data_set import DataSet
+
 
 class PinFormat(enum.StrEnum):
     """Formats whose pins are imported."""
@@ -68,7 +70,7 @@ _ALWAYS: Final = ("host", "pins", "backup_pins", "source")
 
 
 def import_pins(  # noqa: PLR0913 - what a caller knows of a file
-    data: bytes, form: PinFormat, *, file: str, at: dt.date, name: str, hosts: Sequence[str] = ()
+    data: bytes, form: PinFormat, *, file: str, at: dt.date, known: DataSet, name: str, hosts: Sequence[str] = ()
 ) -> tuple[PinSet, tuple[str, ...]]:
     """Read a file of another program; return its pins, and notes on what it says besides.
 
@@ -77,6 +79,7 @@ def import_pins(  # noqa: PLR0913 - what a caller knows of a file
         form: its format.
         file: its name, for messages.
         at: today.
+        known: what keys are known of.
         name: the name of the pin set.
         hosts: the hosts, in canonical form, whose pins are wanted; all hosts that the file names if empty.
 
@@ -96,7 +99,7 @@ def import_pins(  # noqa: PLR0913 - what a caller knows of a file
             expires=chosen[0].expires,
             endpoints=tuple(Endpoint(host=one.host, pins=one.pins, expires=one.expires) for one in chosen),
         )
-        for message in lint(pin_set, at=at):
+        for message in lint(pin_set, at=at, data=known):
             if message.severity is Severity.ERROR:
                 field = "pins" if message.endpoint else "expires"
                 refuse(f"{message.endpoint or name}: {field}", message.message.removesuffix("."), "")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from detector.knowledge.client_hellos import profile_of
+from detector.knowledge import data_set
 from detector.model import Hello
 from detector.trust.handshake_signature import SIGNATURE_SCHEMES
 from detector.trust.signature import KeyType
@@ -171,7 +171,7 @@ class ClientHelloWriter:
 @functools.lru_cache(maxsize=32)  # two profiles, their variations, and the few lists of protocols that callers have
 def _offer(hello: Hello, alpn: tuple[bytes, ...] | None, small: bool) -> _Offer:  # noqa: FBT001 - a cache's key
     """Work out what is the same in every hello of this kind. Raises KeyError for a hello without a profile."""
-    profile = profile_of(hello)
+    profile = data_set.shipped().client_hellos.of(hello)
     protocols = tuple(name.encode("ascii") for name in profile.alpn) if alpn is None else alpn
     unwanted = {_X25519_MLKEM768} if small else set[int]()
     groups = tuple(group for group in profile.groups if group not in unwanted)

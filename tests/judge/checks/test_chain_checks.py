@@ -29,7 +29,7 @@ from support.worlds import (
 )
 
 from detector.judge.checks import chain, expected_root, forged_issuer, machine_root, private_origin, transparency
-from detector.knowledge.known_roots import known_certificates, known_roots
+from detector.knowledge import data_set
 from detector.model import Engine, Outcome, RootOrigin
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
@@ -327,7 +327,7 @@ class TestPrivateOrigin:
         """Which kind of server presents such a chain, and whether the genuine one is sent behind it."""
         pki, campus = world.pki, world.pki.private_ca("Campus CA")
         genuine, private = pki.issue([EXAM]), (campus.issue([EXAM]).leaf, campus.certificate)
-        subject = x509.load_der_x509_certificate(known_certificates()[0]).subject
+        subject = x509.load_der_x509_certificate(data_set.shipped().root_certificates[0]).subject
         worlds: list[tuple[list[str], Chain]] = [
             (["self-signed"], pki.self_signed([EXAM])),
             (["private-ca"], private),
@@ -344,7 +344,10 @@ class TestPrivateOrigin:
 
     def test_the_root_is_named(self, world: World) -> None:
         """A chain that stops below a root of the public lists says which one it names."""
-        label, subject = known_roots()[0].label, x509.load_der_x509_certificate(known_certificates()[0]).subject
+        label, subject = (
+            data_set.shipped().known_roots.roots[0].label,
+            x509.load_der_x509_certificate(data_set.shipped().root_certificates[0]).subject,
+        )
         issuing = below(world.pki.private_ca(subject), "Some CA")
         (finding,) = of_check(private_origin, world.case(EXAM, issuing.issue([EXAM]).chain[:2]))
         assert label in finding.summary

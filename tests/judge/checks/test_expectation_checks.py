@@ -8,8 +8,8 @@ import pytest
 from support.worlds import DAY, EXAM, LMS, below, know_key, of_check, outcomes
 
 from detector.judge.checks import identity, pin, place
+from detector.knowledge import data_set
 from detector.knowledge.catalogue.entries import ProductCategory
-from detector.knowledge.known_roots import known_root_keys
 from detector.model import Outcome, RecordedIdentity, Route
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TestIdentity:
             ([I.STATED], case(canary=True)),
             ([I.STATED], case(roots=("Exemplar Root X2",))),
             ([I.PINNED_PUBLIC], case(pins=(b"\1" * 32,), identity=RecordedIdentity.PUBLIC)),
-            ([I.PINNED_PUBLIC], case(backup_pins=tuple(known_root_keys())[:1])),
+            ([I.PINNED_PUBLIC], case(backup_pins=tuple(data_set.shipped().known_roots.keys)[:1])),
             ([I.SEEN_IN_RUN], case(seen=there, others=[world.observed(genuine, address=ELSEWHERE)])),
             ([I.SEEN_AT_SAME_ADDRESS, I.SEEN_IN_RUN], case(seen=there, others=[world.observed(genuine, address=HERE)])),
             ([I.SEEN_BEFORE], case(context=world.context(seen_before=frozenset({f"{EXAM}:443"})))),

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import PinFileError
-from detector.knowledge import catalogue, known_roots
+from detector.knowledge import catalogue
+from detector.knowledge.data_set import shipped as shipped_data
 from detector.model import Category, Endpoint, RecordedIdentity
 from detector.pins import PinSet, encode_pin
 from detector.pins.formats import FIELDS_LEFT_OUT, FORMATS, KeysOf, PinFormat, export_pins, import_pins
 
+DATA = shipped_data()
 TODAY = dt.date(2026, 11, 30)
 EXAM = "exam.example.edu"
 WRITTEN = [form for form in PinFormat if FORMATS[form].write is not None]
@@ -26,7 +28,7 @@ NAME = st.lists(LABEL, min_size=1, max_size=4).map(lambda labels: ".".join([*lab
 
 def read_back(text: str, form: PinFormat, *hosts: str) -> PinSet:
     """What an import of this text makes."""
-    return import_pins(text.encode(), form, file="given", at=TODAY, name="exam", hosts=hosts)[0]
+    return import_pins(text.encode(), form, file="given", at=TODAY, known=DATA, name="exam", hosts=hosts)[0]
 
 
 @st.composite
@@ -136,7 +138,7 @@ def test_formats_with_rules_of_their_own() -> None:
 @pytest.mark.parametrize("form", WRITTEN)
 def test_a_public_root_is_no_pin(form: PinFormat) -> None:
     """Anyone can have a certificate below a public root: such a file is refused, and the root is named."""
-    root = known_roots.known_roots()[0]
+    root = DATA.known_roots.roots[0]
     endpoint = Endpoint(host=EXAM, pins=(NEXT, bytes.fromhex(root.spki_sha256)), expires=TODAY + dt.timedelta(days=30))
     text = export_pins(
         PinSet(name="exam", endpoints=(endpoint,)),
@@ -151,7 +153,7 @@ def test_a_public_root_is_no_pin(form: PinFormat) -> None:
 
 def test_a_product_s_key_is_no_pin() -> None:
     """The key of an interception product is known to others: importing it would clear the interceptor."""
-    facts = [fact for entry in catalogue.shipped().entries if entry.id == "superfish" for fact in entry.facts]
+    facts = [fact for entry in DATA.catalogue.entries if entry.id == "superfish" for fact in entry.facts]
     key = next(bytes.fromhex(fact.value) for fact in facts if fact.field is catalogue.Field.SPKI_SHA256)
     text = export_pins(PinSet(name="exam", endpoints=(Endpoint(host=EXAM, pins=(key,)),)), PinFormat.OKHTTP, at=TODAY)
     with pytest.raises(PinFileError, match=rf"^given: {EXAM}:443: pins: .* others have its key"):
@@ -170,7 +172,7 @@ def test_too_many_entries_are_refused() -> None:
 def test_any_bytes_are_read_or_refused(form: PinFormat, data: bytes) -> None:
     """Whatever is in a file, only the documented error comes out, and it names the file."""
     with pytest.raises(PinFileError, match=r"^given: "):
-        import_pins(data, form, file="given", at=TODAY, name="exam", hosts=[EXAM])
+        import_pins(data, form, file="given", at=TODAY, known=DATA, name="exam", hosts=[EXAM])
 
 
 @given(st.data(), st.sampled_from(WRITTEN))
@@ -181,7 +183,15 @@ def test_a_damaged_file_is_read_or_refused(data: st.DataObject, form: PinFormat)
     start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
     damaged = text[:start] + data.draw(st.binary(max_size=8)) + text[end:]
     try:
-        found, _ = import_pins(damaged, form, file="given", at=TODAY, name="exam", hosts=[pin_set.endpoints[0].host])
+        found, _ = import_pins(
+            damaged,
+            form,
+            file="given",
+            at=TODAY,
+            known=DATA,
+            name="exam",
+            hosts=[pin_set.endpoints[0].host],
+        )
     except PinFileError as error:
         assert str(error).startswith("given: ")  # noqa: PT017 - either end is right
     else:

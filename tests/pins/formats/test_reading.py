@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from detector.errors import PinFileError
+from detector.knowledge.data_set import shipped as shipped_data
 from detector.model import RecordedIdentity
 from detector.pins import encode_pin
 from detector.pins.formats import PinFormat, import_pins, markup
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from detector.pins import PinSet
 
+DATA = shipped_data()
 TODAY = dt.date(2026, 11, 30)
 EXAM, API = "exam.example.edu", "api.example.edu"
 ONE, TWO, THREE = (bytes([number]) * 32 for number in (1, 2, 3))
@@ -30,7 +32,7 @@ A, B, C = (encode_pin(pin).removeprefix("sha256/") for pin in (ONE, TWO, THREE))
 def imported(data: str | bytes, form: PinFormat, *hosts: str) -> PinSet:
     """What an import of this content makes."""
     content = data.encode() if isinstance(data, str) else data
-    return import_pins(content, form, file="given", at=TODAY, name="exam", hosts=hosts)[0]
+    return import_pins(content, form, file="given", at=TODAY, known=DATA, name="exam", hosts=hosts)[0]
 
 
 def pins_of(pin_set: PinSet) -> dict[str, tuple[bytes, ...]]:
@@ -41,7 +43,7 @@ def pins_of(pin_set: PinSet) -> dict[str, tuple[bytes, ...]]:
 def notes_of(data: str | bytes, form: PinFormat, *hosts: str) -> tuple[str, ...]:
     """The notes on what was left out."""
     content = data.encode() if isinstance(data, str) else data
-    return import_pins(content, form, file="given", at=TODAY, name="exam", hosts=hosts)[1]
+    return import_pins(content, form, file="given", at=TODAY, known=DATA, name="exam", hosts=hosts)[1]
 
 
 def plist(content: dict[str, Any]) -> bytes:

@@ -1,0 +1,249 @@
+"""What the sessions of one network show together: one offer under several browser families.
+
+Room: origin. Pure: sessions in, a judgment for each network out. `table` decides; this module collects what it reads.
+
+A network and an account are names that the caller chose, as keyed hashes are: they are compared, and no account is in a
+result. Memory depends on the number of networks alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from detector.knowledge import browser_offers
+from detector.knowledge.browser_offers import Family
+from detector.model import Confidence, Finding, Meaning, Record
+
+from .assess import NOTHING, Judgment, assess, concluded, possible_families
+from .rules import covers
+from .table import Sharing
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    from detector.knowledge.browser_offers import BrowserOffers
+
+    from .assess import Assessed
+    from .claims import Claims
+    from .offer import Offer
+
+OFFERS_MAX: Final = 64
+"""Different offers that are followed in one network: browsers of today make some dozen."""
+
+ACCOUNTS_MAX: Final = 8
+"""Accounts that are kept for one offer and family: no rule asks for more than two."""
+
+VOLATILE: Final = frozenset({0, 21, 35, 41, 42, 44})
+"""Extensions that come and go with the name and the connection: server_name, padding, session_ticket, pre_shared_key,
+early_data, cookie (RFC 6066, RFC 7685, RFC 5077, RFC 8446)."""
+
+
+class Session(Record, frozen=True, kw_only=True):
+    """One session at the server.
+
+    `network` and `account` are the caller's names for them; `account` is None where nobody signed in. `engine` is what
+    a script in the page of this session saw (`detector.origin.engine`), None where none ran or it was not sure.
+    """
+
+    network: str
+    account: str | None = None
+    offer: Offer
+    claims: Claims
+    headers: tuple[str, ...] = ()
+    engine: Family | None = None
+
+
+class NetworkJudgment(Record, frozen=True, kw_only=True):
+    """The assessment of a network, and how many of its sessions named a known browser and how many contradict it."""
+
+    network: str
+    sessions: int
+    contradicting: int
+    judgment: Judgment
+
+
+class _Seen:
+    """What is known of one offer in one network."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[Family, set[str]] = defaultdict(set)
+        self.replaced: dict[Family, set[str]] = defaultdict(set)
+        self.engines: dict[Family, set[str]] = defaultdict(set)
+        self.gravest: Assessed | None = None
+
+    def add(self, session: Session, family: Family, assessed: Assessed) -> None:
+        """Take one session into account, which counts for this family."""
+        if self.gravest is None or _severity(assessed) > _severity(self.gravest):
+            self.gravest = assessed
+        if session.account is None or family is Family.UNKNOWN or not is_comparable(session.offer):
+            return
+        _keep(self.accounts[family], session.account)
+        if assessed.facts.parts:
+            _keep(self.replaced[family], session.account)
+        if session.engine is family:
+            _keep(self.engines[family], session.account)
+
+
+class _Network:
+    """What is known of one network."""
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        self.contradicting = 0
+        self.offers: dict[Hashable, _Seen] = {}
+        self.own: set[Family] = set()
+
+
+class Sessions:
+    """Collects sessions, of all networks of a site; the order does not matter.
+
+    `nothing_in_between`: the operator states that no front of the site's own ended TLS before the place where the
+    offers were seen. Without, it is inferred: an offer seen in one network alone, while in another one browsers arrive
+    with their own, is not a front's.
+    """
+
+    def __init__(self, *, nothing_in_between: bool = False, data: BrowserOffers | None = None) -> None:
+        self._data = browser_offers.shipped() if data is None else data
+        self._stated = nothing_in_between
+        self._networks: dict[str, _Network] = defaultdict(_Network)
+        self._where: dict[Hashable, set[str]] = defaultdict(set)
+
+    def add(self, session: Session) -> None:
+        """Take one session into account."""
+        assessed = assess(session.offer, session.claims, headers=session.headers, data=self._data)
+        if session.claims.family is Family.UNKNOWN and not assessed.findings:
+            return
+        network = self._networks[session.network]
+        network.sessions += 1
+        family, key = _family(session, assessed, self._data), key_of(session.offer)
+        if assessed.facts.parts:
+            network.contradicting += 1
+        elif covers(session.claims, self._data) and is_comparable(session.offer):
+            network.own.add(family)
+        if assessed.facts.parts and len(self._where[key]) < _SEVERAL:
+            self._where[key].add(session.network)
+        if key in network.offers or len(network.offers) < OFFERS_MAX:
+            network.offers.setdefault(key, _Seen()).add(session, family, assessed)
+
+    def judgments(self) -> tuple[NetworkJudgment, ...]:
+        """Assess every network, in the order in which they were first seen."""
+        own = [name for name, network in self._networks.items() if network.own]
+        return tuple(self._judgment(name, network, own) for name, network in self._networks.items())
+
+    def _judgment(self, name: str, network: _Network, own: list[str]) -> NetworkJudgment:
+        elsewhere = any(other != name for other in own[:_SEVERAL])
+        found = [
+            self._of_offer(key, seen, network, own=bool(own), elsewhere=elsewhere)
+            for key, seen in network.offers.items()
+        ]
+        gravest = max(found, key=lambda judgment: _rank(judgment.confidence), default=NOTHING)
+        return NetworkJudgment(
+            network=name, sessions=network.sessions, contradicting=network.contradicting, judgment=gravest
+        )
+
+    def _of_offer(self, key: Hashable, seen: _Seen, network: _Network, *, own: bool, elsewhere: bool) -> Judgment:
+        assessed = seen.gravest
+        if assessed is None:
+            return NOTHING
+        where = len(self._where[key]) if key in self._where else 0
+        sharing = _sharing(seen)
+        facts = assessed.facts._replace(
+            sharing=sharing,
+            replaces=len(_everybody(seen.replaced)) >= _SEVERAL and network.own.isdisjoint(seen.replaced),
+            engines_differ=_is_several(seen.engines),
+            nothing_in_between=self._stated or (where == 1 and elsewhere),
+            everywhere=where >= _SEVERAL and not own and not self._stated,
+        )
+        findings = assessed.findings if sharing is Sharing.NONE else (*assessed.findings, _shared_finding(seen))
+        return concluded(facts, findings, assessed.products)
+
+
+def judge_sessions(
+    sessions: Iterable[Session], *, nothing_in_between: bool = False, data: BrowserOffers | None = None
+) -> tuple[NetworkJudgment, ...]:
+    """Assess the networks that these sessions came from, as `Sessions` does."""
+    collected = Sessions(nothing_in_between=nothing_in_between, data=data)
+    for session in sessions:
+        collected.add(session)
+    return collected.judgments()
+
+
+def key_of(offer: Offer) -> Hashable:
+    """What is the same of an offer on every connection of a client."""
+    kinds = None if offer.extensions is None else frozenset(offer.extensions) - VOLATILE
+    return _Key(
+        None if offer.cipher_suites is None else frozenset(offer.cipher_suites),
+        None if offer.groups is None else frozenset(offer.groups),
+        kinds,
+        offer.signature_schemes,
+        (offer.reserved_cipher_suites, offer.reserved_extensions, offer.reserved_groups),
+        None if offer.ja4 is None else offer.ja4[_JA4_HASHES:],
+    )
+
+
+class _Key(NamedTuple):
+    cipher_suites: frozenset[int] | None
+    groups: frozenset[int] | None
+    extensions: frozenset[int] | None
+    signature_schemes: tuple[int, ...] | None
+    reserved: tuple[bool | None, ...]
+    ja4: str | None
+
+
+_JA4_HASHES: Final = 11  # where the hashes begin; the first part depends on the name and the protocols
+_SEVERAL: Final = 2  # different families, people or networks
+
+
+def is_comparable(offer: Offer) -> bool:
+    """Whether enough was seen to call two offers one: browsers of different families may agree in a part."""
+    lists = (offer.groups, offer.extensions)
+    return offer.ja4 is not None or (offer.cipher_suites is not None and any(one is not None for one in lists))
+
+
+def _family(session: Session, assessed: Assessed, data: BrowserOffers) -> Family:
+    """The family that counts for a session: on iOS that of the maker, where the offer can only be of its own stack."""
+    maker = session.claims.maker_ships
+    if maker is not None and not assessed.facts.parts and maker in possible_families(session.offer, data):
+        return maker
+    return session.claims.family
+
+
+def _sharing(seen: _Seen) -> Sharing:
+    if not _is_several(seen.accounts):
+        return Sharing.NONE
+    return Sharing.NOBODYS if seen.accounts.keys() == seen.replaced.keys() else Sharing.BROWSERS_OWN
+
+
+def _is_several(by_family: dict[Family, set[str]]) -> bool:
+    """Whether there are several families, and one person for each of two of them."""
+    return len(by_family) >= _SEVERAL and len(_everybody(by_family)) >= _SEVERAL
+
+
+def _everybody(by_family: dict[Family, set[str]]) -> set[str]:
+    return set().union(*by_family.values())
+
+
+def _keep(accounts: set[str], account: str) -> None:
+    if len(accounts) < ACCOUNTS_MAX:
+        accounts.add(account)
+
+
+def _rank(confidence: Confidence | None) -> int:
+    return -1 if confidence is None else list(Confidence).index(confidence)
+
+
+def _severity(assessed: Assessed) -> tuple[bool, int, bool]:
+    facts = assessed.facts
+    return not facts.another_browsers, facts.parts, facts.has_header
+
+
+def _shared_finding(seen: _Seen) -> Finding:
+    families = sorted(seen.accounts)
+    return Finding(
+        check="origin-network",
+        outcome="shared-offer",
+        says=Meaning.INTERCEPTED,
+        summary=f"Browsers of {len(families)} families have one and the same ClientHello.",
+        data={"families": families, "engines": sorted(seen.engines)},
+    )

@@ -1,0 +1,509 @@
+"""Tests of scripts/data_repository.py: ceremonies, vendors, rotation, revocation, and what is refused.
+
+Room: tests; writes into temporary directories. A client of python-tuf reads what is published.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from securesystemslib.signer import CryptoSigner
+from tuf.api.exceptions import DownloadHTTPError, RepositoryError
+from tuf.api.metadata import Metadata, Root, Targets
+from tuf.ngclient import Updater
+from tuf.ngclient.fetcher import FetcherInterface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own folder, and not installed
+
+import data_repository as publisher  # noqa: E402 - after the path
+
+NOW: Final = dt.datetime.now(dt.UTC).replace(microsecond=0)
+"""python-tuf's client reads the clock, so metadata is dated from today."""
+PASSPHRASE: Final = "correct horse battery staple"  # noqa: S105 - of keys that live for one test
+PIN_FILE: Final = b'schema = 1\nname = "acme"\n'
+
+
+def parts(*, roots: dict[str, str | None], logs: dict[str, str]) -> dict[str, bytes]:
+    """The parts with roots (SHA-256 to day of removal) and logs (log ID to why it is not trusted)."""
+    return {
+        "roots.json": json.dumps({"roots": [{"sha256": s, "removed": r} for s, r in roots.items()]}).encode(),
+        "ct_logs.json": json.dumps({"logs": [{"log_id": i, "why": w} for i, w in logs.items()]}).encode(),
+    }
+
+
+FIRST: Final = parts(roots={"aa": None, "bb": None, "cc": "2025-01-01"}, logs={"l1": "", "l2": "", "l3": "test log"})
+RETIRED: Final = publisher.Removed(roots=frozenset({"cc"}))
+"""What the first set lists as removed: the roots that were public before it."""
+
+
+class Files(FetcherInterface):
+    """Fetches from a folder."""
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        try:
+            yield Path(url).read_bytes()
+        except OSError as error:
+            raise DownloadHTTPError(str(error), 404) from error
+
+
+class World:
+    """A publisher with its keys, its repository, and a client that trusts its first root."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.people = [CryptoSigner.generate_ed25519() for _ in range(3)]
+        self.targets, self.snapshot, self.timestamp = (CryptoSigner.generate_ed25519() for _ in range(3))
+        self.repository = publisher.Repository(folder / "repository")
+        self._staged = 0
+
+    def stage(self) -> publisher.Staged:
+        """A new staging folder."""
+        self._staged += 1
+        return publisher.Staged(self.folder / f"staged{self._staged}")
+
+    def publish(self, staged: publisher.Staged) -> None:
+        """Publish with the online keys."""
+        publisher.publish(self.repository, staged, snapshot_key=self.snapshot, timestamp_key=self.timestamp, at=NOW)
+
+    def begin(self, *, purpose: str = "") -> None:
+        """Publish the first root."""
+        keys = {
+            "root": [person.public_key for person in self.people],
+            "targets": [self.targets.public_key],
+            "snapshot": [self.snapshot.public_key],
+            "timestamp": [self.timestamp.public_key],
+        }
+        staged = self.stage()
+        staged.add("root", publisher.first_root(keys, at=NOW, purpose=purpose))
+        for person in self.people[:2]:
+            staged.sign("root", person)
+        self.publish(staged)
+
+    def put(self, files: dict[str, bytes], removed: publisher.Removed = publisher.Removed()) -> None:  # noqa: B008 - frozen
+        """Publish a set."""
+        staged = self.stage()
+        staged.add("targets", publisher.next_targets(self.repository, files, at=NOW, removed=removed), files)
+        staged.sign("targets", self.targets)
+        self.publish(staged)
+
+    def vendor(self, name: str, *keys: CryptoSigner, files: dict[str, bytes] | None = None) -> None:
+        """Publish a vendor with its first pins."""
+        staged = self.stage()
+        public = [key.public_key for key in keys]
+        staged.add("targets", publisher.with_vendor(self.repository, name, public, at=NOW))
+        staged.sign("targets", self.targets)
+        self.pins(name, keys[0], files or {"exam.toml": PIN_FILE}, staged)
+
+    def pins(
+        self, name: str, key: CryptoSigner, files: dict[str, bytes], staged: publisher.Staged | None = None
+    ) -> None:
+        """Publish pins of a vendor."""
+        staged = staged or self.stage()
+        staged.add(
+            name,
+            publisher.vendor_targets(self.repository, name, files, at=NOW),
+            publisher.vendor_paths(name, files),
+        )
+        staged.sign(name, key)
+        self.publish(staged)
+
+    def fetch(self, path: str, *, client: str = "client") -> bytes | None:
+        """What a client gets for a path, from the trust it has, which begins with the first root."""
+        folder, served = self.folder / client, self.repository.folder
+        folder.mkdir(exist_ok=True)
+        updater = Updater(
+            str(folder),
+            f"{served / 'metadata'}/",
+            str(folder),
+            f"{served / 'targets'}/",
+            Files(),
+            bootstrap=(served / "metadata" / "1.root.json").read_bytes(),
+        )
+        updater.refresh()
+        info = updater.get_targetinfo(path)
+        return None if info is None else Path(updater.download_target(info)).read_bytes()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A publisher who has published a root and a set."""
+    world = World(tmp_path)
+    world.begin()
+    world.put(FIRST, RETIRED)
+    return world
+
+
+def test_a_client_reads_what_is_published(world: World) -> None:
+    """The metadata is TUF's: its own client verifies and fetches the parts, and then the next version of them."""
+    assert world.fetch("roots.json") == FIRST["roots.json"]
+    newer = {**FIRST, "roots.json": FIRST["roots.json"] + b" "}
+    world.put(newer)
+    assert world.fetch("roots.json") == newer["roots.json"]
+
+
+def test_one_signature_is_no_root(tmp_path: Path) -> None:
+    """Two of three people sign a root, and the message says who still can."""
+    world = World(tmp_path)
+    world.people[1] = world.people[0]
+    with pytest.raises(publisher.PublishingError, match="3 keys or more"):
+        world.begin()
+    world.people[1] = CryptoSigner.generate_ed25519()
+    staged = world.stage()
+    keys = {
+        "root": [person.public_key for person in world.people],
+        **{role: [getattr(world, role).public_key] for role in ("targets", "snapshot", "timestamp")},
+    }
+    staged.add("root", publisher.first_root(keys, at=NOW))
+    staged.sign("root", world.people[2])
+    with pytest.raises(publisher.PublishingError, match="1 of the 2 keys") as caught:
+        world.publish(staged)
+    assert world.people[0].public_key.keyid in str(caught.value)
+    assert not world.repository.exists
+
+
+def test_online_keys_are_no_offline_ones(tmp_path: Path) -> None:
+    """The key of the timestamp is not the one of targets."""
+    world = World(tmp_path)
+    world.timestamp = world.targets
+    with pytest.raises(publisher.PublishingError, match="online"):
+        world.begin()
+
+
+def test_what_is_lost_must_be_reviewed(world: World) -> None:
+    """A set without a root or a log that counted is refused until a person lists exactly these; the list grows."""
+    fewer = parts(roots={"aa": None, "bb": "2026-11-01"}, logs={"l1": "", "l2": "rejected"})
+    with pytest.raises(publisher.PublishingError, match='"bb"') as caught:
+        publisher.next_targets(world.repository, fewer, at=NOW)
+    assert '"l2"' in str(caught.value)
+    reviewed = publisher.Removed(frozenset({"bb"}), frozenset({"l2"}))
+    for wrong in (publisher.Removed(frozenset({"bb"})), publisher.Removed(frozenset({"bb", "aa"}), frozenset({"l2"}))):
+        with pytest.raises(publisher.PublishingError, match="lost"):
+            publisher.next_targets(world.repository, fewer, at=NOW, removed=wrong)
+    world.put(fewer, reviewed)
+    listed = world.repository.targets
+    assert listed is not None
+    assert listed.signed.targets["roots.json"].custom == {"removed": {"roots": ["bb", "cc"]}}
+    assert listed.signed.targets["ct_logs.json"].custom == {"removed": {"logs": ["l2"]}}
+    world.put(FIRST)  # both count again
+    assert world.repository.removed == RETIRED
+
+
+def test_a_part_never_disappears(world: World) -> None:
+    """A set has every part that was published before, and no other file."""
+    with pytest.raises(publisher.PublishingError, match=r"ct_logs\.json: published before"):
+        publisher.next_targets(world.repository, {"roots.json": FIRST["roots.json"]}, at=NOW)
+    with pytest.raises(publisher.PublishingError, match=r"setup\.py: no part"):
+        publisher.next_targets(world.repository, {**FIRST, "setup.py": b""}, at=NOW)
+
+
+def test_a_vendor_signs_its_own_pins(world: World) -> None:
+    """Its key signs its folder, and the next pins need nobody else's key but the online ones."""
+    acme = CryptoSigner.generate_ed25519()
+    world.vendor("acme", acme)
+    assert world.fetch("pins/acme/exam.toml") == PIN_FILE
+    world.pins("acme", acme, {"exam.toml": b"new", "second.toml": PIN_FILE})
+    assert world.fetch("pins/acme/exam.toml") == b"new"
+    role = publisher.vendors_of(world.repository.targets)["acme"]
+    assert (role.paths, role.terminating, role.threshold) == (["pins/acme/*.toml"], True, 1)
+
+
+def test_a_vendor_signs_nothing_else(world: World) -> None:
+    """Not another vendor's pins, not a part, not a folder below its own."""
+    acme, other = CryptoSigner.generate_ed25519(), CryptoSigner.generate_ed25519()
+    world.vendor("acme", acme)
+    world.vendor("other", other)
+    with pytest.raises(publisher.PublishingError, match=r"other\.json: signed by 0 of the 1"):
+        world.pins("other", acme, {"exam.toml": PIN_FILE})
+    for path in ("pins/other/exam.toml", "roots.json", "pins/acme/deep/exam.toml", "pins/acme/../exam.toml"):
+        staged = world.stage()
+        metadata = publisher.vendor_targets(world.repository, "acme", {"exam.toml": PIN_FILE}, at=NOW)
+        metadata.signed.targets[path] = metadata.signed.targets.pop("pins/acme/exam.toml")
+        staged.add("acme", metadata)
+        staged.sign("acme", acme)
+        with pytest.raises(publisher.PublishingError, match="not its own"):
+            world.publish(staged)
+
+
+@pytest.mark.parametrize("name", ["root", "targets", "Acme", "a/b", "..", "", "-a", "a" * 65, "acme\n"])
+def test_names_of_vendors(world: World, name: str) -> None:
+    """A vendor's name is a folder's and no role's."""
+    with pytest.raises(publisher.PublishingError, match="vendor's name"):
+        publisher.with_vendor(world.repository, name, [world.people[0].public_key], at=NOW)
+
+
+def test_a_vendor_gets_another_key(world: World) -> None:
+    """The new key must have signed its pins in the same step; afterwards the old one signs nothing."""
+    old, new = CryptoSigner.generate_ed25519(), CryptoSigner.generate_ed25519()
+    world.vendor("acme", old)
+    staged = world.stage()
+    staged.add("targets", publisher.with_vendor(world.repository, "acme", [new.public_key], at=NOW))
+    staged.sign("targets", world.targets)
+    with pytest.raises(publisher.PublishingError, match=r"acme\.json: signed by 0"):
+        world.publish(staged)
+    world.pins("acme", new, {"exam.toml": b"by the new key"}, staged)
+    assert world.fetch("pins/acme/exam.toml") == b"by the new key"
+    with pytest.raises(publisher.PublishingError, match="signed by 0"):
+        world.pins("acme", old, {"exam.toml": PIN_FILE})
+
+
+def test_a_vendor_leaves(world: World) -> None:
+    """Its pins are no target any more, clients that knew it go on, and its key signs nothing."""
+    acme = CryptoSigner.generate_ed25519()
+    world.vendor("acme", acme)
+    world.fetch("pins/acme/exam.toml")
+    staged = world.stage()
+    staged.add("targets", publisher.without_vendor(world.repository, "acme", at=NOW))
+    staged.sign("targets", world.targets)
+    world.publish(staged)
+    assert world.fetch("pins/acme/exam.toml") is None
+    assert world.fetch("roots.json") == FIRST["roots.json"]
+    with pytest.raises(publisher.PublishingError, match="no vendor that targets delegates to"):
+        world.pins("acme", acme, {"exam.toml": PIN_FILE})
+    with pytest.raises(publisher.PublishingError, match="no vendor of this repository"):
+        publisher.without_vendor(world.repository, "acme", at=NOW)
+
+
+def test_roots_rotate_over_three_versions(world: World) -> None:
+    """Each time one person is replaced; a client that saw only the first root follows, and one of every version."""
+    world.fetch("roots.json")
+    for number in range(3):
+        leaving, joining = world.people[0], CryptoSigner.generate_ed25519()
+        staged = world.stage()
+        staged.add(
+            "root",
+            publisher.next_root(
+                world.repository,
+                at=NOW,
+                add=[("root", joining.public_key)],
+                revoke=[("root", leaving.public_key.keyid)],
+            ),
+        )
+        staged.sign("root", world.people[1])
+        with pytest.raises(publisher.PublishingError, match="1 of the 2"):
+            world.publish(staged)
+        staged.sign("root", world.people[2])
+        world.publish(staged)
+        world.people = [*world.people[1:], joining]
+        assert world.fetch("roots.json") == FIRST["roots.json"]
+        assert world.fetch("roots.json", client=f"new{number}") == FIRST["roots.json"]
+    assert world.repository.root.signed.version == 4
+
+
+def test_revoked_people_do_not_sign_the_root_after(world: World) -> None:
+    """Two people of the old root cannot sign the root that follows the one that revoked them."""
+    old = world.people[:2]
+    joining = [CryptoSigner.generate_ed25519() for _ in old]
+    staged = world.stage()
+    root = publisher.next_root(
+        world.repository,
+        at=NOW,
+        add=[("root", key.public_key) for key in joining],
+        revoke=[("root", key.public_key.keyid) for key in old],
+    )
+    staged.add("root", root)
+    for key in (*old, *joining):
+        staged.sign("root", key)
+    world.publish(staged)
+    staged = world.stage()
+    staged.add("root", publisher.next_root(world.repository, at=NOW))
+    for key in old:
+        staged.sign("root", key)
+    with pytest.raises(publisher.PublishingError, match="0 of the 2"):
+        world.publish(staged)
+
+
+def test_a_stolen_timestamp_key_is_revoked(world: World) -> None:
+    """The old key is refused by the publisher, and what it signed ahead of time by every client that sees the root."""
+    stolen, world.timestamp = world.timestamp, CryptoSigner.generate_ed25519()
+    staged = world.stage()
+    staged.add(
+        "root",
+        publisher.next_root(
+            world.repository,
+            at=NOW,
+            add=[("timestamp", world.timestamp.public_key)],
+            revoke=[("timestamp", stolen.public_key.keyid)],
+        ),
+    )
+    for person in world.people[:2]:
+        staged.sign("root", person)
+    with pytest.raises(publisher.PublishingError, match="no key of timestamp"):
+        publisher.publish(world.repository, staged, snapshot_key=world.snapshot, timestamp_key=stolen, at=NOW)
+    # The thief publishes a timestamp of the far future before the key is revoked, and a client takes it.
+    forged = world.repository.timestamp
+    assert forged is not None
+    honest = (world.repository.folder / "metadata" / "timestamp.json").read_bytes()
+    forged.signed.version = 1000
+    forged.sign(stolen)
+    forged.to_file(str(world.repository.folder / "metadata" / "timestamp.json"))
+    assert world.fetch("roots.json") == FIRST["roots.json"]
+    (world.repository.folder / "metadata" / "timestamp.json").write_bytes(honest)
+    with pytest.raises(RepositoryError):
+        world.fetch("roots.json")  # a rollback, as far as this client knows
+    world.publish(staged)
+    assert world.fetch("roots.json") == FIRST["roots.json"]  # the new root made it forget what the old key signed
+
+
+def test_the_last_key_of_a_role_is_not_revoked(world: World) -> None:
+    """Revoking a key needs another one in its place, and a key ID that exists."""
+    with pytest.raises(publisher.PublishingError, match="fewer keys"):
+        publisher.next_root(world.repository, at=NOW, revoke=[("timestamp", world.timestamp.public_key.keyid)])
+    with pytest.raises(publisher.PublishingError, match="no key of root"):
+        publisher.next_root(world.repository, at=NOW, revoke=[("root", "00" * 32)])
+
+
+def test_another_key_of_targets_signs_the_set_again(world: World) -> None:
+    """A root that revokes the key of targets is refused until the set is signed by the new one."""
+    old, world.targets = world.targets, CryptoSigner.generate_ed25519()
+    staged = world.stage()
+    root = publisher.next_root(
+        world.repository,
+        at=NOW,
+        add=[("targets", world.targets.public_key)],
+        revoke=[("targets", old.public_key.keyid)],
+    )
+    staged.add("root", root)
+    for person in world.people[:2]:
+        staged.sign("root", person)
+    with pytest.raises(publisher.PublishingError, match=r"targets\.json: signed by 0"):
+        world.publish(staged)
+    staged.add("targets", publisher.next_targets(world.repository, FIRST, at=NOW))
+    staged.sign("targets", world.targets)
+    world.publish(staged)
+    assert world.fetch("roots.json") == FIRST["roots.json"]
+
+
+def test_the_timestamp_is_renewed_and_the_snapshot_when_it_is_due(world: World) -> None:
+    """A daily job signs a timestamp of two weeks; the snapshot follows in the second half of its time."""
+    keys = {"snapshot_key": world.snapshot, "timestamp_key": world.timestamp}
+    for number, (days, snapshot) in enumerate([(1, 1), (29, 1), (31, 2), (32, 2)], start=2):
+        at = NOW + dt.timedelta(days=days)
+        publisher.renew(world.repository, **keys, at=at)
+        timestamp, newest = world.repository.timestamp, world.repository.snapshot
+        assert timestamp is not None
+        assert newest is not None
+        assert (timestamp.signed.version, timestamp.signed.expires) == (number, at + dt.timedelta(days=14))
+        assert newest.signed.version == snapshot
+    assert world.fetch("roots.json") == FIRST["roots.json"]
+
+
+def test_a_staged_change_is_taken_whole_or_not_at_all(world: World) -> None:
+    """A file that is not the signed one, a version that is not next or an expired one: nothing is written."""
+    before = {path: path.read_bytes() for path in sorted(world.repository.folder.rglob("*")) if path.is_file()}
+    newer = {**FIRST, "ct_logs.json": FIRST["ct_logs.json"] + b" "}
+
+    def staged(at: dt.datetime = NOW) -> publisher.Staged:
+        folder = world.stage()
+        folder.add("targets", publisher.next_targets(world.repository, newer, at=at), newer)
+        folder.sign("targets", world.targets)
+        return folder
+
+    changed = staged()
+    next(changed.folder.rglob("*ct_logs.json")).write_bytes(b"{}")
+    expired = staged(NOW - dt.timedelta(days=500))
+    skipped = staged()
+    metadata = skipped.targets()["targets"]
+    metadata.signed.version = 7
+    metadata.sign(world.targets)
+    metadata.to_file(str(next(skipped.folder.rglob("2.targets.json"))))
+    for wrong, message in ((changed, "not the file"), (expired, "expired"), (skipped, "version 7 is staged")):
+        with pytest.raises(publisher.PublishingError, match=message):
+            world.publish(wrong)
+    assert {p: p.read_bytes() for p in sorted(world.repository.folder.rglob("*")) if p.is_file()} == before
+
+
+def test_nothing_is_staged_over_what_may_be_signed(world: World) -> None:
+    """A second change for the same role waits for the first."""
+    staged = world.stage()
+    metadata = publisher.next_targets(world.repository, FIRST, at=NOW)
+    staged.add("targets", metadata, FIRST)
+    with pytest.raises(publisher.PublishingError, match="staged already"):
+        staged.add("targets", metadata, FIRST)
+
+
+def test_a_test_root_says_so(tmp_path: Path) -> None:
+    """The mark is in what people sign, and stays in the roots that follow."""
+    world = World(tmp_path)
+    world.begin(purpose="tests of this package")
+    assert world.repository.root.signed.unrecognized_fields == {"x-test-root": {"purpose": "tests of this package"}}
+    assert publisher.next_root(world.repository, at=NOW).signed.unrecognized_fields
+
+
+def test_the_shipped_root_is_a_test_root() -> None:
+    """It is marked, two of its three people signed it, and it does not end before a real one takes its place."""
+    root = Metadata[Root].from_file(str(ROOT / "detector" / "update" / "data" / "root.json"))
+    root.signed.verify_delegate("root", root.signed_bytes, root.signatures)
+    publisher.check_root(root.signed)
+    assert publisher.TEST_ROOT_FIELD in root.signed.unrecognized_fields
+    assert root.signed.expires > dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
+
+
+def test_keys_are_encrypted_and_never_overwritten(tmp_path: Path) -> None:
+    """A key file opens with its passphrase alone, is readable by its owner alone, and stays what it is."""
+    signer = publisher.create_key(tmp_path / "key", PASSPHRASE)
+    assert (tmp_path / "key").read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    assert (tmp_path / "key").stat().st_mode & 0o77 == 0
+    assert publisher.load_key(tmp_path / "key", PASSPHRASE).public_key == signer.public_key
+    assert publisher.load_public_key(tmp_path / "key.pub") == signer.public_key
+    for wrong in ("", "another passphrase"):
+        with pytest.raises(publisher.PublishingError, match="no key that this passphrase opens"):
+            publisher.load_key(tmp_path / "key", wrong)
+    with pytest.raises(publisher.PublishingError, match="never overwritten"):
+        publisher.create_key(tmp_path / "key", PASSPHRASE)
+    with pytest.raises(publisher.PublishingError, match="12 characters"):
+        publisher.create_key(tmp_path / "short", "elevenchars")
+    assert not (tmp_path / "short").exists()
+
+
+def test_keys_stay_out_of_version_control(tmp_path: Path) -> None:
+    """A folder of a repository, at any depth and behind a link, is refused before a key is made."""
+    (tmp_path / "clone" / ".git").mkdir(parents=True)
+    (tmp_path / "clone" / "deep").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "clone" / "deep")
+    for place in (tmp_path / "clone" / "key", tmp_path / "clone" / "deep" / "key", tmp_path / "link" / "key"):
+        with pytest.raises(publisher.PublishingError, match="version control"):
+            publisher.create_key(place, PASSPHRASE)
+        assert not place.exists()
+
+
+PRIVATE_KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=\s]{40}")
+OF_TESTS: Final = ROOT / "tests" / "golden" / "given"
+"""Keys of servers on loopback, whose certificates the golden files hold."""
+
+
+def test_no_private_key_is_in_the_tree() -> None:
+    """No folder that is published holds a private key, encrypted or not, but those of the golden files' servers."""
+    folders = ("detector", "docs", "evaluation", "packages", "pins", "scripts", "share", "tests")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    assert len(files) > 500
+    found = {path.parent for path in files if PRIVATE_KEY.search(path.read_bytes())}
+    assert found == {OF_TESTS}
+
+
+def test_the_search_finds_what_the_tool_writes(tmp_path: Path) -> None:
+    """The pattern of the test above matches a key file of this tool."""
+    publisher.create_key(tmp_path / "key", PASSPHRASE)
+    assert PRIVATE_KEY.search((tmp_path / "key").read_bytes())
+
+
+def test_what_vendors_sign_is_read_by_python_tuf(world: World) -> None:
+    """Every file in the repository reads back as it was written."""
+    world.vendor("acme", CryptoSigner.generate_ed25519())
+    every = sorted((world.repository.folder / "metadata").glob("*.json"))
+    assert [path.name for path in every] == [
+        *("1.acme.json", "1.root.json", "1.snapshot.json", "1.targets.json"),
+        *("2.snapshot.json", "2.targets.json", "timestamp.json"),
+    ]
+    for path in every:
+        assert Metadata.from_file(str(path)).to_bytes() == path.read_bytes()
+    assert isinstance(Metadata[Targets].from_file(str(every[0])).signed, Targets)
