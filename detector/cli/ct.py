@@ -44,7 +44,11 @@ INTERVAL_MOST: Final = 86400.0
 _PROVEN: Final = (Assurance.PINNED, Assurance.WITNESSED)
 
 
-@click.group(cls=options.Group, sections={"Follow": ("watch",)}, examples=("detector ct watch --help",))
+@click.group(
+    cls=options.Group,
+    sections={"Follow": ("watch",)},
+    examples=("detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once",),
+)
 def ct() -> None:
     """Follow Certificate Transparency logs."""
 
@@ -123,10 +127,11 @@ def watch(  # noqa: PLR0913 - one parameter per option
     form: Format,
     output: str | None,
 ) -> int:
-    """Report logged certificates for the hosts of pin files whose keys no pin or history knows.
+    """Report certificates in public logs whose keys nobody here knows.
 
-    Follows the static logs of --ct-logs and those of --log, and verifies what they show. A log that is new to the
-    state is followed from its present end.
+    They are for the hosts of the pin files; known is a key that these or the history have for the host. Follows the
+    static logs of --ct-logs and those of --log, and verifies what they show. A log that is new to the state is followed
+    from its present end.
 
     Exit code: 0 every log was read to its end and nothing unknown was found; 1 a certificate with an unknown key; 2 bad
     usage or input; 3 a log could not be read or verified, or an entry with the name of a host could not be read.
@@ -181,8 +186,11 @@ def _followed(detector: Detector, named: Sequence[str], *, listed: bool) -> list
     with naming("--log"):
         followed += [ct_logs.named(text, detector.route_to) for text in named]
     if listed:
-        selected = ct_logs.select(detector.logs, utc_now(), detector.route_to)
+        now = utc_now()
+        selected = ct_logs.select(detector.logs, now, detector.route_to)
         followed += selected.followed
+        if detector.logs.is_past_horizon(now):
+            say(f"Warning: the list {detector.logs.name} is of {detector.logs.date}: newer logs are not followed.")
         if selected.dynamic or selected.nowhere:
             say(
                 f"Of the list {detector.logs.name} {len(selected.followed)} logs are followed; {selected.dynamic} are "

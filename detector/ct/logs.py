@@ -17,7 +17,7 @@ from detector.trust.signature import REFUSALS, SPKI_BYTES_MAX, KeyType, read_key
 
 from .findings import LogName, shown
 from .monitor import FollowedLog
-from .source import open_source
+from .source import open_server, open_source
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -51,7 +51,7 @@ def select(listed: LogList, at: dt.datetime, dialer_for: DialerFor) -> Selection
     current = [log for log in listed.logs.values() if _is_current(log, at)]
     static = [log for log in current if log.kind is LogKind.STATIC_CT]
     followed = tuple(
-        FollowedLog(_name(log.key, log.description, log.operator), log.key, open_source(log.monitoring_url, dialer_for))
+        FollowedLog(_name(log.key, log.description, log.operator), log.key, open_server(log.monitoring_url, dialer_for))
         for log in static
         if log.monitoring_url is not None
     )

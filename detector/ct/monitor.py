@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("detector.ct")
 
-LOGS_AT_ONCE: Final = 8
-"""Logs that are read at the same time: one core verifies what eight connections bring."""
+LOGS_AT_ONCE: Final = 4
+"""Logs that are read at the same time: each may take 150 MiB of memory for the largest tile, and ten usual tiles a
+second."""
 STALE_AFTER: Final = dt.timedelta(hours=25)
 """Age of a checkpoint that is too old: logs sign one at least once in their maximum merge delay (RFC 6962 section 3),
 which is a day for all of them. An hour allows for clocks."""
@@ -86,7 +87,7 @@ class _FailureError(Exception):
 
 
 class Tree:
-    """The verified tiles of one tree head, read from a source as they are needed. Raises `_FailureError`."""
+    """The verified tiles of one tree head, read from a source when needed. Raises `_FailureError`."""
 
     def __init__(self, source: Source, size: int, root: bytes) -> None:
         self._source = source

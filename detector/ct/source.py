@@ -169,16 +169,20 @@ class Server(_Web):
         await self._open.aclose()
 
 
+def open_server(url: str, dialer_for: DialerFor) -> Source:
+    """The source at an https or http URL. Raises `InputError`."""
+    if "?" not in url and parse_url(url, "https") is not None:
+        return Server(url, dialer_for)
+    if "?" not in url and parse_url(url) is not None:
+        return PlainServer(url, dialer_for)
+    raise InputError("log: is not the URL of a log.", advice="Write https://HOST/PATH, without credentials and query.")
+
+
 def open_source(place: str, dialer_for: DialerFor) -> Source:
     """The source at a URL (https, http or file) or in a directory. Raises `InputError`."""
     scheme = place.partition(":")[0].lower()
     if scheme in {"http", "https"}:
-        kind = Server if scheme == "https" else PlainServer
-        if parse_url(place, "https" if scheme == "https" else "http") is None or "?" in place:
-            raise InputError(
-                "log: is not the URL of a log.", advice="Write https://HOST/PATH, without credentials and query."
-            )
-        return kind(place, dialer_for)
+        return open_server(place, dialer_for)
     if scheme == "file":
         place = url2pathname(urlsplit(place).path)
     folder = Path(place)

@@ -150,6 +150,12 @@ class State:
 
     def _acquire(self) -> IO[bytes]:
         """Lock a file next to the state, which the system unlocks however this process ends."""
+        try:
+            is_other = self._path.exists() and not self._path.is_file()
+        except ValueError:  # a NUL character in the name, which is refused below
+            is_other = False
+        if is_other:
+            raise InputError(f"--state {self._path}: is not a file.", advice=_ADVICE)
         place = self._path.with_name(f".{self._path.name}.lock")
         try:
             with contextlib.suppress(FileExistsError):

@@ -191,11 +191,23 @@ DIFFERENT = {
     "--expires-in": {"fleet certificates": "certificates, which nobody renews automatically"},
     "--fail-on": {"nagios": "the states of a monitoring system"},
     "--format": dict.fromkeys(
-        ("exam gate", "watch", "scan", "fleet scan", "locate", "verify", "diff", "dossier", "history", "roots audit"),
+        (
+            "exam gate",
+            "watch",
+            "ct watch",
+            "scan",
+            "fleet scan",
+            "locate",
+            "verify",
+            "diff",
+            "dossier",
+            "history",
+            "roots audit",
+        ),
         "what this command can write",
     ),
     "--history": {
-        **dict.fromkeys(("exam gate", "watch", "nagios"), "nothing is written"),
+        **dict.fromkeys(("exam gate", "watch", "ct watch", "nagios"), "nothing is written"),
         **dict.fromkeys(("history", "history show", "diff", "dossier"), "what is read is the result"),
     },
     "--host": {
@@ -204,7 +216,10 @@ DIFFERENT = {
         "witness serve": LISTENS,
         "pins import": SELECTS,
     },
-    "--json": dict.fromkeys(("watch", "scan", "fleet scan", "history"), "a stream is one JSON value a line"),
+    "--interval": {"ct watch": "of reading logs, not of probes"},
+    "--json": dict.fromkeys(
+        ("watch", "ct watch", "scan", "fleet scan", "history"), "a stream is one JSON value a line"
+    ),
     "--key": {"witness serve": "of a TLS server"},
     "--limit": {"witness serve": "of a resource"},
     "--name": {"pins import": "the default says where the pins come from"},

@@ -95,6 +95,7 @@ def test_another_key_is_refused(tmp_path: Path) -> None:
 
 def test_a_url_of_a_list_that_cannot_be_requested_is_refused() -> None:
     """The list is at fault, and the error says so."""
-    read = ct_logs.parse(listing(tiled_logs=[StaticLog.create().listing("https://user@host/")]), name="list")
-    with pytest.raises(InputError):
-        logs.select(read, NOW, no_dialer)
+    for url in ("https://user@host/", "file:///", "/", "https://host/?a", ""):
+        read = ct_logs.parse(listing(tiled_logs=[StaticLog.create().listing(url)]), name="list")
+        with pytest.raises(InputError):
+            logs.select(read, NOW, no_dialer)

@@ -120,7 +120,7 @@ def test_the_keys_of_clean_results_are_known(history: History, make_report: Make
     key = bytes.fromhex(str(clean.observation.chain[0].spki_sha256))
     assert history.leaf_keys(names, [clean.assurance]) == {clean.endpoint.name: {key}}
     assert history.leaf_keys(names, set(Assurance) - {clean.assurance}) == {}
-    assert history.leaf_keys(names[1:], Assurance) == {}
+    assert history.leaf_keys(names[1:], list(Assurance)) == {}
 
 
 def test_a_row_with_an_impossible_port_matches_nothing(tmp_path: Path, make_report: Make) -> None:
