@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import gc
+import gzip
 import itertools
 import json
 import re
@@ -23,13 +24,14 @@ import dns.message
 
 from detector.audit import files, p11_kit
 from detector.bundle import form
+from detector.ct import entries, matching, notes, source
 from detector.errors import BundleError, DetectorError
 from detector.exam import native_messaging, protocol
 from detector.history import store
 from detector.knowledge import ct_logs, data_set, known_roots, part
 from detector.knowledge.catalogue import load, match, patterns
 from detector.locate import tracing
-from detector.model import toml_files
+from detector.model import Endpoint, toml_files
 from detector.origin import Claims, offer
 from detector.pins import failure_report, formats
 from detector.probe.http import client, doh, issuers, portal
@@ -845,6 +847,59 @@ def _of_names() -> list[Parser]:
     ]
 
 
+def _of_ct_logs() -> list[Parser]:
+    def verify(data: bytes) -> object:
+        return notes.verify(data, b"key")
+
+    def read_tile(data: bytes) -> object:
+        return entries.read_tile(data, 0, 1 << 40)
+
+    def match(data: bytes) -> object:
+        return watched.match(entries.Entry(0, 0, None, data, None, None, (), bytes(32)))
+
+    def unpack(data: bytes) -> object:
+        return source.inflated(data, 4 * MIB)
+
+    hosts = [f"exam{number}.school.example.edu" for number in range(100)]
+    watched = matching.Watched([Endpoint(host=host) for host in hosts], roots=frozenset())
+    head = b"a\n1\n" + b"A" * 43 + b"=\n\n"
+    inputs = {
+        "lines": filled(b"\n", head),
+        "signatures": filled("— a AAAAAAAA\n".encode(), head),
+        "one signature": filled(b"A", head + "— a ".encode(), b"\n"),
+        "a key name": filled(b"a", head + "— ".encode(), b" AAAA\n"),
+        "digits": filled(b"1", b"a\n", b"\nA\n\n- a A\n"),
+        "text": filled(b"a", b"", b"\n\n"),
+    }
+    tiles = {
+        "empty entries": filled(bytes(17)),
+        "extensions": filled(bytes(13) + b"\x00\xfc" + b"\x01\x00\x00" * 84 + bytes(2)),
+        "fingerprints": filled(bytes(15) + b"\x20\x00" + bytes(8192)),
+        "one entry": lambda size: bytes(10) + _vector(3, bytes(size)) + bytes(4),
+    }
+    names = {
+        "dots": filled(b"."),
+        "labels": filled(b".school"),
+        "hosts": filled(b"exam1.school.example.edu "),
+        "names": _in_extension("2.5.29.17", _listed(filled(der.encode(0x82, b"*.school.example.edu")))),
+        "names of others": _in_extension("2.5.29.17", _listed(filled(der.encode(0x82, b"a.school.example")))),
+    }
+    refused = (notes.NoteError, entries.EntryError)
+    return [
+        *(
+            Parser(f"checkpoint: {k}", _but(refused[0], verify), make, notes.NOTE_BYTES_MAX)
+            for k, make in inputs.items()
+        ),
+        *(
+            Parser(f"data tile: {kind}", _but(refused[1], read_tile), make, entries.TILE_BYTES_MAX, 256 * KIB)
+            for kind, make in tiles.items()
+        ),
+        Parser("entry: extensions", entries.leaf_index, filled(b"\x01\x00\x00"), 64 * KIB - 1),
+        Parser("tile: unpacked", unpack, lambda size: gzip.compress(bytes(size)), 4 * MIB),
+        *(Parser(f"entry: {kind}", match, make, 255 * KIB, 32 * KIB) for kind, make in names.items()),
+    ]
+
+
 PARSERS: Final = (
     *_of_certificates(),
     *_of_names(),
@@ -853,6 +908,7 @@ PARSERS: Final = (
     *_of_quic(),
     *_of_proxies(),
     *_of_answers(),
+    *_of_ct_logs(),
     *_of_files(),
 )
 """Every parser of foreign bytes, on the inputs that cost it most."""

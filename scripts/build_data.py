@@ -71,7 +71,7 @@ _WHOLE_DAY: Final = dt.timedelta(days=1, seconds=-1)
 _NEVER_QUALIFIED: Final = "never qualified by a browser as far as known"
 _FIELDS: Final = (
     *("operator", "description", "kind", "why", "states", "shard", "retired", "inferred"),
-    *("first_listed", "last_listed", "log_id", "key"),
+    *("first_listed", "last_listed", "log_id", "key", "monitoring_url"),
 )
 """Fields of a log in ct_logs.json, in their order."""
 
@@ -269,6 +269,7 @@ def from_google(path: Path) -> dict[str, Any]:
                 }
                 if log.shard
                 else None,
+                **({"monitoring_url": log.monitoring_url} if log.monitoring_url else {}),
             }
             for log in (*listed.logs.values(), *listed.untrusted.values())
             if not log.states.keys() & _UNSETTLED
@@ -285,6 +286,8 @@ def _add(entry: dict[str, Any], record: dict[str, Any], date: str | None) -> Non
     for name in ("operator", "description", "kind", "log_id", "key"):
         if name in record:
             entry.setdefault(name, record[name])
+    if "monitoring_url" in record:
+        entry["monitoring_url"] = record["monitoring_url"]
     known = entry.setdefault("states", {})
     for state, since in states.items():
         moment = _moment(since, end=state == LogState.RETIRED)

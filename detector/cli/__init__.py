@@ -35,7 +35,7 @@ RESULT_LOST: Final = 74
 TERMINAL_CLOSED: Final = 141
 """128 + SIGPIPE, as shells report a command whose reader went away."""
 SECTIONS: Final = {
-    "Check a network": ("check", "exam", "watch", "locate", "nagios", "demo"),
+    "Check a network": ("check", "exam", "watch", "ct", "locate", "nagios", "demo"),
     "Check many endpoints": ("scan", "fleet"),
     "Assess recorded evidence": ("examine", "origin", "verify", "bundle", "history", "diff", "dossier"),
     "Pins, roots and rules": ("pins", "data", "roots", "witness", "rules"),

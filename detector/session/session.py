@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from detector.locate import locate
     from detector.locate.locate import Locating
     from detector.pins import PinSet
+    from detector.probe import Dialer
     from detector.probe.http import timestamp as authorities
     from detector.probe.routes import pac
     from detector.probe.tls import client_hello
@@ -573,6 +574,11 @@ class Detector:
             advice = "Try again, or ask another time-stamping authority."
             raise TimestampError(f"{pac.shown(url)}: {error}.", advice=advice) from error
         return answer
+
+    async def route_to(self, endpoint: Endpoint) -> Dialer:
+        """Return the usual route to an endpoint, for connections that are no probes."""
+        await self._planner.read_machine_settings()
+        return self._planner.first_route(endpoint)
 
     async def _preload_assessment(self) -> None:
         """Import what assessment needs, and read the roots, in a thread while the network is waited for."""

@@ -201,6 +201,7 @@ DIFFERENT = {
             (
                 "exam gate",
                 "watch",
+                "ct watch",
                 "scan",
                 "fleet scan",
                 "locate",
@@ -216,7 +217,7 @@ DIFFERENT = {
         "origin judge": "whose log is read; --output-format says what is written",
     },
     "--history": {
-        **dict.fromkeys(("exam gate", "watch", "nagios"), "nothing is written"),
+        **dict.fromkeys(("exam gate", "watch", "ct watch", "nagios"), "nothing is written"),
         **dict.fromkeys(("history", "history show", "diff", "dossier"), "what is read is the result"),
         "origin judge": "nothing is read",
     },
@@ -227,8 +228,9 @@ DIFFERENT = {
         "witness serve": LISTENS,
         "pins import": SELECTS,
     },
+    "--interval": {"ct watch": "of reading logs, not of probes"},
     "--json": {
-        **dict.fromkeys(("watch", "scan", "fleet scan", "history"), "a stream is one JSON value a line"),
+        **dict.fromkeys(("watch", "ct watch", "scan", "fleet scan", "history"), "a stream is one JSON value a line"),
         "origin judge": "--format says what is read",
     },
     "--key": {"witness serve": "of a TLS server"},
