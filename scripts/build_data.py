@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import base64
 import datetime as dt
+import hashlib
 import json
 import re
 import ssl
@@ -117,6 +118,7 @@ def firefox(packages: list[Path]) -> None:
         {
             "certificates": sorted({record["derHash"] for record in listed["data"]}),
             "keys": sorted({record["pubKeyHash"] for record in listed["data"] if "pubKeyHash" in record}),
+            "names": sorted({_sha256(record["subjectDN"]) for record in listed["data"] if "subjectDN" in record}),
         },
         package.source,
     )
@@ -141,6 +143,10 @@ def firefox(packages: list[Path]) -> None:
         },
         package.source,
     )
+
+
+def _sha256(encoded: str) -> str:
+    return base64.b64encode(hashlib.sha256(base64.b64decode(encoded)).digest()).decode("ascii")
 
 
 def _listed_on(record: dict[str, Any]) -> str:
