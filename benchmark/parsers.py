@@ -13,6 +13,7 @@ import datetime as dt
 import gc
 import itertools
 import json
+import re
 import struct
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -24,7 +25,8 @@ from detector.bundle import form
 from detector.errors import BundleError, DetectorError
 from detector.exam import native_messaging, protocol
 from detector.history import store
-from detector.knowledge import ct_logs, data_set
+from detector.knowledge import ct_logs, data_set, known_roots, part
+from detector.knowledge.catalogue import load, match, patterns
 from detector.locate import tracing
 from detector.model import toml_files
 from detector.pins import failure_report, formats
@@ -597,11 +599,42 @@ def _of_files() -> list[Parser]:
             128 * KIB,
         ),
         *_of_json("CT log list", _but(DetectorError, _log_list), ct_logs.LIST_BYTES_MAX, '{"operators":', "}"),
+        *_of_data_files(),
         *_of_json("history row", _but(DetectorError, store._result), MIB, '{"endpoint":', "}"),  # noqa: SLF001 - the decoder alone, without a database
         *_of_json("exam request", _but(DetectorError, protocol.read_request), protocol.REQUEST_BYTES_MAX),
         Parser("native frames: empty", _frames, filled(bytes(4)), MIB, 256 * KIB),
         Parser("native frames: one byte", _frames, filled(b"\x01\x00\x00\x00a"), MIB, 256 * KIB),
     ]
+
+
+def _of_data_files() -> list[Parser]:
+    """The files of a data set, and the patterns that a catalogue brings, each on the longest value that is matched."""
+    forms: dict[str, type[part.Head]] = {
+        "roots": known_roots.KnownRoots,
+        "logs": ct_logs.LogsFile,
+        "catalogue": load.CatalogueFile,
+    }
+
+    def reader(form: type[part.Head]) -> Parse:
+        return _but(DetectorError, lambda data: part.decode(data, form, name="part", schema=1))
+
+    found = [
+        one
+        for name, form in forms.items()
+        for one in _of_json(f"data: {name}", reader(form), part.PART_BYTES_MAX, '{"schema":1,"date":', "}")
+    ]
+    for pattern, unit in (
+        ("^a{0,63}[a-z]*b$", b"a"),
+        ("^(a|aa|aaa)[^b]*(a|b)(a|b)(a|b)c", b"a"),
+        ("(?i)(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)c", b"aB"),
+        ("^ *(?!a|aa|aaa)b", b" "),
+    ):
+        patterns.check(pattern)
+        found.append(Parser(f"pattern {pattern}", re.compile(pattern).search, _text(filled(unit)), match.MAX_VALUE))
+    for kind, unit in (("atoms", b"a"), ("groups", b"(a)"), ("sets", b"[a-z]")):
+        check = _but(ValueError, patterns.check)
+        found.append(Parser(f"pattern: {kind}", check, _text(filled(unit)), patterns.PATTERN_CHARACTERS_MAX))
+    return found
 
 
 def _of_certificate_files() -> list[Parser]:

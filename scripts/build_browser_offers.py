@@ -34,6 +34,7 @@ from detector.knowledge.browser_offers import (
     ProductOffer,
 )
 from detector.knowledge.data_set import DATA, PARTS
+from detector.knowledge.part import HORIZONS
 from detector.model import KnowledgeKind
 from detector.origin.claims import Claims
 from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS
@@ -47,8 +48,6 @@ Lists = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]
 """Cipher suites, groups, extensions, signature schemes."""
 
 DATE: Final = dt.date(2026, 11, 30)
-HORIZON: Final = dt.timedelta(days=183)
-"""For which the data counts as current: Chromium and Firefox publish six or seven versions in it."""
 
 FIRST: Final = {Family.CHROMIUM: 98, Family.FIREFOX: 102, Family.SAFARI: 15}
 """The first major version covered: of a recorded ClientHello, or of one described by a library that imitates it."""
@@ -250,7 +249,7 @@ def build(offers: Iterable[RecordedOffer]) -> BrowserOffersFile:
         schema=1,
         version=1,
         date=DATE,
-        horizon=DATE + HORIZON,
+        horizon=DATE + HORIZONS[KnowledgeKind.BROWSER_OFFERS],
         known=CodePoints(
             cipher_suites=tuple(sorted(CIPHER_SUITES.keys() | OTHER_SUITES | suites - {FALLBACK})),
             groups=tuple(sorted((GROUPS.keys() | groups) - OPEN)),

@@ -196,7 +196,7 @@ _NOTHING: Final = Removed()
 
 
 class Repository:
-    """The repository in a folder: `metadata/` and `targets/`, as a server offers them. `publish` and `renew` write it."""
+    """The repository in a folder: `metadata/` and `targets/`, as a server offers them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder

@@ -32,6 +32,15 @@ Sources = Annotated[tuple[Text, ...], msgspec.Meta(max_length=256)]
 Sha256 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 """A SHA-256 digest, in base64."""
 
+HexSha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+"""A SHA-256 digest, in lower-case hexadecimal."""
+
+CodePoint = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+"""A number of two bytes, as IANA's registries of TLS parameters give."""
+
+CodePointList = Annotated[tuple[CodePoint, ...], msgspec.Meta(max_length=1024)]
+"""A list of a ClientHello; the registry of cipher suites, the longest, has about 350."""
+
 HORIZONS: Final = {
     KnowledgeKind.ROOTS: ROOTS_HORIZON,
     KnowledgeKind.LOGS: LIST_HORIZON,

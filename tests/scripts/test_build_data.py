@@ -57,7 +57,7 @@ def merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Merge:
         for number, one in enumerate(lists):
             files.append(tmp_path / f"{number}.json")
             files[-1].write_text(json.dumps(one), "utf-8")
-        build_data.merge(files)
+        build_data.release(build_data.merge(files))
         content = json.loads((tmp_path / "ct_logs.json").read_text("utf-8"))
         return {log["description"]: log for log in content.pop("logs")}, content
 
@@ -186,7 +186,7 @@ def test_roots_are_dated_by_the_wheels_that_carry_them(
         wheel(tmp_path, "2025.10.5", a, b),
         wheel(tmp_path, "2026.1.4", a),
     ]
-    build_data.roots(wheels)
+    build_data.release(build_data.roots(wheels))
     known = json.loads((tmp_path / "roots.json").read_text("utf-8"))
     assert known["versions"] == ["2024.2.2", "2025.10.5", "2026.1.4", "2026.10.19.post1"]
     assert [(r["label"], r["first_seen"], r["last_seen"], r.get("removed")) for r in known["roots"]] == [
