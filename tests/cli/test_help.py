@@ -190,13 +190,28 @@ DIFFERENT = {
     "--deadline": {"watch": "of one probe", "locate": "a trace takes longer", "bundle sign": "of each authority"},
     "--expires-in": {"fleet certificates": "certificates, which nobody renews automatically"},
     "--fail-on": {"nagios": "the states of a monitoring system"},
-    "--format": dict.fromkeys(
-        ("exam gate", "watch", "scan", "fleet scan", "locate", "verify", "diff", "dossier", "history", "roots audit"),
-        "what this command can write",
-    ),
+    "--format": {
+        **dict.fromkeys(
+            (
+                "exam gate",
+                "watch",
+                "scan",
+                "fleet scan",
+                "locate",
+                "verify",
+                "diff",
+                "dossier",
+                "history",
+                "roots audit",
+            ),
+            "what this command can write",
+        ),
+        "origin judge": "whose log is read; --output-format says what is written",
+    },
     "--history": {
         **dict.fromkeys(("exam gate", "watch", "nagios"), "nothing is written"),
         **dict.fromkeys(("history", "history show", "diff", "dossier"), "what is read is the result"),
+        "origin judge": "nothing is read",
     },
     "--host": {
         "fleet scheduler": LISTENS,
@@ -204,7 +219,10 @@ DIFFERENT = {
         "witness serve": LISTENS,
         "pins import": SELECTS,
     },
-    "--json": dict.fromkeys(("watch", "scan", "fleet scan", "history"), "a stream is one JSON value a line"),
+    "--json": {
+        **dict.fromkeys(("watch", "scan", "fleet scan", "history"), "a stream is one JSON value a line"),
+        "origin judge": "--format says what is read",
+    },
     "--key": {"witness serve": "of a TLS server"},
     "--limit": {"witness serve": "of a resource"},
     "--name": {"pins import": "the default says where the pins come from"},

@@ -28,6 +28,7 @@ PACKAGES: Final = {
     "gnutls-serv": "gnutls-bin",
     "go": "golang-go",
     "gsettings": "libglib2.0-bin gsettings-desktop-schemas dconf-gsettings-backend",
+    "haproxy": "haproxy",
     "initdb": "postgresql",
     "mandoc": "mandoc",
     "microsocks": "microsocks",
