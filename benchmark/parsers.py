@@ -29,6 +29,7 @@ from detector.knowledge import ct_logs, data_set, known_roots, part
 from detector.knowledge.catalogue import load, match, patterns
 from detector.locate import tracing
 from detector.model import toml_files
+from detector.origin import claims, engine, offer
 from detector.pins import failure_report, formats
 from detector.probe.http import client, doh, issuers, portal
 from detector.probe.quic import wire as quic
@@ -269,6 +270,22 @@ def _hello(unit: bytes) -> Make:
         return _message(2, body)
 
     return make
+
+
+def _client_hello(unit: bytes, suites: bytes = b"\x13\x01") -> Make:
+    """A ClientHello whose extensions are repetitions of one, after these cipher suites."""
+
+    def make(size: int) -> bytes:
+        extensions = filled(unit)(min(size - len(suites), 0xFFFF))
+        body = b"\x03\x03" + bytes(32) + b"\x00" + _vector(2, suites) + b"\x01\x00" + _vector(2, extensions)
+        return _message(1, body)
+
+    return make
+
+
+def _suites(size: int) -> bytes:
+    """A ClientHello that is mostly cipher suites."""
+    return _client_hello(bytes(4), b"\x13\x01" * (size // 2))(size)
 
 
 def _dns(unit: bytes) -> Make:
@@ -788,6 +805,19 @@ def _of_pins_of_others() -> list[Parser]:
     ]
 
 
+def _of_origin() -> list[Parser]:
+    read_hello = _but(DetectorError, offer.Offer.of_hello)
+    return [
+        Parser("ClientHello: extensions", read_hello, _client_hello(b"\xfa\xfa\x00\x00"), 32 * KIB),
+        Parser("ClientHello: cipher suites", read_hello, _suites, 32 * KIB),
+        Parser("ClientHello: records of one byte", read_hello, filled(b"\x16\x03\x01\x00\x01\x01"), 64 * KIB),
+        Parser("User-Agent: a long one", claims.Claims.of, _text(filled(b"Chrome/9 ", b"Mozilla/5.0 (")), MIB),
+        Parser(
+            "engine: features", engine.engine_of, filled(b'"a":true,', b'{"version":1,"features":{', b'"b":1}}'), KIB
+        ),
+    ]
+
+
 def _of_names() -> list[Parser]:
     many = _in_extension("2.5.29.17", _listed(filled(der.encode(0x82, b"*.example.edu"))))
     return [
@@ -812,6 +842,7 @@ def _of_names() -> list[Parser]:
 PARSERS: Final = (
     *_of_certificates(),
     *_of_names(),
+    *_of_origin(),
     *_of_tls(),
     *_of_quic(),
     *_of_proxies(),
