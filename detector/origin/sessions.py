@@ -106,8 +106,7 @@ class _Network:
 
 
 class _Site:
-    """Of all networks: how many have browsers that arrive with their own offer, and for each other offer how many have
-    it.
+    """How many networks have browsers that arrive with their own offer, and how many have each other offer.
 
     `fronted` counts those of them where no browser arrives with its own: a front of the site hides all of a network.
     """
@@ -124,6 +123,11 @@ class _Site:
         self.contradicting.update(found)
         if not network.own:
             self.fronted.update(found)
+
+    def may_be_fronted(self, key: Hashable) -> bool:
+        """Whether an offer may be that of a front: it hides several networks, and more than it does not."""
+        fronted = self.fronted[key]
+        return _SEVERAL <= fronted == self.contradicting[key] and fronted >= self.own
 
 
 class Sessions:
@@ -172,14 +176,14 @@ class Sessions:
         assessed = seen.gravest
         if assessed is None:
             return NOTHING
-        elsewhere, fronted = site.own - bool(network.own), site.fronted[key]
+        elsewhere = site.own - bool(network.own)
         sharing = _sharing(seen, assessed)
         facts = assessed.facts._replace(
             sharing=sharing,
             replaces=len(_everybody(seen.replaced)) >= REPLACED_MIN and network.own.isdisjoint(seen.replaced),
             engines_differ=_is_several(seen.engines),
             nothing_in_between=self._stated or (site.contradicting[key] == 1 and elsewhere >= OWN_NETWORKS_MIN),
-            everywhere=fronted >= _SEVERAL and fronted >= site.own and not self._stated,
+            everywhere=site.may_be_fronted(key) and not self._stated,
         )
         findings = assessed.findings if sharing is Sharing.NONE else (*assessed.findings, _shared_finding(seen))
         return concluded(facts, findings, assessed.products)

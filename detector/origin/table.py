@@ -107,7 +107,7 @@ class Decision(NamedTuple):
 
 _FRONT: Final = Grade(
     Confidence.POSSIBLE,
-    "several networks have it and no browser with its own, and no more networks have such browsers",
+    "several networks have it, all without a browser with its own, and no more have such browsers",
     lambda f: f.everywhere,
 )
 
