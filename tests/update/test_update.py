@@ -370,6 +370,17 @@ def test_a_catalogue_that_accuses_a_public_root(place: Place, parts: dict[str, b
         place.update()
 
 
+def test_a_catalogue_that_accuses_a_public_intermediate(place: Place, parts: dict[str, bytes]) -> None:
+    """The same with the hash of an intermediate that browsers know."""
+    catalogue = json.loads(parts["interceptors.json"])
+    known = max(data_set.shipped().intermediates.certificates).hex()
+    catalogue["entries"][0]["facts"].append({"field": "sha256", "match": "exact", "value": known})
+    place.repository.parts["interceptors.json"] = json.dumps(catalogue).encode()
+    place.publish("interceptors.json")
+    with pytest.raises(HeldBackError, match="matches an intermediate of a public CA"):
+        place.update()
+
+
 # The root to begin with
 
 
