@@ -92,7 +92,7 @@ class Installer:
             yield
         except OSError as error:
             raise unwritable(
-                str(self.folder), error, "Make the folder writable for you, or name another one: --folder DIR."
+                str(self.folder), error, "Make the folder writable for you, or name another one: --data DIR."
             ) from error
 
     def current(self) -> Current | None:

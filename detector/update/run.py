@@ -155,7 +155,7 @@ def _verified(folder: Path | None, root: str | Path | None, test_root: TestRoot)
 def _folder(folder: Path | None) -> Path:
     chosen = folder or default_folder()
     if chosen is None:
-        raise InputError("There is no home directory to install sets in.", advice="Name a folder: --folder DIR.")
+        raise InputError("There is no home directory to install sets in.", advice="Name a folder: --data DIR.")
     return chosen
 
 
