@@ -138,7 +138,6 @@ def export(
 
 def _verified(folder: Path | None, root: str | Path | None, test_root: TestRoot) -> tuple[StoredSet, Verification]:
     chosen = _folder(folder)
-    trusted = bootstrap.read(root, test_root)
     try:
         current = read_current(chosen)
         if current is None:
@@ -149,7 +148,7 @@ def _verified(folder: Path | None, root: str | Path | None, test_root: TestRoot)
         stored = open_set(chosen / SETS / current.set)
     except KnowledgeError as error:
         raise UpdateError(error.message, advice=error.advice) from error
-    return stored, verification.verify(stored, metadata_of(stored), trusted)
+    return stored, verification.verify(stored, metadata_of(stored), bootstrap.read(root, test_root))
 
 
 def _folder(folder: Path | None) -> Path:
