@@ -41,6 +41,7 @@ from detector.version import VERSION
 from . import (
     ages,
     baselines,
+    client_hellos,
     corpora,
     engines,
     forms,
@@ -293,7 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts = page.Facts(command_line(options), today, versions(knowledge, mitmproxy), notes)
         whys = {world.name: world.why for world in material.worlds}
         try:
-            options.write.write_text(page.write(facts, replies, whys), "utf-8")
+            before = options.write.read_text("utf-8") if options.write.exists() else ""
+            options.write.write_text(page.write(facts, replies, whys) + client_hellos.kept(before), "utf-8")
         except OSError as error:
             parser.error(f"{options.write}: cannot be written ({error.strerror})")
     return 1 if failures else 0

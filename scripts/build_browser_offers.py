@@ -32,6 +32,7 @@ from detector.knowledge.browser_offers import (
     FamilyOffers,
     InterceptorHeader,
     ProductOffer,
+    RecordedOffer,
 )
 from detector.knowledge.data_set import DATA, PARTS
 from detector.knowledge.part import HORIZONS
@@ -150,25 +151,6 @@ def lists_of(row: Mapping[str, str]) -> Lists:
     )
 
 
-class RecordedOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One recorded ClientHello: of a browser, with family and major version, or of another client, with its JA4."""
-
-    client: str
-    family: Family = Family.UNKNOWN
-    major: int | None = None
-    ja4: str
-    reserved: bool
-    cipher_suites: tuple[int, ...]
-    groups: tuple[int, ...]
-    extensions: tuple[int, ...]
-    signature_schemes: tuple[int, ...]
-
-    @property
-    def lists(self) -> Lists:
-        """The four lists."""
-        return self.cipher_suites, self.groups, self.extensions, self.signature_schemes
-
-
 def recorded(browsers: Iterable[Mapping[str, str]], clients: Iterable[Mapping[str, str]]) -> list[RecordedOffer]:
     """Read the rows of both tables. Raises ValueError for a browser without family and version in its User-Agent."""
     found = []
@@ -200,6 +182,11 @@ def _offer(client: str, family: Family, major: int | None, reserved: bool, row: 
     )
 
 
+def lists_in(one: RecordedOffer) -> Lists:
+    """The four lists of a recorded ClientHello."""
+    return one.cipher_suites, one.groups, one.extensions, one.signature_schemes
+
+
 def measured_family(client: str) -> tuple[Family, int | None]:
     """Family and major version of a measured browser; unknown for another client."""
     found = re.match(r"(Chromium|Firefox ESR) (\d+)", client)
@@ -226,7 +213,7 @@ def build(offers: Iterable[RecordedOffer]) -> BrowserOffersFile:
             family=family,
             first=FIRST[family],
             last=max(one.major for one in found if one.major is not None),
-            sent=code_points((*(one.lists for one in found), SETTINGS[family])),
+            sent=code_points((*map(lists_in, found), SETTINGS[family])),
             cipher_sets=tuple(sorted({tuple(sorted(one.cipher_suites)) for one in found})),
             source=SOURCES[family],
         )

@@ -42,7 +42,7 @@ import firefox_package
 from data_checks import CATALOGUE, CERTIFICATES, ROOTS
 
 from detector.knowledge import ct_logs
-from detector.knowledge.data_set import PARTS, shipped
+from detector.knowledge.data_set import PARTS, canaries_folder, shipped
 from detector.knowledge.part import HORIZONS
 from detector.model import KnowledgeKind
 from detector.trust.certificate import Certificate
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "knowledge" / "data"
+CANARIES: Final = canaries_folder() / data_checks.CANARIES
 LOGS: Final = "ct_logs.json"
 _LIMITS: Final = ("distrust_after", "permitted_names", "limits_source")
 """Fields of a root that say what a browser limits it to."""
@@ -71,7 +72,7 @@ _WHOLE_DAY: Final = dt.timedelta(days=1, seconds=-1)
 _NEVER_QUALIFIED: Final = "never qualified by a browser as far as known"
 _FIELDS: Final = (
     *("operator", "description", "kind", "why", "states", "shard", "retired", "inferred"),
-    *("first_listed", "last_listed", "log_id", "key"),
+    *("first_listed", "last_listed", "log_id", "key", "monitoring_url"),
 )
 """Fields of a log in ct_logs.json, in their order."""
 
@@ -274,6 +275,7 @@ def from_google(path: Path) -> dict[str, Any]:
                 }
                 if log.shard
                 else None,
+                **({"monitoring_url": log.monitoring_url} if log.monitoring_url else {}),
             }
             for log in (*listed.logs.values(), *listed.untrusted.values())
             if not log.states.keys() & _UNSETTLED
@@ -290,6 +292,8 @@ def _add(entry: dict[str, Any], record: dict[str, Any], date: str | None) -> Non
     for name in ("operator", "description", "kind", "log_id", "key"):
         if name in record:
             entry.setdefault(name, record[name])
+    if "monitoring_url" in record:
+        entry["monitoring_url"] = record["monitoring_url"]
     known = entry.setdefault("states", {})
     for state, since in states.items():
         moment = _moment(since, end=state == LogState.RETIRED)
@@ -381,6 +385,8 @@ def _encode(head: Mapping[str, Any], content: Mapping[str, Sequence[object]]) ->
 def release(made: Mapping[str, bytes], *, dry_run: bool = False) -> None:
     """Print what these files change, and write them. Raises SystemExit, and writes nothing, when a check fails."""
     before = {path.name: path.read_bytes() for path in sorted(DATA.glob("*.json"))}
+    if CANARIES.is_file():
+        before[CANARIES.name] = CANARIES.read_bytes()
     after = {**before, **made}
     for line in data_checks.changes(after, before):
         print(line)

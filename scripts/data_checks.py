@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from detector.errors import DetectorError
@@ -16,7 +17,7 @@ from detector.knowledge.catalogue.load import CatalogueFile
 from detector.knowledge.intermediates import IntermediatesFile
 from detector.knowledge.known_roots import KnownRoots, RootCertificates
 from detector.knowledge.part import Head, decode
-from detector.model import toml_files
+from detector.pins.load import of_knowledge
 from detector.trust.certificate import Certificate
 
 if TYPE_CHECKING:
@@ -52,17 +53,16 @@ def problems(parts: Mapping[str, bytes], before: Mapping[str, bytes]) -> Iterato
             most = part.current_until(kind)
             yield f"{name}: `horizon` is {part.horizon}, and no file of this kind counts longer than {most}."
         yield from _not_newer(name, parts[name], before.get(name))
+    if CANARIES in parts:
+        yield from _canaries(parts[CANARIES], before.get(CANARIES), read.get(ROOTS))
     yield from _roots(read.get(ROOTS), read.get(CERTIFICATES))
     yield from _catalogue(read)
 
 
 def _read(name: str, data: bytes) -> Head | None:
-    """Decode a file as a data set does; None for one that has no head of its own or that is read elsewhere."""
+    """Decode a file as a data set does; None for one that has another head."""
     if name == CERTIFICATES:
         return decode(data, RootCertificates, name=name, schema=data_set.PARTS[_KINDS[ROOTS]].schema)
-    if name == CANARIES:
-        toml_files.decode(data)
-        return None
     part = data_set.PARTS.get(_KINDS.get(name))  # type: ignore[arg-type]  # None is no kind
     return None if part is None or part.form is None else decode(data, part.form(), name=name, schema=part.schema)
 
@@ -76,6 +76,19 @@ def _not_newer(name: str, data: bytes, before: bytes | None) -> Iterator[str]:
         yield f"{name}: changed, and `version` is still {new['version']}."
     if new["date"] < old.get("date", ""):
         yield f"{name}: `date` is {new['date']}, before {old['date']} of the one before."
+
+
+def _canaries(data: bytes, before: bytes | None, known: Head | None) -> Iterator[str]:
+    roots = known if isinstance(known, KnownRoots) else data_set.shipped().known_roots
+    try:
+        new = of_knowledge(Path(CANARIES), data, root_labels=roots.labels)
+    except DetectorError as error:
+        yield error.message
+        return
+    if before is not None and data != before:
+        old = of_knowledge(Path(CANARIES), before, root_labels=roots.labels)
+        if new.updated is None or (old.updated is not None and new.updated <= old.updated):
+            yield f"{CANARIES}: changed, and `updated` is not later than {old.updated}."
 
 
 def _roots(known: Head | None, certificates: Head | None) -> Iterator[str]:

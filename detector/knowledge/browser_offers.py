@@ -57,6 +57,23 @@ class FamilyOffers(Record, frozen=True, kw_only=True, forbid_unknown_fields=True
     source: Text
 
 
+class RecordedOffer(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One recorded ClientHello, of which the data is made: of a browser, with its major version, or of another client.
+
+    `reserved` says whether its lists had values of RFC 8701, which are left out.
+    """
+
+    client: str
+    family: Family = Family.UNKNOWN
+    major: int | None = None
+    ja4: str
+    reserved: bool
+    cipher_suites: tuple[int, ...]
+    groups: tuple[int, ...]
+    extensions: tuple[int, ...]
+    signature_schemes: tuple[int, ...]
+
+
 class ProductOffer(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a known program sends: its cipher suites, and JA4 as measured.
 
@@ -102,6 +119,7 @@ class FamilySets(NamedTuple):
 class BrowserOffers:
     """The data, with every set that a comparison needs computed once.
 
+    `products` are by their cipher suites, `headers` by their names;
     `cipher_sets` are the sets of cipher suites known to be offered together: by JA4's hash, a whole set is known.
     """
 
@@ -110,7 +128,10 @@ class BrowserOffers:
         self.families: dict[Family, FamilySets] = {
             one.family: _sets(file.known, one) for one in file.families if one.family is not Family.UNKNOWN
         }
-        self.products = {one.ja4: one for one in file.products}
+        self.products: dict[frozenset[int], tuple[ProductOffer, ...]] = {}
+        for one in file.products:
+            suites = frozenset(one.cipher_suites)
+            self.products[suites] = (*self.products.get(suites, ()), one)
         self.headers = {one.name: one for one in file.headers}
         sets = [*(one for family in file.families for one in family.cipher_sets)]
         sets += [one.cipher_suites for one in file.products]

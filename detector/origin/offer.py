@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 HELLO_BYTES_MAX: Final = 64 * 1024
 """Bytes of a ClientHello that is read; browsers' have 2 KiB."""
 
-LIST_MAX: Final = 1024
+LIST_MAX: Final = 256
 """Numbers of a list that is read: OpenSSL with everything enabled offers under 200 cipher suites."""
+
+QUIC_TRANSPORT_PARAMETERS: Final = 57
+"""The extension that every ClientHello over QUIC has (RFC 9001 section 8.2)."""
 
 _RECORD_HEADER: Final = 5  # type, version, length (RFC 8446 section 5.1)
 _HANDSHAKE: Final = 22
@@ -47,7 +50,8 @@ class Offer(Record, frozen=True, kw_only=True):
 
     `reserved_cipher_suites`, `reserved_extensions` and `reserved_groups` say whether the list had reserved values; None
     where the list was not seen, or came without them. `cipher_suites_count` is their number where only that was seen.
-    `is_cut` says that a list may miss its end: then nothing counts as missing. `ja4` is the fingerprint where it was
+    `is_cut` says that a list may miss its end: then nothing counts as missing. `is_quic`: it came over QUIC (or DTLS),
+    where browsers send another ClientHello, to which no rule applies. `ja4` is the fingerprint where it was
     given or can be computed.
     """
 
@@ -62,6 +66,7 @@ class Offer(Record, frozen=True, kw_only=True):
     reserved_groups: bool | None = None
     cipher_suites_count: int | None = None
     is_cut: bool = False
+    is_quic: bool = False
     ja4: str | None = None
 
     @staticmethod
@@ -74,6 +79,9 @@ class Offer(Record, frozen=True, kw_only=True):
         except WireError as error:
             raise _unreadable(f"a ClientHello that cannot be parsed ({error})", "the bytes the client sent") from None
         kinds = tuple(kind for kind, _ in hello.extensions)
+        longest = max(map(len, (hello.cipher_suites, kinds, hello.groups, hello.signature_schemes, hello.alpn)))
+        if longest > LIST_MAX:
+            raise _unreadable(f"a ClientHello with a list of {longest}", f"one with at most {LIST_MAX} in each list")
         versions = _plain(hello.versions) or (hello.legacy_version,)
         suites, extensions, groups = _plain(hello.cipher_suites), _plain(kinds), _plain(hello.groups)
         schemes = _plain(hello.signature_schemes)
@@ -87,6 +95,7 @@ class Offer(Record, frozen=True, kw_only=True):
             reserved_cipher_suites=len(suites) != len(hello.cipher_suites),
             reserved_extensions=len(extensions) != len(kinds),
             reserved_groups=len(groups) != len(hello.groups),
+            is_quic=QUIC_TRANSPORT_PARAMETERS in kinds,
         )
 
     @staticmethod
@@ -117,6 +126,7 @@ class Offer(Record, frozen=True, kw_only=True):
             reserved_extensions=kinds_reserved if has_reserved else None,
             reserved_groups=curves_reserved if has_reserved else None,
             is_cut=is_cut,
+            is_quic=kinds is not None and QUIC_TRANSPORT_PARAMETERS in kinds,
         )
 
     @staticmethod
@@ -134,6 +144,7 @@ class Offer(Record, frozen=True, kw_only=True):
         return Offer(
             cipher_suites=known.get(parts[1]),
             cipher_suites_count=int(parts[0][4:6]),
+            is_quic=not parts[0].startswith("t"),
             ja4=fingerprint,
         )
 
@@ -141,12 +152,12 @@ class Offer(Record, frozen=True, kw_only=True):
 @functools.lru_cache(maxsize=8)  # data sets in use at once: the shipped one and updates of it
 def _suites_by_hash(data: BrowserOffers) -> dict[str, tuple[int, ...]]:
     """The known sets of cipher suites by the second part of JA4."""
-    return {ja4_hash(sorted(f"{suite:04x}" for suite in suites)): suites for suites in data.cipher_sets}
+    return {ja4_hash(",".join(sorted(f"{suite:04x}" for suite in suites))): suites for suites in data.cipher_sets}
 
 
-def ja4_hash(numbers: Iterable[str]) -> str:
-    """The hash JA4 has of a list (BSD-3: https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md)."""
-    return hashlib.sha256(",".join(numbers).encode("ascii")).hexdigest()[:12]
+def ja4_hash(text: str) -> str:
+    """The hash of a part of JA4 (BSD-3: https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md)."""
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
 
 
 def _plain(numbers: tuple[int, ...]) -> tuple[int, ...]:

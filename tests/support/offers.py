@@ -9,9 +9,9 @@ from functools import cache
 from typing import Final
 
 import msgspec
-from build_browser_offers import RECORDED, RecordedOffer, build
+from build_browser_offers import RECORDED, build
 
-from detector.knowledge.browser_offers import BrowserOffers
+from detector.knowledge.browser_offers import BrowserOffers, RecordedOffer
 from detector.knowledge.data_set import shipped
 from detector.origin.claims import Claims, Family
 from detector.origin.offer import Offer

@@ -21,6 +21,7 @@ PACKAGES: Final = {
     "certutil": "libnss3-tools",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
+    "curl": "curl",
     "danted": "dante-server",
     "dconf": "dconf-cli",
     "firefox-esr": "firefox-esr",
@@ -28,6 +29,7 @@ PACKAGES: Final = {
     "gnutls-serv": "gnutls-bin",
     "go": "golang-go",
     "gsettings": "libglib2.0-bin gsettings-desktop-schemas dconf-gsettings-backend",
+    "haproxy": "haproxy",
     "initdb": "postgresql",
     "mandoc": "mandoc",
     "microsocks": "microsocks",
@@ -43,6 +45,7 @@ PACKAGES: Final = {
     "selfserv": "libnss3-tools",
     "squid": "squid-openssl",
     "sslsplit": "sslsplit",
+    "systemd-analyze": "systemd",
     "trust": "p11-kit p11-kit-modules",
     "zsh": "zsh",
 }
