@@ -160,8 +160,8 @@ def _definitions() -> str:
         "bear their own, everything else a neutral one. Nothing was fetched over AIA, no HTTP date asked for (as with "
         "`--offline`), control requests are answered only where a world says so, and the detector knew of no root "
         "installed on the machine unless said so. `detector` follows up with two canaries by itself when something is "
-        "not cleared; here they are part of the worlds that name them. Worlds that are met again after an update are in "
-        "tables of their own and count in no rate."
+        "not cleared; here they are part of the worlds that name them. Worlds that are met again after an update are "
+        "in tables of their own and count in no rate."
     )
 
 
