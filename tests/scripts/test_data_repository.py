@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Delegations, Metadata, Root, Targets
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
 from detector.knowledge import data_set
+from detector.update.bootstrap import TEST_MARK
+from detector.update.targets import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -239,6 +241,41 @@ def test_a_vendor_signs_nothing_else(world: World) -> None:
             world.publish(staged)
 
 
+def test_a_vendor_delegates_to_nobody(world: World) -> None:
+    """Its role is the end: nobody else's key signs below it."""
+    acme = CryptoSigner.generate_ed25519()
+    world.vendor("acme", acme)
+    staged = world.stage()
+    metadata = publisher.vendor_targets(world.repository, "acme", {}, at=NOW)
+    metadata.signed.delegations = Delegations({}, {})
+    staged.add("acme", metadata)
+    staged.sign("acme", acme)
+    with pytest.raises(publisher.PublishingError, match="delegates to nobody"):
+        world.publish(staged)
+
+
+def test_pins_that_readers_would_refuse_are_not_published(world: World, tmp_path: Path) -> None:
+    """A vendor may sign anything; the command checks it before the online keys do."""
+    acme = CryptoSigner.generate_ed25519()
+    world.vendor("acme", acme)
+    staged = world.stage()
+    files = {"exam.toml": b"schema = 9"}
+    staged.add(
+        "acme",
+        publisher.vendor_targets(world.repository, "acme", files, at=NOW),
+        publisher.vendor_paths("acme", files),
+    )
+    staged.sign("acme", acme)
+    unused = tmp_path / "no-key"
+    with pytest.raises(SystemExit, match=r"exam\.toml"):
+        publisher.main(
+            [
+                *("publish", str(world.repository.folder), str(staged.folder)),
+                *("--snapshot-key", str(unused), "--timestamp-key", str(unused)),
+            ]
+        )
+
+
 @pytest.mark.parametrize("name", ["root", "targets", "Acme", "a/b", "..", "", "-a", "a" * 65, "acme\n"])
 def test_names_of_vendors(world: World, name: str) -> None:
     """A vendor's name is a folder's and no role's."""
@@ -402,6 +439,22 @@ def test_the_timestamp_is_renewed_and_the_snapshot_when_it_is_due(world: World) 
     assert world.fetch("roots.json") == FIRST["roots.json"]
 
 
+def test_the_timestamp_is_signed_by_its_own_key(world: World) -> None:
+    """A timer with a key that was revoked, or with another role's, breaks nothing."""
+    before = (world.repository.folder / "metadata" / "timestamp.json").read_bytes()
+    with pytest.raises(publisher.PublishingError, match="no key of timestamp"):
+        publisher.renew(world.repository, snapshot_key=world.snapshot, timestamp_key=world.snapshot, at=NOW)
+    assert (world.repository.folder / "metadata" / "timestamp.json").read_bytes() == before
+
+
+def test_people_are_reminded_before_their_signatures_end(world: World) -> None:
+    """Two months before: first of the set, then of the root, too."""
+    world.vendor("acme", CryptoSigner.generate_ed25519())
+    for days, roles in ((1, []), (341, ["targets", "acme"]), (671, ["root", "targets", "acme"])):
+        lines = publisher.ending(world.repository, NOW + dt.timedelta(days=days))
+        assert [line.split(":")[0] for line in lines] == roles
+
+
 def test_a_staged_change_is_taken_whole_or_not_at_all(world: World) -> None:
     """A file that is not the signed one, a version that is not next or an expired one: nothing is written."""
     before = {path: path.read_bytes() for path in sorted(world.repository.folder.rglob("*")) if path.is_file()}
@@ -449,7 +502,7 @@ def test_the_shipped_root_is_a_test_root() -> None:
     root = Metadata[Root].from_file(str(ROOT / "detector" / "update" / "data" / "root.json"))
     root.signed.verify_delegate("root", root.signed_bytes, root.signatures)
     publisher.check_root(root.signed)
-    assert publisher.TEST_ROOT_FIELD in root.signed.unrecognized_fields
+    assert TEST_MARK in root.signed.unrecognized_fields
     assert root.signed.expires > dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
 
 
@@ -570,7 +623,7 @@ def served(folder: Path) -> World:
 def test_the_page_names_every_part_and_command() -> None:
     """The table of parts is that of the code, and so are the commands and the time that a signature counts."""
     named = [row[0].strip("`") for row in table("## The parts")]
-    assert set(named) == {*publisher.PARTS, "pins/<vendor>/*.toml"}
+    assert set(named) == {*PARTS, "pins/<vendor>/*.toml"}
     days = {row[0].strip("`"): row[-1] for row in table("## Who signs what")}
     vendor = days.pop("a vendor")
     assert days == {role: f"{time.days} days" for role, time in publisher.LIFETIMES.items()}
@@ -592,8 +645,20 @@ def test_a_set_that_fails_its_checks_is_not_staged(world: World, tmp_path: Path)
     assert not (tmp_path / "set").exists()
 
 
-def test_pins_of_a_vendor_name_no_files(tmp_path: Path) -> None:
+def test_pins_of_a_vendor_name_no_files(world: World, tmp_path: Path) -> None:
     """A vendor's pin file is read on machines that have none of its files."""
-    (tmp_path / "a.toml").write_text("schema = 2\n")
-    with pytest.raises(publisher.PublishingError, match=r"a\.toml"):
-        publisher.read_pins(tmp_path)
+    (tmp_path / "pins").mkdir()
+    (tmp_path / "pins" / "a.toml").write_text(
+        'schema = 1\n\n[[endpoint]]\nhost = "exam.example.edu"\ncategory = "exam"\nprivate_roots = ["root.pem"]\n'
+    )
+    arguments = ["stage-pins", str(world.repository.folder), str(tmp_path / "staged"), "acme", str(tmp_path / "pins")]
+    with pytest.raises(SystemExit, match="names no files"):
+        publisher.main(arguments)
+
+
+def test_what_readers_hold_back_is_not_published(world: World) -> None:
+    """More files than a set has of one role."""
+    acme = CryptoSigner.generate_ed25519()
+    files = {f"f{number}.toml": PIN_FILE for number in range(65)}
+    with pytest.raises(publisher.PublishingError, match=r"hold this back: .* lists 65 files"):
+        world.vendor("acme", acme, files=files)
