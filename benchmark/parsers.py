@@ -14,6 +14,7 @@ import gc
 import gzip
 import itertools
 import json
+import re
 import struct
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -26,7 +27,8 @@ from detector.ct import entries, matching, notes, source
 from detector.errors import BundleError, DetectorError
 from detector.exam import native_messaging, protocol
 from detector.history import store
-from detector.knowledge import ct_logs, data_set
+from detector.knowledge import ct_logs, data_set, known_roots, part
+from detector.knowledge.catalogue import load, match, patterns
 from detector.locate import tracing
 from detector.model import Endpoint, toml_files
 from detector.pins import failure_report, formats
@@ -99,9 +101,9 @@ def cost(parser: Parser, size: int) -> Cost:
     inputs = parser.make(size // 2), parser.make(size)
     gc.disable()  # as in `timeit`: when it runs depends on what other code left behind
     try:
-        repeats = [_repeats(parser.parse, data) for data in inputs]
+        repeats = [suitable_repeats(parser.parse, data) for data in inputs]
         pairs = [
-            [_seconds(parser.parse, data, repeat) for data, repeat in zip(inputs, repeats, strict=True)]
+            [seconds_of(parser.parse, data, repeat) for data, repeat in zip(inputs, repeats, strict=True)]
             for _ in range(SAMPLES)
         ]
     finally:
@@ -109,15 +111,16 @@ def cost(parser: Parser, size: int) -> Cost:
     return Cost(*map(min, zip(*pairs, strict=True)))
 
 
-def _repeats(parse: Parse, data: object) -> int:
+def suitable_repeats(parse: Parse, data: object) -> int:
     """How often to parse in one sample."""
     for repeats in (1 << power for power in itertools.count()):
-        if (seconds := _seconds(parse, data, repeats) * repeats) >= LEAST_SECONDS / 2:
+        if (seconds := seconds_of(parse, data, repeats) * repeats) >= LEAST_SECONDS / 2:
             return max(round(repeats * LEAST_SECONDS / seconds), 1)
     raise AssertionError  # counting never ends
 
 
-def _seconds(parse: Parse, data: object, repeats: int) -> float:
+def seconds_of(parse: Parse, data: object, repeats: int) -> float:
+    """Processor time of one parse, in seconds."""
     begun = time.process_time()
     for _ in range(repeats):
         parse(data)
@@ -599,11 +602,42 @@ def _of_files() -> list[Parser]:
             128 * KIB,
         ),
         *_of_json("CT log list", _but(DetectorError, _log_list), ct_logs.LIST_BYTES_MAX, '{"operators":', "}"),
+        *_of_data_files(),
         *_of_json("history row", _but(DetectorError, store._result), MIB, '{"endpoint":', "}"),  # noqa: SLF001 - the decoder alone, without a database
         *_of_json("exam request", _but(DetectorError, protocol.read_request), protocol.REQUEST_BYTES_MAX),
         Parser("native frames: empty", _frames, filled(bytes(4)), MIB, 256 * KIB),
         Parser("native frames: one byte", _frames, filled(b"\x01\x00\x00\x00a"), MIB, 256 * KIB),
     ]
+
+
+def _of_data_files() -> list[Parser]:
+    """The files of a data set, and the patterns that a catalogue brings, each on the longest value that is matched."""
+    forms: dict[str, type[part.Head]] = {
+        "roots": known_roots.KnownRoots,
+        "logs": ct_logs.LogsFile,
+        "catalogue": load.CatalogueFile,
+    }
+
+    def reader(form: type[part.Head]) -> Parse:
+        return _but(DetectorError, lambda data: part.decode(data, form, name="part", schema=1))
+
+    found = [
+        one
+        for name, form in forms.items()
+        for one in _of_json(f"data: {name}", reader(form), part.PART_BYTES_MAX, '{"schema":1,"date":', "}")
+    ]
+    for pattern, unit in (
+        ("^a{0,63}[a-z]*b$", b"a"),
+        ("^(a|aa|aaa)[^b]*(a|b)(a|b)(a|b)c", b"a"),
+        ("(?i)(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)c", b"aB"),
+        ("^ *(?!a|aa|aaa)b", b" "),
+    ):
+        patterns.check(pattern)
+        found.append(Parser(f"pattern {pattern}", re.compile(pattern).search, _text(filled(unit)), match.MAX_VALUE))
+    for kind, unit in (("atoms", b"a"), ("groups", b"(a)"), ("sets", b"[a-z]")):
+        check = _but(ValueError, patterns.check)
+        found.append(Parser(f"pattern: {kind}", check, _text(filled(unit)), patterns.PATTERN_CHARACTERS_MAX))
+    return found
 
 
 def _of_certificate_files() -> list[Parser]:

@@ -2,7 +2,8 @@
 
 Pure apart from randomness. In these worlds root B of the test PKI, or every CT log, is newer than the copy. A new
 operating system has the new root: as shipped, or of unknown origin where the store does not record additions. Both
-truths occur: genuine servers, and interceptors that exploit what an old copy cannot know.
+truths occur: genuine servers, and interceptors that exploit what an old copy cannot know. Each world is met twice, by
+the copy without an update and by the same copy with that of today, on the same machine.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import functools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.model import RootOrigin
-from detector.trust.roots import NO_ROOTS, Roots
+from detector.trust.roots import NO_ROOTS
 
-from .lab import ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, below, installed, roots_of, signed, with_root
+from .lab import ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, below, installed, signed, with_root
 from .material import Truth
 
 if TYPE_CHECKING:
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 
     from detector_testing import Issued
 
-    from detector.trust.ct_logs import LogList
+    from detector.knowledge.data_set import DataSet
+    from detector.trust.roots import Roots
 
     from .lab import Lab
     from .material import Scene
 
 OLD_GENUINE: Final = "genuine, seen by a copy that is out of date"
 OLD_FORGED: Final = "forged, seen by a copy that is out of date"
+
+WITH_UPDATE: Final = "{}, after an update"
+"""The groups of the copies that took it."""
 
 AGES: Final = {6: 183, 12: 365, 24: 730}
 """Months and days since the copy was made."""
@@ -40,8 +45,7 @@ class Copy(NamedTuple):
     """The knowledge of a copy of the package and of its machine."""
 
     name: str
-    public: Roots
-    logs: LogList
+    data: DataSet
     stores: dict[str, Roots]
 
 
@@ -54,18 +58,19 @@ def scenes(lab: Lab) -> Iterator[Scene]:
 
 def copies(lab: Lab, months: int, days: int) -> Iterator[Copy]:
     """Yield copies by what is newer than they are."""
-    released = (lab.now - days * DAY).date()
-    current = roots_of(lab.pki.root_a, lab.pki.root_b, date=released)
-    before = roots_of(lab.pki.root_a, date=released)
+    pki, new_logs = lab.pki, lab.aged_logs(days, known=False)
     stores = {
         "old OS store": NO_ROOTS,
         "fresh OS store": installed(lab.pki.root_b, origin=RootOrigin.SHIPPED),
         "fresh OS store of unknown origins": installed(lab.pki.root_b, origin=RootOrigin.UNKNOWN),
     }
     any_store = {"any OS store": NO_ROOTS}  # it is not read when the chain is accepted
-    yield Copy(f"{months} months old, new logs", current, lab.aged_logs(days, known=False), any_store)
-    yield Copy(f"{months} months old, new root", before, lab.aged_logs(days), stores)
-    yield Copy(f"{months} months old, new root and logs", before, lab.aged_logs(days, known=False), stores)
+    for news, data, machines in (
+        ("logs", lab.data_set(pki.root_a, pki.root_b, logs=new_logs, days=days), any_store),
+        ("root", lab.data_set(pki.root_a, days=days), stores),
+        ("root and logs", lab.data_set(pki.root_a, logs=new_logs, days=days), stores),
+    ):
+        yield Copy(f"{months} months old, new {news}", data, machines)
 
 
 def _genuine(lab: Lab, months: int, days: int) -> Iterator[Scene]:
@@ -84,15 +89,15 @@ def _genuine(lab: Lab, months: int, days: int) -> Iterator[Scene]:
                     NETWORK: tuple(item(host, show(issue(host))) for host in HOSTS),
                     "two canaries": canaries,
                 }.items():
-                    yield lab.scene(
-                        OLD_GENUINE,
-                        f"{copy.name}{shape}",
-                        f"{setting}; {store}",
-                        *items,
-                        public=copy.public,
-                        logs=copy.logs,
-                        installed=machine,
-                    )
+                    for group, data in _with_and_without(OLD_GENUINE, copy.data, lab):
+                        yield lab.scene(
+                            group, f"{copy.name}{shape}", f"{setting}; {store}", *items, data=data, installed=machine
+                        )
+
+
+def _with_and_without(group: str, old: DataSet, lab: Lab) -> tuple[tuple[str, DataSet], ...]:
+    """Return a copy's data set with the group of its worlds, and today's with the group of those after an update."""
+    return (group, old), (WITH_UPDATE.format(group), lab.current)
 
 
 _SHAPES: Final[dict[str, Callable[[Issued], Issued]]] = {
@@ -114,7 +119,7 @@ def _forged(lab: Lab, months: int, days: int) -> Iterator[Scene]:
         "sub-CA below a public root, no SCT": lambda host: sub.issue([host], **young),
         "sub-CA below a public root, minted SCTs": lambda host: sub.issue([host], sct_list=minted, **young),
     }
-    public, logs = roots_of(pki.root_a, pki.root_b, date=(now - days * DAY).date()), lab.aged_logs(days)
+    old = lab.data_set(pki.root_a, pki.root_b, days=days)
     item = lab.items(Truth.INTERCEPTED)
     for name, forge in engines.items():
         shown = {host: forge(host) for host in HOSTS}
@@ -128,12 +133,7 @@ def _forged(lab: Lab, months: int, days: int) -> Iterator[Scene]:
                 NETWORK: tuple(item(host, shown[host]) for host in HOSTS),
                 "two canaries": canaries,
             }.items():
-                yield lab.scene(
-                    OLD_FORGED,
-                    f"{months} months old, {name}",
-                    f"{setting}{store}",
-                    *items,
-                    public=public,
-                    logs=logs,
-                    installed=machine,
-                )
+                for group, data in _with_and_without(OLD_FORGED, old, lab):
+                    yield lab.scene(
+                        group, f"{months} months old, {name}", f"{setting}{store}", *items, data=data, installed=machine
+                    )

@@ -3,15 +3,14 @@
     python -m evaluation FOLDER [--roots PEM] [--ct-logs FILE]
     python -m evaluation FOLDER --lab --baselines --write docs/accuracy.md
 
-The forms of chains below FOLDER are those of `corpora`. Every chain is assessed at its own date, with the certifi of
-that date (older releases, from PyPI; else the package's own knowledge of removed roots) and the logs known then. Chains
-of a site with several captures are assessed without pins, and with pins learned from every other capture; genuine ones
-also by copies of the package from 6, 12 and 24 months before, on machines with old and new stores. The worst result
-counts.
+The forms of chains below FOLDER are those of `corpora`. Every chain is assessed at its own date, with the data set of
+that date (`past`). Chains of a site with several captures are assessed without pins, and with pins learned from every
+other capture; genuine ones also by copies of the package from 6, 12 and 24 months before, unchanged and with the
+update of the day, on machines with old and new stores. The worst result counts.
 
 `--lab` adds generated certificate families and live scenarios on loopback, with mitmproxy; `--baselines` adds other
-methods over the same material; `--write` writes the page. `--quick` leaves out everything that uv must download: older
-certifi releases, mitmproxy, and the package from PyPI. All traffic stays on loopback.
+methods over the same material; `--write` writes the page. `--quick` leaves out everything that uv must download:
+mitmproxy, and the package from PyPI. All traffic stays on loopback.
 
 Wrong is: a genuine chain called middleware at `probable` or above; a forged one called clean (in FOLDER: not called
 middleware); another server, such as a portal, called either. Every wrong answer is listed, and every genuine chain of
@@ -42,6 +41,7 @@ from detector.version import VERSION
 from . import (
     ages,
     baselines,
+    client_hellos,
     corpora,
     engines,
     forms,
@@ -234,17 +234,18 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, arg
     return parser, options
 
 
-def knowledge_of(options: argparse.Namespace, chains: Sequence[corpora.Sample]) -> past.Knowledge:
+def knowledge_of(options: argparse.Namespace) -> past.Knowledge:
     """What the chains of a folder are assessed with. Raises RootsError and LogListError."""
+    known = past.of_the_time()
     listed = Expectations(logs=options.ct_logs).log_list
     logs_from = f"{Path(listed.name).name}, {listed.date}"
     if options.roots:
         given = Expectations(roots=options.roots).public_roots
         roots_from = f"{given.name} {given.version}, {len(given)} roots"
         return past.Knowledge(lambda _day: given, lambda _day: listed, roots_from, logs_from, {})
-    days = {sample.at.date() - dt.timedelta(days=age) for sample in chains for age in (0, *past.COPIES.values())}
-    roots, roots_from = past.roots_of_the_time(days, download=not options.quick)
-    return past.Knowledge(roots, cache(listed.as_of), roots_from, f"as of each day, {logs_from}", past.COPIES)
+    if options.ct_logs:
+        return known._replace(logs=cache(listed.as_of), logs_from=f"as of each day, {logs_from}")
+    return known
 
 
 def collect(options: argparse.Namespace) -> tuple[Material, past.Knowledge | None]:
@@ -252,7 +253,7 @@ def collect(options: argparse.Namespace) -> tuple[Material, past.Knowledge | Non
     chains = list(corpora.samples(options.folder)) if options.folder else []
     if options.folder and not chains:
         raise ValueError(f"{options.folder}: no chain below it")
-    knowledge = knowledge_of(options, chains) if chains else None
+    knowledge = knowledge_of(options) if chains else None
     captured = list(corpora.scenes(chains, knowledge)) if knowledge else []
     material = lab_material(captured, quick=options.quick) if options.lab else Material(captured, [], [], [], None)
     return material, knowledge
@@ -293,7 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts = page.Facts(command_line(options), today, versions(knowledge, mitmproxy), notes)
         whys = {world.name: world.why for world in material.worlds}
         try:
-            options.write.write_text(page.write(facts, replies, whys), "utf-8")
+            before = options.write.read_text("utf-8") if options.write.exists() else ""
+            options.write.write_text(page.write(facts, replies, whys) + client_hellos.kept(before), "utf-8")
         except OSError as error:
             parser.error(f"{options.write}: cannot be written ({error.strerror})")
     return 1 if failures else 0

@@ -26,6 +26,7 @@ from detector.pins import learn, parse_host
 from detector.trust.certificate import Certificate
 
 from .material import Item, Known, Scene, Truth, known_of, observe
+from .past import UPDATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,8 +136,8 @@ def _learned(sample: Sample, knowledge: Knowledge) -> Endpoint | None:
 def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
     """Yield every sample without pins, and with the pins of every other genuine capture of the same site.
 
-    Genuine ones are also assessed by older copies of the package, with and without stated roots, on machines with old
-    and new stores.
+    Genuine ones are also assessed by older copies of the package, unchanged and with the update of the day, with and
+    without stated roots, on machines with old and new stores.
     """
     by_site: dict[str, list[Sample]] = defaultdict(list)
     for sample in material:
@@ -162,6 +163,7 @@ def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
         for age, days in knowledge.ages.items() if served else ():
             then = sample.at.date() - dt.timedelta(days=days)
             for identity, store in itertools.product(((), ("stated",)), knowledge.stores(then, sample.at.date())):
-                one = scene(sample, age, Endpoint(host=sample.host, roots=identity))
+                one = scene(sample, f"{age}{UPDATED}", Endpoint(host=sample.host, roots=identity))
                 one = one._replace(group=GENUINE_TO_OLD_COPIES, installed=store)
-                yield one._replace(public=knowledge.roots(then), logs=knowledge.logs(then))
+                yield one._replace(setting=age, public=knowledge.roots(then), logs=knowledge.logs(then))
+                yield one

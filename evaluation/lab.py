@@ -22,20 +22,25 @@ from detector_testing.pki import distinguished_name
 from detector import Endpoint
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.knowledge import ct_logs, data_set
+from detector.knowledge.known_roots import KnownRoot
 from detector.model import Category, RecordedIdentity, RootOrigin
 from detector.pins import learn_all
 from detector.trust.certificate import Certificate
-from detector.trust.roots import Roots, from_der
+from detector.trust.ct_logs import Log
+from detector.trust.revocations import Revocations
+from detector.trust.roots import NO_LIMITS, Limits, Roots, from_der, label_of
 
 from .material import Item, Known, Scene, Truth, known_of, observe
+from .past import made
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from detector_testing import CA, Issued
     from detector_testing.pki import CTLog
 
     from detector import Observation
+    from detector.knowledge.data_set import DataSet
     from detector.trust.ct_logs import LogList
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
@@ -81,6 +86,7 @@ class Lab:
         self.now: Final = self.pki.now
         self.roots: Final = roots_of(self.pki.root_a, self.pki.root_b, date=self.now.date())
         self.logs: Final[LogList] = ct_logs.parse(self.pki.ct_log_list_json(), name="test logs")
+        self.current: Final = self.data_set(self.pki.root_a, self.pki.root_b)
         self.genuine: Final = cache(lambda host: self.pki.issue([host], aia=AIA))
         self.rival_cas: Final = tuple(below(self.pki.root_b, f"{one.operator} CA", self) for one in RIVALS)
 
@@ -159,10 +165,58 @@ class Lab:
         at: dt.datetime | None = None,
         public: Roots | None = None,
         logs: LogList | None = None,
+        data: DataSet | None = None,
         **more: Any,  # noqa: ANN401 - further fields of Scene
     ) -> Scene:
-        """Return endpoints probed together, by default in this lab's world."""
+        """Return endpoints probed together, by default in this lab's world; with `data`, as a copy that has it."""
+        if data is not None:
+            return Scene(group, name, setting, at or self.now, items, data.public_roots(), data.logs, data, **more)
         return Scene(group, name, setting, at or self.now, items, public or self.roots, logs or self.logs, **more)
+
+    def data_set(
+        self,
+        *roots: CA,
+        logs: LogList | None = None,
+        days: int = 0,
+        limits: Mapping[bytes, Limits] | None = None,
+        revoked: Iterable[bytes] = (),
+    ) -> DataSet:
+        """Return the data set of a copy that was last updated so many days ago, with these roots and logs.
+
+        `limits` are those of roots, by certificate (DER); `revoked` are the certificates that were revoked that day.
+        """
+        known, day = [], (self.now - days * DAY).date()
+        serials: dict[bytes, dict[int, dt.date]] = {}
+        for one in map(Certificate.read, revoked):
+            if one.issuer is not None and one.serial is not None:
+                serials.setdefault(one.issuer.der, {})[one.serial] = day
+        for ca in roots:
+            read = Certificate.read(ca.certificate)
+            limit = (limits or {}).get(ca.certificate, NO_LIMITS)
+            known.append(
+                KnownRoot(
+                    label=label_of(read),
+                    sha256=read.sha256.hex(),
+                    spki_sha256=ca.spki_sha256.hex(),
+                    subject=ca.subject.rfc4514_string(),
+                    first_seen="",
+                    last_seen="",
+                    distrust_after=limit.distrust_after,
+                    permitted_names=limit.permitted_names,
+                )
+            )
+        certified = [(one, ca.certificate) for one, ca in zip(known, roots, strict=True)]
+        return made(certified, logs or self.logs, Revocations(serials=serials), date=day)
+
+    def with_logs(self, more: Iterable[CTLog]) -> LogList:
+        """Return today's log list with these logs as well, each of an operator of its own."""
+        listed = {
+            one.log_id: Log(
+                log_id=one.log_id, key=one.public_key_der, operator=one.description, description=one.description
+            )
+            for one in more
+        }
+        return msgspec.structs.replace(self.logs, logs={**self.logs.logs, **listed})
 
     def aged_logs(self, days: int, *, known: bool = True) -> LogList:
         """Return the log list of a copy of this age; without `known`, one that is older than all logs."""

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .lab import Lab
 
 GROUP: Final = "residuals"
+AFTER_UPDATE: Final = "; after an update"
 
 
 class Limit(NamedTuple):
@@ -142,6 +143,7 @@ def _new_root(world: _World) -> None:
     """Up to 180 days after its date the list of roots is held to be complete.
 
     A root that serves sooner than that is unknown to it. Of 121 captured chains none had such a root within 274 days.
+    An update ends it.
     """
     lab = world.lab
     shown, former = lab.genuine(EXAM), lab.pki.issue([EXAM], key="rsa")
@@ -153,6 +155,8 @@ def _new_root(world: _World) -> None:
     world.wrong(f"{PINNED} of another CA; old OS store", pinned, **copy)
     world.right(f"{ALONE}; old OS store", world.item(EXAM, shown), **copy)
     world.right(f"{ALONE}; fresh OS store", world.item(EXAM, shown), **fresh)
+    world.right(f"{STATED}{AFTER_UPDATE}", world.item(EXAM, shown, roots=(ROOT_B,)), data=lab.current)
+    world.right(f"{PINNED} of another CA{AFTER_UPDATE}", pinned, data=lab.current)
 
 
 def _distributed_root(world: _World) -> None:
@@ -170,15 +174,21 @@ def _distributed_root(world: _World) -> None:
     world.wrong(STATED, world.item(EXAM, shown, roots=(ROOT_B,)), **copy)
     world.wrong(f"{PINNED} of another CA", world.item(EXAM, shown, pinned=[former]), **copy)
     world.right(ALONE, world.item(EXAM, shown), **copy)
+    updated: Options = {"data": lab.current, "installed": copy["installed"]}
+    world.right(f"{STATED}{AFTER_UPDATE}", world.item(EXAM, shown, roots=(ROOT_B,)), **updated)
+    world.right(f"{PINNED} of another CA{AFTER_UPDATE}", world.item(EXAM, shown, pinned=[former]), **updated)
 
 
 def _new_log(world: _World) -> None:
     """Up to 70 days after its date the list of logs is held to be complete.
 
-    In captured chains at least 118 days lay between a log's first listing and its first timestamp.
+    In captured chains at least 118 days lay between a log's first listing and its first timestamp. An update ends it.
     """
-    fresh = {host: world.lab.pki.issue([host], foreign_sct=True) for host in HOSTS}
+    lab = world.lab
+    fresh = {host: lab.pki.issue([host], foreign_sct=True) for host in HOSTS}
     _unlogged(world, fresh)
+    updated = lab.data_set(lab.pki.root_a, lab.pki.root_b, logs=lab.with_logs(lab.pki.unknown_logs))
+    world.right(f"{NETWORK}{AFTER_UPDATE}", *(world.item(host, one) for host, one in fresh.items()), data=updated)
 
 
 def _never_logged(world: _World) -> None:

@@ -7,6 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector import Endpoint, Observation, Outcome
+from detector.knowledge.data_set import shipped
 from detector.trust.certificate import Certificate
 from detector.trust.roots import NO_ROOTS
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from detector_testing import PrivateKey
 
     from detector import Result
+    from detector.knowledge.data_set import DataSet
     from detector.model import PortalObservation
     from detector.trust.ct_logs import LogList
     from detector.trust.roots import Roots
@@ -105,6 +107,7 @@ class Scene(NamedTuple):
     are endpoints that were probed with the `items` and are not counted. `public` are the public roots, `installed` the
     machine's other roots as the assessment knows them, and `interceptors` the CA certificates (DER) installed on a
     managed machine, which the baseline of the operating system trusts too. `portal` is the answer to a control request.
+    `data` is what else is known beforehand.
     """
 
     group: str
@@ -114,6 +117,7 @@ class Scene(NamedTuple):
     items: tuple[Item, ...]
     public: Roots
     logs: LogList
+    data: DataSet = shipped()
     installed: Roots = NO_ROOTS
     interceptors: tuple[bytes, ...] = ()
     operating_system: Roots | None = None

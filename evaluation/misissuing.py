@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from detector_testing.pki import CA, Issued, sct_list_of
 
 from detector.trust.ct_logs import LogList, Shard
+from detector.trust.roots import Limits
 
 from .lab import (
     DAY,
@@ -37,6 +38,7 @@ from .material import Item, Truth
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from detector.knowledge.data_set import DataSet
     from detector.trust.roots import Roots
 
     from .lab import Lab
@@ -55,6 +57,7 @@ class Trick(NamedTuple):
     forge: Callable[[str], Issued]
     logs: LogList | None = None
     public: Roots | None = None
+    data: DataSet | None = None
 
 
 def scenes(lab: Lab) -> Iterator[Scene]:
@@ -70,13 +73,14 @@ def scenes(lab: Lab) -> Iterator[Scene]:
             SAME_CA: (item(EXAM, pins=(trick.ca.spki_sha256,)),),
             NETWORK: tuple(item(host) for host in HOSTS),
         }.items():
-            yield lab.scene(TRICKS, trick.name, setting, *items, logs=trick.logs, public=trick.public)
+            yield lab.scene(TRICKS, trick.name, setting, *items, logs=trick.logs, public=trick.public, data=trick.data)
 
 
 def tricks(lab: Lab) -> Iterator[Trick]:
     """Yield every trick."""
     yield from _unlogged(lab)
     yield from _unacceptable(lab)
+    yield from _refused_by_browsers(lab)
     yield from _given(lab)
 
 
@@ -144,6 +148,29 @@ def _unacceptable(lab: Lab) -> Iterator[Trick]:
     yield Trick("leaf dated 2018", good, logged(good, lab, not_before=start, not_after=now + 60 * DAY))
     yield Trick("leaf expired", good, logged(good, lab, not_before=now - 99 * DAY, not_after=now - 9 * DAY))
     yield Trick("leaf with RSA of 1024 bits", good, logged(good, lab, key="rsa1024"))
+
+
+def _refused_by_browsers(lab: Lab) -> Iterator[Trick]:
+    """Yield paths that only what browsers say of a CA or a root forbids, with valid timestamps of two operators."""
+    pki, now, today = lab.pki, lab.now, lab.now.date()
+    leaving, national = pki.private_ca("Leaving Root"), pki.private_ca("National Root")
+    lost = below(pki.root_b, "Lost Sub CA", lab)
+    data = lab.data_set(
+        *(pki.root_a, pki.root_b, leaving, national),
+        limits={
+            leaving.certificate: Limits(distrust_after=today - 60 * DAY),
+            national.certificate: Limits(permitted_names=("example.mil",)),
+        },
+        revoked=[lost.certificate],
+    )
+    distrusted, limited = below(leaving, "Leaving Sub CA", lab), below(national, "National Sub CA", lab)
+    yield Trick("issuer revoked", lost, logged(lost, lab), data=data)
+    yield Trick("root distrusted since", distrusted, logged(distrusted, lab), data=data)
+    # The log says when it was asked.
+    asked_now = signed(pki.ct_logs[:2], now - DAY)
+    dated_back = functools.partial(distrusted.issue, not_before=now - 70 * DAY, sct_list=asked_now)
+    yield Trick("root distrusted since, leaf dated back", distrusted, lambda host: dated_back([host]), data=data)
+    yield Trick("root for other names", limited, logged(limited, lab), data=data)
 
 
 def _given(lab: Lab) -> Iterator[Trick]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from detector import Confidence, Result, Verdict
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence
-from detector.knowledge import data_set
 from detector.pins import shared_pins
 
 from .material import Answer, Reply, Scene
@@ -57,7 +56,7 @@ def _assess(scene: Scene) -> tuple[Result, ...]:
     every = (*scene.items, *scene.company)
     context = Context(
         at=scene.at,
-        data=data_set.shipped(),
+        data=scene.data,
         roots=scene.public,
         logs=scene.logs,
         machine_roots=lambda: scene.installed,

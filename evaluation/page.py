@@ -38,6 +38,9 @@ MATERIAL: Final[dict[str, str]] = {
     engines.COPIED: "Generated: forgeries that copy what a genuine certificate has.",
     engines.ODD: "Generated: odd validity, and leaves with one encoding fault each.",
     misissuing.TRICKS: "Generated: interceptors below a public root, with what could pass for public logging.",
+    ages.WITH_UPDATE.format(
+        ages.OLD_FORGED
+    ): "The same interceptors, seen by the same copies with the update of today.",
     forms.FORGED_FORMS: "Generated: forgeries whose signatures are, or claim to be, of a kind that is hard to verify.",
     ages.OLD_FORGED: "Generated: interceptors that date and timestamp for copies of this package that are out of date.",
     honest.HONEST: "Generated: ordinary servers.",
@@ -46,6 +49,8 @@ MATERIAL: Final[dict[str, str]] = {
     forms.GENUINE_FORMS: "Generated: genuine chains whose signatures are of a kind that is hard to verify.",
     ages.OLD_GENUINE: "Generated: honest networks as a copy sees them that was made before a root or all logs came "
     "into use; what the operating system trusts is another question than what the copy knows.",
+    ages.WITH_UPDATE.format(ages.OLD_GENUINE): "The same networks, seen by the same copies with the update of today: "
+    "their data set is made as an update brings it, and the machine is unchanged.",
     innocent.DEVELOPERS: "Generated: development CAs in use, and interception CAs that are installed and not in use.",
     innocent.APPLIANCES: "Generated: administration and sign-in pages of appliances, under public and private names.",
     innocent.INSTITUTIONS: "Generated: one institution's own CA, on all the names that it has.",
@@ -114,7 +119,7 @@ def write(facts: Facts, replies: Sequence[Reply], why_limits: Mapping[str, str])
     parts = [_head(facts), _definitions(), "## Results", "### Everything", _summary(replies)]
     if limited:
         parts += ["### Without the residuals", _SELECTED, _summary(findable)]
-    parts += [_captured(findable), _by_knowledge(findable)]
+    parts += [_captured(findable), _updates(findable), _by_knowledge(findable)]
     parts.append(_residuals(findable, limited, why_limits))
     parts.append("## By class\n\nEmpty of faults: `ok`. A wrong answer is bold.")
     for group in dict.fromkeys(one.group for one in replies):
@@ -195,6 +200,35 @@ def _captured(replies: Sequence[Reply]) -> str:
     )
     other = [one for one in captured if one.setting == corpora.NO_PINS and one.answer is not Answer.CLEAN]
     return text + (f"\n\nNot cleared without pins:\n\n{_lines(other)}" if other else "")
+
+
+def _updates(replies: Sequence[Reply]) -> str:
+    """Return the table of generated worlds that out-of-date copies meet, without and with an update."""
+    rows = []
+    for group, truth in ((ages.OLD_GENUINE, "genuine"), (ages.OLD_FORGED, "intercepted")):
+        for months in ages.AGES:
+            for named, updated in ((group, "no"), (ages.WITH_UPDATE.format(group), "yes")):
+                answers = [
+                    one.answer
+                    for one in replies
+                    if one.method == ours.METHOD and one.group == named and one.name.startswith(f"{months} months")
+                ]
+                counted = " | ".join(str(answers.count(answer)) for answer in Answer)
+                rows.append(f"| {truth} | {months} months | {updated} | {counted} | {len(answers)} |")
+    if not any(one.group == ages.OLD_GENUINE for one in replies):
+        return ""
+    return (
+        "### What an update changes\n\n"
+        "Generated worlds in which a root, or every log, is newer than the copy of the package. Each is met by the "
+        "copy unchanged, and by the same copy on the same machine with the data set of today. What stays possible then "
+        "are pins of another CA and forgotten intermediates, of which no list of roots or logs knows more.\n\n"
+        "| truth | copy | updated | "
+        + " | ".join(Answer)
+        + " | of |\n|"
+        + "---|" * (len(Answer) + 4)
+        + "\n"
+        + "\n".join(rows)
+    )
 
 
 def _by_knowledge(replies: Sequence[Reply]) -> str:

@@ -1,6 +1,7 @@
 """Write what browser families ever offered, from tables of recorded ClientHellos. For maintainers.
 
-Room: scripts. Reads the two tables named on the command line, writes detector/knowledge/data/browser_offers.json.
+Room: scripts. Reads the two tables named on the command line, writes detector/knowledge/data/browser_offers.json, and
+tests/origin/recorded_offers.json: the facts it is made of, one by one, from which tests build the data of another day.
 
     python scripts/build_browser_offers.py BROWSERS.csv CLIENTS.csv
 
@@ -25,26 +26,29 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detector.knowledge.browser_offers import (
-    DATA,
     BrowserOffersFile,
     CodePoints,
     Family,
     FamilyOffers,
     InterceptorHeader,
     ProductOffer,
+    RecordedOffer,
 )
+from detector.knowledge.data_set import DATA, PARTS
+from detector.knowledge.part import HORIZONS
+from detector.model import KnowledgeKind
 from detector.origin.claims import Claims
 from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
+
+RECORDED: Final = Path(__file__).resolve().parent.parent / "tests" / "origin" / "recorded_offers.json"
 
 Lists = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Cipher suites, groups, extensions, signature schemes."""
 
 DATE: Final = dt.date(2026, 11, 30)
-HORIZON: Final = dt.timedelta(days=183)
-"""For which the data counts as current: Chromium and Firefox publish six or seven versions in it."""
 
 FIRST: Final = {Family.CHROMIUM: 98, Family.FIREFOX: 102, Family.SAFARI: 15}
 """The first major version covered: of a recorded ClientHello, or of one described by a library that imitates it."""
@@ -59,18 +63,20 @@ SOURCES: Final = {
     Family.SAFARI: "ClientHellos of Safari 15.3 to 26.0 on macOS and iOS recorded by curl-impersonate (MIT)",
 }
 
+FALLBACK: Final = 0x5600
+"""The signal that an older version is a second try (RFC 7507)."""
+
 _RESUMING: Final = (21, 41, 42, 44)  # padding, pre_shared_key, early_data, cookie (RFC 7685, RFC 8446): at times
 SETTINGS: Final[Mapping[Family, Lists]] = {
     Family.CHROMIUM: ((), (), (*_RESUMING, 17513, 17613, 51764), ()),
     Family.FIREFOX: (
-        # security.ssl3.deprecated.rsa_des_ede3_sha, security.ssl3.dhe_rsa_aes_*, the suite that 153 dropped, and the
-        # signal of a second try with an older version (RFC 7507).
-        (0x000A, 0x0033, 0x0039, 0xC009, 0x5600),
+        # security.ssl3.deprecated.rsa_des_ede3_sha, security.ssl3.dhe_rsa_aes_*, and the suite that 153 dropped.
+        (0x000A, 0x0033, 0x0039, 0xC009, FALLBACK),
         (),
         (*_RESUMING, 49),  # security.tls.enable_post_handshake_auth
         (),
     ),
-    Family.SAFARI: ((0x5600,), (), (*_RESUMING, 35), ()),
+    Family.SAFARI: ((FALLBACK,), (), (*_RESUMING, 35), ()),
 }
 """What settings and second connections add to what is recorded."""
 
@@ -83,8 +89,7 @@ EXTENSIONS: Final = frozenset({1, 15, 17, 22, 28, 34, 49, 13172, 17513, 17613})
 status_request_v2, encrypt_then_mac, record_size_limit, delegated_credential, post_handshake_auth, next protocol
 negotiation, and both numbers of application settings (RFC 6066, 6520, 6961, 7366, 8449, 9345, 8446,
 draft-vvv-tls-alps)."""
-SCHEMES: Final = frozenset({0x0301, 0x0302, 0x0303, 0x0402, 0x0502, 0x0602, 0x0202})
-SCHEMES_PSS: Final = frozenset({0x0809, 0x080A, 0x080B})
+SCHEMES: Final = frozenset({0x0202, 0x0301, 0x0302, 0x0303, 0x0402, 0x0502, 0x0602, 0x0809, 0x080A, 0x080B})
 """SHA-224 and DSA (RFC 5246 section 7.4.1.4.1), and RSASSA-PSS with keys of its own (RFC 8446 section 4.2.3). EdDSA
 does not count: browsers discuss it."""
 
@@ -146,11 +151,47 @@ def lists_of(row: Mapping[str, str]) -> Lists:
     )
 
 
-def measured_family(client: str) -> tuple[Family, int] | None:
-    """Family and major version of a measured browser; None for another client."""
+def recorded(browsers: Iterable[Mapping[str, str]], clients: Iterable[Mapping[str, str]]) -> list[RecordedOffer]:
+    """Read the rows of both tables. Raises ValueError for a browser without family and version in its User-Agent."""
+    found = []
+    for row in browsers:
+        claims = Claims.of(row["ua"])
+        if claims.major is None:
+            raise ValueError(f"{row['file']}: no family and version in its User-Agent {row['ua']!r}")
+        found.append(_offer(row["file"].removesuffix(".yaml"), claims.family, claims.major, row["grease"] == "1", row))
+    for row in clients:
+        if row["client"].startswith("product "):
+            continue  # this package's own, with a borrowed ClientHello
+        family, major = measured_family(row["client"])
+        found.append(_offer(row["client"], family, major, row["grease_cipher"] == "True", row))
+    return found
+
+
+def _offer(client: str, family: Family, major: int | None, reserved: bool, row: Mapping[str, str]) -> RecordedOffer:  # noqa: FBT001 - a fact of the row
+    suites, groups, extensions, schemes = lists_of(row)
+    return RecordedOffer(
+        client=client,
+        family=family,
+        major=major,
+        ja4=row["ja4"],
+        reserved=reserved,
+        cipher_suites=suites,
+        groups=groups,
+        extensions=extensions,
+        signature_schemes=schemes,
+    )
+
+
+def lists_in(one: RecordedOffer) -> Lists:
+    """The four lists of a recorded ClientHello."""
+    return one.cipher_suites, one.groups, one.extensions, one.signature_schemes
+
+
+def measured_family(client: str) -> tuple[Family, int | None]:
+    """Family and major version of a measured browser; unknown for another client."""
     found = re.match(r"(Chromium|Firefox ESR) (\d+)", client)
     families = {"Chromium": Family.CHROMIUM, "Firefox ESR": Family.FIREFOX}
-    return None if found is None else (families[found[1]], int(found[2]))
+    return (Family.UNKNOWN, None) if found is None else (families[found[1]], int(found[2]))
 
 
 def code_points(many: Iterable[Lists]) -> CodePoints:
@@ -161,51 +202,46 @@ def code_points(many: Iterable[Lists]) -> CodePoints:
     return CodePoints(cipher_suites=suites, groups=groups, extensions=extensions, signature_schemes=schemes)
 
 
-def build(browsers: Sequence[Mapping[str, str]], clients: Sequence[Mapping[str, str]]) -> BrowserOffersFile:
-    """The content of the data file."""
-    seen: dict[Family, list[tuple[int, Lists]]] = defaultdict(list)
-    for row in browsers:
-        claims = Claims.of(row["ua"])
-        if claims.major is None:
-            raise ValueError(f"{row['file']}: no family and version in its User-Agent {row['ua']!r}")
-        seen[claims.family].append((claims.major, lists_of(row)))
-    for row in clients:
-        if (known := measured_family(row["client"])) is not None:
-            seen[known[0]].append((known[1], lists_of(row)))
+def build(offers: Iterable[RecordedOffer]) -> BrowserOffersFile:
+    """Return the content of the data file."""
+    seen: dict[Family, list[RecordedOffer]] = defaultdict(list)
+    for offer in offers:
+        seen[offer.family].append(offer)
+    others = {one.client: one for one in seen.pop(Family.UNKNOWN, ())}
     families = tuple(
         FamilyOffers(
             family=family,
             first=FIRST[family],
-            last=max(major for major, _ in found),
-            sent=code_points((*(lists for _, lists in found), SETTINGS[family])),
-            cipher_sets=tuple(sorted({tuple(sorted(lists[0])) for _, lists in found})),
+            last=max(one.major for one in found if one.major is not None),
+            sent=code_points((*map(lists_in, found), SETTINGS[family])),
+            cipher_sets=tuple(sorted({tuple(sorted(one.cipher_suites)) for one in found})),
             source=SOURCES[family],
         )
         for family, found in sorted(seen.items())
     )
-    by_name = {row["client"]: row for row in clients}
     products = tuple(
         ProductOffer(
             product=product,
             version=version,
             is_library=is_library,
-            ja4=by_name[client]["ja4"],
-            cipher_suites=lists_of(by_name[client])[0],
+            ja4=others[client].ja4,
+            cipher_suites=others[client].cipher_suites,
         )
         for client, (product, version, is_library) in PRODUCTS.items()
+        if client in others
     )
-    browsers_groups = {group for family in families for group in family.sent.groups}
-    browsers_suites = {suite for family in families for suite in family.sent.cipher_suites}
+    groups = {group for family in families for group in family.sent.groups}
+    suites = {suite for family in families for suite in family.sent.cipher_suites}
     return BrowserOffersFile(
         schema=1,
         version=1,
         date=DATE,
-        horizon=DATE + HORIZON,
+        horizon=DATE + HORIZONS[KnowledgeKind.BROWSER_OFFERS],
         known=CodePoints(
-            cipher_suites=tuple(sorted(CIPHER_SUITES.keys() | OTHER_SUITES | browsers_suites - {0x5600})),
-            groups=tuple(sorted((GROUPS.keys() | browsers_groups) - OPEN)),
+            cipher_suites=tuple(sorted(CIPHER_SUITES.keys() | OTHER_SUITES | suites - {FALLBACK})),
+            groups=tuple(sorted((GROUPS.keys() | groups) - OPEN)),
             extensions=tuple(sorted(EXTENSIONS)),
-            signature_schemes=tuple(sorted(SCHEMES | SCHEMES_PSS)),
+            signature_schemes=tuple(sorted(SCHEMES)),
         ),
         families=families,
         products=products,
@@ -213,7 +249,7 @@ def build(browsers: Sequence[Mapping[str, str]], clients: Sequence[Mapping[str, 
     )
 
 
-def text_of(file: BrowserOffersFile) -> str:
+def text_of(file: object) -> str:
     """The file, with each list of numbers on one line."""
     text = msgspec.json.format(msgspec.json.encode(file), indent=1).decode()
     return re.sub(r"\[([\d,\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text) + "\n"
@@ -231,8 +267,11 @@ def main() -> None:
     parser.add_argument("browsers", type=Path, help="table of browsers' ClientHellos")
     parser.add_argument("clients", type=Path, help="table of other clients' ClientHellos")
     options = parser.parse_args()
-    DATA.write_text(text_of(build(read(options.browsers), read(options.clients))), "utf-8")
-    print(f"wrote {DATA.name}")
+    offers = recorded(read(options.browsers), read(options.clients))
+    path = DATA / PARTS[KnowledgeKind.BROWSER_OFFERS].name
+    path.write_text(text_of(build(offers)), "utf-8")
+    RECORDED.write_text(text_of(offers), "utf-8")
+    print(f"wrote {path.name} and {RECORDED.name}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""Rebuild the package's data files from published sources. For maintainers; not needed at run time.
+"""Rebuild the files of the data set from published sources, show what changed, and refuse what does not hold.
 
-Room: scripts. Reads and writes only the files named on the command line.
+Room: scripts. Reads the files named on the command line, and writes the data folder.
 
-    python scripts/build_data.py roots CERTIFI.whl [CERTIFI.whl ...]   (as `pip download` gives them)
-    python scripts/build_data.py logs  LOG_LIST.json [...]             (merged into the existing list)
+    python scripts/build_data.py roots     CERTIFI.whl [CERTIFI.whl ...]   (as `pip download` gives them)
+    python scripts/build_data.py logs      LOG_LIST.json [...]             (merged into the existing list)
+    python scripts/build_data.py firefox   FIREFOX-ESR.deb                 (as `apt-get download firefox-esr` gives it)
+    python scripts/build_data.py catalogue                                 (edited by hand: its next version)
+    python scripts/build_data.py check                                     (writes nothing)
 
-A list of logs is Google's log list v3, or records from another list (Firefox's table, Zeek's, an announcement):
+`firefox` makes the lists of intermediates and revocations, merges the table of logs, and takes over what Firefox limits
+roots to. Nothing is written when a check fails (`data_checks`), or with --dry-run.
+
+A list of logs is Google's log list v3, or records from another list (Zeek's, an announcement):
 
     {"source": "where from", "date": "2026-11-17", "logs": [{"log_id": "...", ...}]}
 
@@ -30,19 +36,25 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import data_checks
 import firefox_package
+from data_checks import CATALOGUE, CERTIFICATES, ROOTS
 
 from detector.knowledge import ct_logs
-from detector.knowledge.data_set import PARTS, shipped
+from detector.knowledge.data_set import PARTS, canaries_folder, shipped
 from detector.knowledge.part import HORIZONS
 from detector.model import KnowledgeKind
 from detector.trust.certificate import Certificate
 from detector.trust.ct_logs import ACCEPTED_STATES, LogState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "knowledge" / "data"
+CANARIES: Final = canaries_folder() / data_checks.CANARIES
+LOGS: Final = "ct_logs.json"
+_LIMITS: Final = ("distrust_after", "permitted_names", "limits_source")
+"""Fields of a root that say what a browser limits it to."""
 _LABELLED: Final = re.compile(
     r'^# Label: "(?P<label>[^"]+)"$.*?(?P<pem>-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----)',
     re.DOTALL | re.MULTILINE,
@@ -64,83 +76,101 @@ _FIELDS: Final = (
 """Fields of a log in ct_logs.json, in their order."""
 
 
-def roots(wheels: list[Path]) -> None:
-    """Write roots.json and root_certificates.json: each root that any of these certifi wheels labels.
+def roots(wheels: list[Path]) -> dict[str, bytes]:
+    """The files of roots: each root that any of these certifi wheels labels.
 
     A root was removed on the date of the first wheel after the last one that has it. Do not use wheels older than 2018:
-    their keys of 1024 bits can be factored, and a chain to a retired root accuses nobody.
+    their keys of 1024 bits can be factored, and a chain to a retired root accuses nobody. What a root is limited to is
+    taken over from the existing file.
     """
-    found: dict[str, dict[str, str | None]] = {}
+    found: dict[str, dict[str, Any]] = {}
     certificates: dict[str, str] = {}
     ordered = sorted(wheels, key=_release)
     for wheel in ordered:
         date = dt.date(*_release(wheel)[:3]).isoformat()
         version = wheel.name.split("-")[1]
-        with zipfile.ZipFile(wheel) as archive:
-            bundle = archive.read("certifi/cacert.pem").decode("utf-8")
         carried = set()
-        for match in _LABELLED.finditer(bundle):
-            certificate = Certificate.read(ssl.PEM_cert_to_DER_cert(match["pem"]))
-            if certificate.subject is None or certificate.spki_sha256 is None:
-                raise SystemExit(f"{wheel}: the root {match['label']} cannot be read")
+        for label, certificate in _labelled(wheel):
             sha256 = certificate.sha256.hex()
             carried.add(sha256)
             certificates[sha256] = base64.b64encode(certificate.der).decode("ascii")
             first_seen = found[sha256]["first_seen"] if sha256 in found else version
             found[sha256] = {
-                "label": match["label"],
+                "label": label,
                 "sha256": sha256,
-                "spki_sha256": certificate.spki_sha256.hex(),
-                "subject": certificate.subject.text,
+                "spki_sha256": certificate.spki_sha256.hex() if certificate.spki_sha256 else "",
+                "subject": certificate.subject.text if certificate.subject else "",
                 "first_seen": first_seen,
                 "last_seen": version,
             }
         for sha256, entry in found.items():
             if sha256 not in carried:
                 entry.setdefault("removed", date)
-    listed = sorted(found.values(), key=lambda entry: (entry["label"], entry["sha256"]))
-    newest = dt.date(*_release(ordered[-1])[:3])
-    head = _head(DATA / "roots.json", KnowledgeKind.ROOTS, newest)
+    limits = {
+        root["sha256"]: {name: root[name] for name in _LIMITS if name in root} for root in _content(ROOTS)["roots"]
+    }
+    listed = [{**entry, **limits.get(entry["sha256"], {})} for entry in found.values()]
     versions = [wheel.name.split("-")[1] for wheel in ordered]
-    _write(DATA / "roots.json", {**head, "versions": versions}, {"roots": listed})
-    ordered_certificates = [certificates[str(entry["sha256"])] for entry in listed]
-    _write(DATA / "root_certificates.json", head, {"certificates": ordered_certificates})
+    return _root_files(dt.date(*_release(ordered[-1])[:3]), versions, listed, certificates)
 
 
-def firefox(packages: list[Path]) -> None:
-    """Write intermediates.json and revocations.json from Debian's package of Firefox."""
-    package = firefox_package.read(packages[-1])
-    listed = package.settings("intermediates")
-    _write_part(
-        "intermediates.json",
-        listed,
-        {
-            "certificates": sorted({record["derHash"] for record in listed["data"]}),
-            "keys": sorted({record["pubKeyHash"] for record in listed["data"] if "pubKeyHash" in record}),
-        },
-        package.source,
-    )
-    listed = package.settings("onecrl")
+def _labelled(wheel: Path) -> Iterator[tuple[str, Certificate]]:
+    """The roots in a wheel of certifi with their labels."""
+    with zipfile.ZipFile(wheel) as archive:
+        bundle = archive.read("certifi/cacert.pem").decode("utf-8")
+    for match in _LABELLED.finditer(bundle):
+        certificate = Certificate.read(ssl.PEM_cert_to_DER_cert(match["pem"]))
+        if certificate.subject is None or certificate.spki_sha256 is None:
+            raise SystemExit(f"{wheel}: the root {match['label']} cannot be read")
+        yield match["label"], certificate
+
+
+def _root_files(
+    date: dt.date, versions: list[str], roots: list[dict[str, Any]], certificates: Mapping[str, str]
+) -> dict[str, bytes]:
+    """Both files, of one version."""
+    listed = sorted(roots, key=lambda root: (root["label"], root["sha256"]))
+    file = _release_of(ROOTS, date, {"versions": versions}, {"roots": listed})
+    head = {name: json.loads(file)[name] for name in ("schema", "version", "date", "horizon")}
+    return {
+        ROOTS: file,
+        CERTIFICATES: _encode(head, {"certificates": [certificates[root["sha256"]] for root in listed]}),
+    }
+
+
+def firefox(packages: list[Path]) -> dict[str, bytes]:
+    """The files of intermediates, revocations, logs and roots, with what the newest of these packages says."""
+    package = max(map(firefox_package.read, packages), key=lambda package: package.date)
+    table = {"source": package.source, "date": package.date.isoformat(), "logs": firefox_package.logs(package)}
+    return {**collections(package), **merged([table]), **limited(package)}
+
+
+def collections(package: firefox_package.Package) -> dict[str, bytes]:
+    """The lists of intermediates and revocations of Remote Settings."""
+    known, revoked = package.settings("intermediates"), package.settings("onecrl")
+    hashes = {
+        "certificates": sorted({record["derHash"] for record in known["data"]}),
+        "keys": sorted({record["pubKeyHash"] for record in known["data"] if "pubKeyHash" in record}),
+    }
     issuers: dict[str, dict[str, list[str]]] = {}
     keys = []
-    for record in sorted(listed["data"], key=lambda record: (_listed_on(record), record.get("serialNumber", ""))):
-        if "issuerName" in record:
-            days = issuers.setdefault(record["issuerName"], {})
-            if all(record["serialNumber"] not in serials for serials in days.values()):
-                days.setdefault(_listed_on(record), []).append(record["serialNumber"])
-        else:
-            keys.append(
-                {"subject": record["subject"], "spki_sha256": record["pubKeyHash"], "since": _listed_on(record)}
-            )
-    _write_part(
-        "revocations.json",
-        listed,
-        {
-            "issuers": [{"issuer": issuer, "serials": days} for issuer, days in sorted(issuers.items())],
-            "keys": sorted(keys, key=lambda key: (key["subject"], key["spki_sha256"])),
-        },
-        package.source,
-    )
+    for record in sorted(revoked["data"], key=lambda record: (_listed_on(record), record.get("serialNumber", ""))):
+        day = _listed_on(record)
+        if "issuerName" not in record:
+            keys.append({"subject": record["subject"], "spki_sha256": record["pubKeyHash"], "since": day})
+            continue
+        days = issuers.setdefault(record["issuerName"], {})
+        if all(record["serialNumber"] not in serials for serials in days.values()):
+            days.setdefault(day, []).append(record["serialNumber"])
+    pairs = {
+        "issuers": [{"issuer": issuer, "serials": days} for issuer, days in sorted(issuers.items())],
+        "keys": sorted(keys, key=lambda key: (key["subject"], key["spki_sha256"])),
+    }
+    head = {"sources": [package.source]}
+    return {
+        "intermediates.json": _release_of("intermediates.json", _day(known["timestamp"]), head, hashes),
+        "revocations.json": _release_of("revocations.json", _day(revoked["timestamp"]), head, pairs),
+    }
 
 
 def _listed_on(record: dict[str, Any]) -> str:
@@ -153,35 +183,67 @@ def _day(milliseconds: int) -> dt.date:
     return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).date()
 
 
-def _write_part(name: str, collection: dict[str, Any], content: dict[str, list[Any]], source: str) -> None:
-    kind = next(kind for kind, part in PARTS.items() if part.name == name)
-    head = _head(DATA / name, kind, _day(collection["timestamp"]))
-    _write(DATA / name, {**head, "sources": [source]}, content)
+def limited(package: firefox_package.Package) -> dict[str, bytes]:
+    """The files of roots, with what Firefox limits each root to that it has; what it no longer has keeps its limits."""
+    content, certificates = _content(ROOTS), _content(CERTIFICATES)["certificates"]
+    ders = [base64.b64decode(text) for text in certificates]
+    days = firefox_package.anchors(package, ders)
+    subjects = [name.der for der in ders if (name := Certificate.read(der).subject)]
+    names = firefox_package.permitted_names(package, subjects)
+    listed = []
+    for root, der in zip(content["roots"], ders, strict=True):
+        subject = Certificate.read(der).subject
+        found = {
+            "distrust_after": day.isoformat() if (day := days.get(bytes.fromhex(root["sha256"]))) else None,
+            "permitted_names": [name.removeprefix(".") for name in names.get(subject.der if subject else b"", ())],
+        }
+        limits = {name: value for name, value in found.items() if value}
+        if bytes.fromhex(root["sha256"]) not in days:
+            listed.append(root)
+            continue
+        bare = {name: value for name, value in root.items() if name not in _LIMITS}
+        unchanged = {name: root[name] for name in limits if name in root} == limits
+        source = root.get("limits_source") if unchanged else package.source
+        listed.append({**bare, **limits, **({"limits_source": source} if limits else {})})
+    by_sha256 = dict(zip((root["sha256"] for root in content["roots"]), certificates, strict=True))
+    return _root_files(dt.date.fromisoformat(content["date"]), content["versions"], listed, by_sha256)
 
 
-def merge(lists: list[Path]) -> None:
-    """Merge these lists into ct_logs.json; names of known logs stay unchanged."""
-    target = DATA / "ct_logs.json"
-    before: dict[str, Any] = json.loads(target.read_text("utf-8"))
-    content = json.loads(target.read_text("utf-8"))
-    entries: dict[str, dict[str, Any]] = {entry["log_id"]: entry for entry in content.pop("logs")}
-    for path in lists:
-        listed = json.loads(path.read_text("utf-8"))
-        if "operators" in listed:
-            listed = from_google(path)
+def catalogue(_: list[Path]) -> dict[str, bytes]:
+    """The catalogue as it was edited, with the version after that of the last commit and today's date."""
+    path = DATA / CATALOGUE
+    edited = path.read_text("utf-8")
+    today = dt.datetime.now(dt.UTC).date()
+    version = json.loads(edited)["version"] + 1
+    fields = {"version": version, "date": f'"{today}"', "horizon": f'"{today + HORIZONS[KnowledgeKind.CATALOGUE]}"'}
+    for name, value in fields.items():
+        edited = re.sub(rf'(?m)^ "{name}": [^,\n]*', f' "{name}": {value}', edited, count=1)
+    return {CATALOGUE: edited.encode("utf-8")}
+
+
+def merge(lists: list[Path]) -> dict[str, bytes]:
+    """The file of logs with what these lists say."""
+    read = [json.loads(path.read_text("utf-8")) for path in lists]
+    return merged(from_google(path) if "operators" in one else one for path, one in zip(lists, read, strict=True))
+
+
+def merged(lists: Iterable[dict[str, Any]]) -> dict[str, bytes]:
+    """The file of logs with these records; names of known logs stay unchanged."""
+    content = _content(LOGS)
+    entries: dict[str, dict[str, Any]] = {entry["log_id"]: entry for entry in content["logs"]}
+    newest, sources = content["date"], list(content["sources"])
+    for listed in lists:
         date = listed.get("date")
-        content["date"] = max(content["date"], date or "")
-        if listed["source"] not in content["sources"]:
-            content["sources"].append(listed["source"])
+        newest = max(newest, date or "")
+        if listed["source"] not in sources:
+            sources.append(listed["source"])
         for record in listed["logs"]:
             _add(entries.setdefault(record["log_id"], {}), record, date)
     for entry in entries.values():
-        infer(entry, newest=content["date"])
+        infer(entry, newest=newest)
     ordered = sorted(entries.values(), key=lambda entry: (entry["operator"], entry["description"], entry["log_id"]))
     logs = [{key: entry[key] for key in _FIELDS if key in entry} for entry in ordered]
-    if {**content, "logs": logs} != before:
-        content |= _head(target, KnowledgeKind.LOGS, dt.date.fromisoformat(content["date"]))
-    _write(target, content, {"logs": logs})
+    return {LOGS: _release_of(LOGS, dt.date.fromisoformat(newest), {"sources": sources}, {"logs": logs})}
 
 
 def from_google(path: Path) -> dict[str, Any]:
@@ -280,11 +342,24 @@ def _moment(text: str, *, end: bool = False) -> str:
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _head(target: Path, kind: KnowledgeKind, date: dt.date) -> dict[str, Any]:
-    """The head of a part's next release."""
-    version = json.loads(target.read_text("utf-8"))["version"] + 1 if target.exists() else 1
-    horizon = date + HORIZONS[kind]
-    return {"schema": PARTS[kind].schema, "version": version, "date": str(date), "horizon": str(horizon)}
+def _content(name: str) -> dict[str, Any]:
+    """An existing file; what a first one is made from where there is none."""
+    path = DATA / name
+    empty = {"version": 0, "date": "", "sources": [], "roots": [], "logs": []}
+    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else empty
+    return content
+
+
+def _release_of(name: str, date: dt.date, fields: Mapping[str, Any], content: Mapping[str, Sequence[object]]) -> bytes:
+    """A file: the next version of the existing one, or that one where nothing else changed. Its day never goes back."""
+    before = _content(name)
+    kind = next(kind for kind, part in PARTS.items() if part.name == name)
+    date = max(date, dt.date.fromisoformat(before["date"] or date.isoformat()))
+    head = {"schema": PARTS[kind].schema, "version": before["version"]}
+    rest = {"date": str(date), "horizon": str(date + HORIZONS[kind]), **fields}
+    if {**head, **rest, **content} != before:
+        head["version"] += 1
+    return _encode({**head, **rest}, content)
 
 
 def _release(wheel: Path) -> tuple[int, ...]:
@@ -292,23 +367,49 @@ def _release(wheel: Path) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", wheel.name.split("-")[1])))
 
 
-def _write(target: Path, head: dict[str, Any], content: Mapping[str, Sequence[object]]) -> None:
+def _encode(head: Mapping[str, Any], content: Mapping[str, Sequence[object]]) -> bytes:
     """Write one entry per line, so that a changed entry is a changed line."""
     fields = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
     for name, entries in content.items():
         body = ",\n".join("  " + json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries)
         fields.append(f' "{name}": [\n{body}\n ]')
-    target.write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8", newline="\n")
-    print(f"{target}: {', '.join(f'{len(entries)} {name}' for name, entries in content.items())}")
+    return ("{\n" + ",\n".join(fields) + "\n}\n").encode("utf-8")
 
 
-def main() -> None:
+def release(made: Mapping[str, bytes], *, dry_run: bool = False) -> None:
+    """Print what these files change, and write them. Raises SystemExit, and writes nothing, when a check fails."""
+    before = {path.name: path.read_bytes() for path in sorted(DATA.glob("*.json"))}
+    if CANARIES.is_file():
+        before[CANARIES.name] = CANARIES.read_bytes()
+    after = {**before, **made}
+    for line in data_checks.changes(after, before):
+        print(line)
+    if problems := list(data_checks.problems(after, before)):
+        raise SystemExit("\n".join(["Nothing is written:", *problems]))
+    for name, data in made.items():
+        if not dry_run and data != before.get(name):
+            (DATA / name).write_bytes(data)
+
+
+_COMMANDS: Final[dict[str, Callable[[list[Path]], dict[str, bytes]]]] = {
+    "roots": roots,
+    "logs": merge,
+    "firefox": firefox,
+    "catalogue": catalogue,
+    "check": lambda _: {},
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description="Rebuild the package's data files.")
-    parser.add_argument("what", choices=("roots", "logs", "firefox"))
-    parser.add_argument("files", nargs="+", type=Path)
-    arguments = parser.parse_args()
-    {"roots": roots, "logs": merge, "firefox": firefox}[arguments.what](arguments.files)
+    parser = argparse.ArgumentParser(description="Rebuild the files of the data set.")
+    parser.add_argument("what", choices=sorted(_COMMANDS))
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--dry-run", action="store_true", help="show the changes and the checks, write nothing")
+    arguments = parser.parse_intermixed_args(argv)
+    if bool(arguments.files) != (arguments.what in ("roots", "logs", "firefox")):
+        parser.error(f"{arguments.what}: {'takes no files' if arguments.files else 'name the source files'}")
+    release(_COMMANDS[arguments.what](arguments.files), dry_run=arguments.dry_run)
 
 
 if __name__ == "__main__":

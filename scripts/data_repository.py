@@ -33,6 +33,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
+import data_checks
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -57,24 +58,14 @@ from tuf.api.metadata import (
 )
 
 from detector.errors import DetectorError
-from detector.knowledge.data_set import shipped
+from detector.knowledge import data_set
 from detector.model.private_files import create_private
 from detector.pins import load as load_pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-PARTS: Final = (
-    "roots.json",
-    "root_certificates.json",
-    "ct_logs.json",
-    "intermediates.json",
-    "revocations.json",
-    "interceptors.json",
-    "client_hellos.json",
-    "browser_offers.json",
-    "canaries.toml",
-)
+PARTS: Final = (*(part.name for part in data_set.PARTS.values()), data_set.ROOT_CERTIFICATES)
 """The files of a set, which the role `targets` signs."""
 
 LIFETIMES: Final = {
@@ -196,7 +187,7 @@ _NOTHING: Final = Removed()
 
 
 class Repository:
-    """The repository in a folder: `metadata/` and `targets/`, as a server offers them. `publish` and `renew` write it."""
+    """The repository in a folder: `metadata/` and `targets/`, as a server offers them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
@@ -238,10 +229,13 @@ class Repository:
         """What `targets` signed last; None before the first set."""
         return self.role(Targets.type)
 
-    def content(self, path: str) -> bytes | None:
-        """A published file of `targets`, by its path in a set; None when it has none."""
-        target = self.targets and self.targets.signed.targets.get(path)
-        return (self.folder / _TARGETS / target.get_prefixed_paths()[0]).read_bytes() if target else None
+    def parts(self) -> dict[str, bytes]:
+        """The published files of `targets`, by their path in a set."""
+        listed = self.targets.signed.targets if self.targets else {}
+        return {
+            path: (self.folder / _TARGETS / target.get_prefixed_paths()[0]).read_bytes()
+            for path, target in listed.items()
+        }
 
     @property
     def _metadata(self) -> Path:
@@ -403,7 +397,7 @@ def next_targets(
     """
     if unknown := sorted(parts.keys() - set(PARTS)):
         raise PublishingError(f"{unknown[0]}: no part of a set.")
-    before = {name: data for name in PARTS if (data := repository.content(name)) is not None}
+    before = repository.parts()
     if missing := sorted(before.keys() - parts.keys()):
         raise PublishingError(f"{missing[0]}: published before, and not among the parts.")
     found = lost(before, parts)
@@ -686,8 +680,8 @@ def _write_metadata(repository: Repository, every: Iterable[tuple[str, Signed]])
 
 # Command line
 
-DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "knowledge" / "data"
-PINS: Final = Path(__file__).resolve().parent.parent / "pins"
+
+_PARTS_HELP: Final = "where the files of the set are (default: this clone's data)"
 
 
 def read_parts(folders: Iterable[Path]) -> dict[str, bytes]:
@@ -699,9 +693,11 @@ def read_parts(folders: Iterable[Path]) -> dict[str, bytes]:
 def read_pins(folder: Path) -> dict[str, bytes]:
     """A vendor's pin files by name. Raises `PublishingError` for any other file."""
     try:
-        load_pins(folder, root_labels=shipped().known_roots.labels)
+        pins = load_pins(folder, root_labels=data_set.shipped().known_roots.labels)
     except DetectorError as error:
         raise PublishingError(str(error)) from error
+    if any(endpoint.private_roots for endpoint in pins.endpoints):
+        raise PublishingError(f"{folder}: `private_roots` names files of this machine, which its readers do not have.")
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
 
 
@@ -762,9 +758,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--test", default="", metavar="PURPOSE", help="mark the root as made for tests")
     added = command("change-root", "Stage the next root: renewed, with keys added or revoked.", places=both)
     added.add_argument("--add", type=_pair, action="append", default=[], metavar="ROLE=PUB")
-    added.add_argument("--revoke", type=_pair, action="append", default=[], metavar="ROLE=KEYID")
+    added.add_argument("--revoke", type=_pair, action="append", default=[], metavar="ROLE=PUB", help="or ROLE=KEYID")
+    added = command("lost", "Write the roots and logs that a set loses, for review.", places=["repository", "file"])
+    added.add_argument("--parts", type=Path, action="append", metavar="FOLDER", help=_PARTS_HELP)
     added = command("stage-set", "Stage a set.", places=both)
-    added.add_argument("--parts", type=Path, action="append", metavar="FOLDER", help="(default: this clone's data)")
+    added.add_argument("--parts", type=Path, action="append", metavar="FOLDER", help=_PARTS_HELP)
     added.add_argument("--removed", type=Path, metavar="FILE", help="the reviewed roots and logs that are lost")
     added = command("stage-vendor", "Stage a vendor, new or with other keys.", places=both)
     added.add_argument("vendor")
@@ -819,14 +817,31 @@ def _stage_root(arguments: argparse.Namespace, at: dt.datetime) -> None:
 
 def _change_root(arguments: argparse.Namespace, at: dt.datetime) -> None:
     add = [(role, load_public_key(Path(path))) for role, path in arguments.add]
-    root = next_root(Repository(arguments.repository), at=at, add=add, revoke=arguments.revoke)
+    revoke = [
+        (role, load_public_key(Path(key)).keyid if Path(key).is_file() else key) for role, key in arguments.revoke
+    ]
+    root = next_root(Repository(arguments.repository), at=at, add=add, revoke=revoke)
     Staged(arguments.staged).add(Root.type, root)
 
 
+def _lost(arguments: argparse.Namespace, _: dt.datetime) -> None:
+    found = lost(Repository(arguments.repository).parts(), _parts(arguments))
+    arguments.file.write_text(json.dumps(found.as_json(), indent=1) + "\n", "utf-8")
+    print(f"{arguments.file}: {len(found.roots)} roots, {len(found.logs)} logs. Check each of them.")
+
+
+def _parts(arguments: argparse.Namespace) -> dict[str, bytes]:
+    return read_parts(arguments.parts or [data_set.DATA, data_set.canaries_folder()])
+
+
 def _stage_set(arguments: argparse.Namespace, at: dt.datetime) -> None:
-    parts = read_parts(arguments.parts or [DATA, PINS])
+    repository = Repository(arguments.repository)
+    parts, before = _parts(arguments), repository.parts()
+    print("\n".join(data_checks.changes(parts, before)))
+    if problems := list(data_checks.problems(parts, before)):
+        raise PublishingError("\n".join(["nothing is staged:", *problems]))
     removed = Removed.read(json.loads(arguments.removed.read_bytes())) if arguments.removed else _NOTHING
-    staged = next_targets(Repository(arguments.repository), parts, at=at, removed=removed)
+    staged = next_targets(repository, parts, at=at, removed=removed)
     Staged(arguments.staged).add(Targets.type, staged, parts)
 
 
@@ -873,6 +888,7 @@ _COMMANDS: Final = {
     "key": _key,
     "stage-root": _stage_root,
     "change-root": _change_root,
+    "lost": _lost,
     "stage-set": _stage_set,
     "stage-vendor": _stage_vendor,
     "remove-vendor": _remove_vendor,

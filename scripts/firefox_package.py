@@ -90,7 +90,7 @@ class Package(NamedTuple):
     @property
     def source(self) -> str:
         """How data files name this source."""
-        return f"Firefox ESR {self.version} as packaged by Debian, built {self.date}"
+        return f"Firefox ESR {self.version.removesuffix('.0')} of {self.date}, as packaged by Debian"
 
     @property
     def date(self) -> dt.date:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import datetime as dt
+import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -46,10 +50,25 @@ def pytest_configure() -> None:
     is; where time is what matters, tests count steps.
     """
     asyncio.set_event_loop(None)
+    _isolate_data_folder()
     if sys.platform != "win32" and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's; children inherit it
     settings.register_profile("detector", deadline=None, max_examples=examples(100))
     settings.load_profile("detector")
+
+
+def _isolate_data_folder() -> None:
+    """Give tests, and the programs that they start, a data folder of their own: an update on this machine is no test's.
+
+    Workers inherit the folder of the process that starts them.
+    """
+    if _DATA_FOLDER not in os.environ:
+        folder = tempfile.mkdtemp(prefix="detector-data-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ[_DATA_FOLDER] = os.environ["XDG_DATA_HOME"] = folder
+
+
+_DATA_FOLDER: Final = "DETECTOR_TESTS_DATA"
 
 
 CORE: Final = {

@@ -46,6 +46,12 @@ def test_the_decision_page_is_current() -> None:
     assert (ROOT / "docs" / "decisions.md").read_text("utf-8") == script["page"]()
 
 
+def test_the_page_on_the_server_s_side_is_current() -> None:
+    """docs/origin-decisions.md is what its tables say; `python scripts/build_origin_decisions.py` writes it."""
+    script = runpy.run_path(str(ROOT / "scripts" / "build_origin_decisions.py"))
+    assert (ROOT / "docs" / "origin-decisions.md").read_text("utf-8") == script["page"]()
+
+
 def test_the_pages_on_findings_are_current() -> None:
     """docs/findings has what the checks and the table say, and no other page; `scripts/build_findings.py` writes it."""
     pages = runpy.run_path(str(ROOT / "scripts" / "build_findings.py"))["pages"]()

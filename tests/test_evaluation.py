@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import certifi
 import pytest
 from detector_testing import serve_middlebox, serve_origin
 from detector_testing.pki import to_pem
 
 from detector.judge.table import RULE_OF
 from detector.knowledge import data_set
+from detector.knowledge.known_roots import date_of
 from detector.model import Reason, RootOrigin
 from evaluation import (
     baselines,
@@ -32,7 +32,6 @@ from evaluation import (
     past,
     portal_detector,
     scenarios,
-    uv,
 )
 from evaluation import command as evaluate
 from evaluation.lab import ALONE, NETWORK, PINNED, STATED, Lab, dn, roots_of
@@ -201,39 +200,25 @@ class TestPast:
         assert past.version_of(dt.date(2024, 6, 1)) == "2024.2.2"
         assert past.version_of(dt.date(2010, 1, 1)) == data_set.shipped().known_roots.versions[0]
 
-    def test_certifi_of_the_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Each release is installed once and read with its version, its date and the roots removed before it."""
-        installed: list[str] = []
-        content = Path(certifi.where()).read_bytes()
-
-        async def install(*arguments: str) -> None:
-            folder = Path(arguments[arguments.index("--target") + 1]) / "certifi"
-            folder.mkdir(parents=True)
-            (folder / "cacert.pem").write_bytes(content)
-            installed.append(arguments[-1])
-
-        monkeypatch.setattr(past, "run_uv", install)
-        days = {dt.date(2024, 2, 3), dt.date(2024, 3, 1), dt.date(2025, 1, 31)}
-        roots, source = past.roots_of_the_time(days, download=True)
-        assert installed == ["certifi==2024.2.2", "certifi==2025.1.31"]
-        found = roots(dt.date(2024, 3, 1))
-        assert (found.version, found.date) == ("2024.2.2", dt.date(2024, 2, 2))
-        assert len(found.retired) > 0
-        assert found.retired.keys.isdisjoint(found.keys)
-        assert source == "certifi of the time, from PyPI: 2 releases, 2024.2.2 to 2025.1.31"
-
-    def test_without_it_the_packages_own_knowledge(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Offline, or without downloads, removed roots are still public at their time; which it was is replies."""
-
-        async def fail(*_: str) -> None:
-            raise uv.UvError("no network")
-
-        monkeypatch.setattr(past, "run_uv", fail)
-        day = dt.date(2024, 3, 1)
-        for download, why in ((True, "could not be installed"), (False, "were not requested")):
-            roots, source = past.roots_of_the_time({day}, download=download)
-            assert source.endswith(f"older certifi releases {why}")
-            assert len(roots(day)) > len(roots(dt.date(2100, 1, 1)))
+    @pytest.mark.parametrize("day", [dt.date(2018, 4, 16), dt.date(2024, 3, 1), dt.date(2025, 11, 11)])
+    def test_data_sets_of_the_time(self, day: dt.date) -> None:
+        """A root is current from its first release to its removal and retired from then on; nothing later is known."""
+        then, shipped = past.as_of(day), data_set.shipped()
+        known, released = shipped.known_roots.roots, date_of(past.version_of(day)) or day
+        public = then.public_roots()
+        carried = {root.sha256 for root in known if (date_of(root.first_seen) or day) <= released}
+        current = {root.sha256 for root in known if root.sha256 in carried and root.is_current(released)}
+        assert {one.hex() for one in public.by_sha256} == current
+        assert {root.sha256 for root in then.known_roots.roots} == carried
+        assert public.keys | public.retired.keys == then.known_roots.keys
+        assert (public.date, len(public.unconfirmed), then.warnings) == (released, 0, [])
+        logs, as_of = then.logs, shipped.logs.as_of(day)
+        assert (logs.date, logs.logs.keys(), logs.untrusted.keys()) == (day, as_of.logs.keys(), as_of.untrusted.keys())
+        assert [logs.logs[one].retired for one in logs.logs] == [as_of.logs[one].retired for one in logs.logs]
+        listed = [since for serials in then.revocations.serials.values() for since in serials.values()]
+        assert max(listed, default=day) <= day
+        every = [since for serials in shipped.revocations.serials.values() for since in serials.values()]
+        assert len(listed) == sum(since <= day for since in every)
 
     def test_stores_of_a_machine(self, pki: PrivatePKI) -> None:
         """An old store adds nothing; a fresh one has the roots that came since, shipped or of unknown origin."""
@@ -256,9 +241,10 @@ class TestPast:
         )
         scenes = list(corpora.scenes(list(corpora.samples(folder)), knowledge))
         old = [scene for scene in scenes if scene.group == corpora.GENUINE_TO_OLD_COPIES]
-        assert {scene.setting for scene in old} == {"a year old"}
-        assert all(scene.public is before and scene.items[0].truth is material.Truth.GENUINE for scene in old)
-        assert len(old) == 2 * 2 * 3  # captures, with roots stated or not, on three machines
+        assert {scene.setting for scene in old} == {"a year old", "a year old, updated"}
+        assert all((scene.public is current) == scene.setting.endswith(past.UPDATED) for scene in old)
+        assert all(scene.items[0].truth is material.Truth.GENUINE for scene in old)
+        assert len(old) == 2 * 2 * 2 * 3  # captures, updated or not, with roots stated or not, on three machines
         replies = [one for scene in old for one in ours.run(scene)]
         assert not any(one.wrong for one in replies)
 

@@ -336,14 +336,21 @@ def _proxy(default: str) -> Decorator:
 
 
 _NETWORK: Final = {
-    "pins": trusting(
-        "--pins", "Pin file or directory of pin files; repeatable.", setting=True, multiple=True, metavar="FILE|DIR"
+    "data": trusting(
+        "--data", "Folder of installed data sets, or what this package ships.", setting=True, metavar="DIR|shipped"
     ),
-    "roots": trusting("--roots", "Public roots to use instead of certifi's.", setting=True, metavar="PEM"),
+    "pins": trusting(
+        "--pins",
+        "Pin file, directory of them, or the installed pins of a vendor (vendor:NAME); repeatable.",
+        setting=True,
+        multiple=True,
+        metavar="FILE|DIR",
+    ),
+    "roots": trusting("--roots", "Public roots to use instead of the data set's.", setting=True, metavar="PEM"),
     "add-roots": trusting("--add-roots", "Additional public roots.", setting=True, metavar="PEM"),
     "ct-logs": trusting(
         "--ct-logs",
-        "Known CT logs, Google log list v3 JSON, instead of the shipped ones.",
+        "Known CT logs, Google log list v3 JSON, instead of the data set's.",
         setting="logs",
         metavar="FILE",
     ),
@@ -400,7 +407,7 @@ variants: Final = together(
     )
 )
 """Which routes and variants are probed, and how often: the keys of an exam policy that say so."""
-trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
+trust: Final = settings(only=("data", "roots", "add-roots", "ct-logs"))
 """What commands that assess recorded evidence need of these."""
 
 days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))
@@ -434,6 +441,7 @@ def _history(words: str) -> Decorator:
 history: Final = _history(
     "Keep runs in this history and use what it knows to be genuine: a file (SQLite) or postgresql://…"
 )
+kept_history: Final = _history("Keep the reports in this history: a file (SQLite) or postgresql://…")
 known_history: Final = _history("Use what this history knows to be genuine; nothing is written to it.")
 read_history: Final = _history("The history to read.")
 
@@ -456,13 +464,16 @@ def deadline(
     return probing("--deadline", words, type=click.FloatRange(shortest, longest), default=default, metavar="SECONDS")
 
 
-def form(*formats: Format) -> Decorator:
-    """Declare --format and --json, which the command receives as `form`; the first format is the default."""
+def form(*formats: Format, flag: str = "--format") -> Decorator:
+    """Declare --format and --json, which the command receives as `form`; the first format is the default.
+
+    `flag` is the option's name where --format says what is read.
+    """
     as_json = Format.JSON if Format.JSON in formats else Format.JSONL
 
     def choose(context: click.Context, _: click.Parameter, chosen: Format) -> Format:
         """Return the format; encode standard output as UTF-8 for formats that programs read."""
-        conflict = f"--json and --format {chosen} exclude each other."
+        conflict = f"--json and {flag} {chosen} exclude each other."
         if context.meta[_JSON] and chosen is not as_json and _is_nearer(context, "json", "form", conflict):
             chosen = as_json
         if chosen not in {Format.TABLE, Format.TEXT}:
@@ -475,8 +486,8 @@ def form(*formats: Format) -> Decorator:
     short: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": note}
     return together(
         (
-            result("--format form", "Output format.", type=Choice(formats), default=str(formats[0]), callback=choose),
-            result("--json", f"Short for --format {as_json}.", **short),
+            result(f"{flag} form", "Output format.", type=Choice(formats), default=str(formats[0]), callback=choose),
+            result("--json", f"Short for {flag} {as_json}.", **short),
         )
     )
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.model import PROXIED, Address, Endpoint, Engine, Hello, RecordedIdentity, Route
 from detector.trust import classes, hostname
 from detector.trust import transparency as ct
-from detector.trust.acceptance import refusals
+from detector.trust.acceptance import Refusal, refusals
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from detector.knowledge.data_set import DataSet
     from detector.knowledge.known_roots import KnownRoots
-    from detector.model import Finding, Observation, PortalObservation, ServerDate
+    from detector.model import Finding, Knowledge, Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
     from detector.trust.ct_logs import LogList
     from detector.trust.paths import Path, Paths
@@ -68,8 +68,8 @@ class Context(NamedTuple):
     were never public, each with its origin. `installed_at` gives the time at which a root (by its SHA-256) came to this
     machine, None where that is not known. `portal` and `dates` are the results of control requests, if any were made.
     `given` are the endpoints (`host:port`) whose address the caller gave. `shared_pins` are keys (SHA-256 of the SPKI)
-    that are pinned for endpoints of several operators. `seen_before` are endpoints (`host:port`) that a history has as
-    genuine. `budget` bounds the processor time of the run.
+    that are pinned for endpoints of several operators, `vendor_pins` identify the vendors' pins in use. `seen_before`
+    are endpoints (`host:port`) that a history has as genuine. `budget` bounds the processor time of the run.
     """
 
     at: dt.datetime
@@ -82,6 +82,7 @@ class Context(NamedTuple):
     dates: tuple[ServerDate, ...] = ()
     given: Container[str] = frozenset()
     shared_pins: Container[bytes] = frozenset()
+    vendor_pins: tuple[Knowledge, ...] = ()
     seen_before: Container[str] = frozenset()
     budget: Budget | None = None
 
@@ -229,7 +230,7 @@ class EndpointEvidence:
         if known is None:
             known = self._classified[self.presented, self.fetched] = classes.classify(
                 self.presented,
-                classes.Stores(context.roots, self.declared_roots, context.machine_roots),
+                classes.Stores(context.roots, self.declared_roots, context.machine_roots, context.data.revocations),
                 context.at,
                 extra=map(Certificate.read, self.fetched),
                 claims_logging=self._claims_logging,
@@ -268,9 +269,11 @@ class EndpointEvidence:
 
     @property
     def issuer_missing(self) -> bool:
-        """Whether no issuer certificate is available although the leaf has an AIA URL."""
-        paths = self.paths
-        return self.leaf is not None and paths is not None and not paths.issuer_known and bool(self.leaf.issuer_urls)
+        """Whether no issuer certificate is available, or a revoked one, although the leaf has an AIA URL."""
+        leaf, chain = self.leaf, self.chain
+        if leaf is None or chain is None or not leaf.issuer_urls:
+            return False
+        return not chain.paths.issuer_known or any(one.refusal is Refusal.REVOKED for one in chain.refused)
 
     @property
     def from_browser(self) -> bool:
@@ -330,10 +333,10 @@ class EndpointEvidence:
         if chain is None or self.leaf is None or not chain.accepted:
             return None
         issuers = [path.certificates[1] for path in chain.accepted if len(path.certificates) > 1]
-        return self._logging(tuple(dict.fromkeys(issuers)))
+        return self._logging(tuple(dict.fromkeys(issuers)), until=chain.accepted_until)
 
-    def _logging(self, issuers: Sequence[Certificate]) -> ct.Assessment | None:
-        """Verify the timestamps of this leaf, from every observation of it, with these issuers."""
+    def _logging(self, issuers: Sequence[Certificate], *, until: dt.date | None = None) -> ct.Assessment | None:
+        """Verify the timestamps of this leaf, from every observation of it, with these issuers, up to this day."""
         leaf = self.leaf
         if leaf is None:
             return None
@@ -347,6 +350,7 @@ class EndpointEvidence:
             self.context.at,
             outside=tuple(dict.fromkeys(outside)),
             carried=any(o.scts_carried for o in same),
+            until=until,
         )
 
     @property
@@ -605,7 +609,9 @@ class EndpointEvidence:
             or self.name_match is not NameMatch.MATCH
         ):
             return False
-        return bool(chain.accepted) or any(not refusals(p, self.context.at, public=False) for p in chain.machine)
+        return bool(chain.accepted) or any(
+            not refusals(p, self.context.at, public=False, revoked=self.context.data.revocations) for p in chain.machine
+        )
 
     @cached_property
     def proxy(self) -> EndpointEvidence | None:

@@ -63,6 +63,7 @@ class Stage(enum.Enum):
     ACCUSES = "accuses"
     CLEARS = "clears"
     ELSE = "else"
+    SERVER = "server"
 
 
 class ByCompany(enum.Enum):
@@ -151,6 +152,7 @@ _settles = partial(Rule, Stage.SETTLES)
 _accuses = partial(Rule, Stage.ACCUSES)
 _clears = partial(Rule, Stage.CLEARS)
 _else = partial(Rule, Stage.ELSE)
+_server = partial(Rule, Stage.SERVER, holds=lambda _: False)
 
 _POSSIBLE, _PROBABLE, _PROVEN = Confidence.POSSIBLE, Confidence.PROBABLE, Confidence.PROVEN
 _A = Alternative
@@ -741,7 +743,41 @@ ELSE: Final = (
 TABLE: Final = (*SETTLING, *ACCUSING, *CLEARING, *ELSE)
 """Every rule, in the order in which they are read."""
 
-RULE_OF: Final = {rule.reason: rule for rule in TABLE}
+_AT_THE_SERVER: Final = {
+    _STUDENT: N_("Run `detector check` on a device in this network: it shows who signs the certificates there."),
+    _IT: "If a gateway in this network decrypts TLS to {hosts}, exempt it.",
+    _DEVELOPER: "If a front of your own ends TLS before the server that logs for {hosts}, log at that front.",
+}
+
+SERVER: Final = (
+    _server(
+        Reason.ONE_OFFER_SEVERAL_BROWSERS,
+        "sessions that different people signed in to, in one network, have one offer under two browser families",
+        why=N_("Browsers of different families reached the server with one and the same ClientHello."),
+        advice=_AT_THE_SERVER,
+    ),
+    _server(
+        Reason.IMPOSSIBLE_OFFER,
+        "the ClientHello is one that the browser of the User-Agent cannot send",
+        why=N_("The server received a ClientHello that the browser of the request cannot send."),
+        advice=_AT_THE_SERVER,
+    ),
+    _server(
+        Reason.INTERCEPTOR_HEADER,
+        "a request header that only interceptors add",
+        why=N_("The server received a header that browsers do not send and that a product adds to what it decrypts."),
+        advice=_AT_THE_SERVER,
+    ),
+    _server(
+        Reason.NOTHING_SEEN,
+        "no rule of the server's side fits",
+        why=N_("The server received nothing that the browsers of the requests cannot send; this clears nobody."),
+        advice={_STUDENT: _AT_THE_SERVER[_STUDENT]},
+    ),
+)
+"""What a server concludes from its own side. `detector.origin.table` decides; here is what it means for readers."""
+
+RULE_OF: Final = {rule.reason: rule for rule in (*TABLE, *SERVER)}
 """The rule of each reason: there is exactly one."""
 
 

@@ -17,7 +17,7 @@ from detector.model import Alternative, Confidence, Outcome, UnfollowedProxy, Ve
 from .assess import names_a_party
 from .checks import MODULES, chain, known_interceptor, pin
 from .facts import Facts
-from .table import RULE_OF
+from .table import RULE_OF, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,6 +162,11 @@ def set_route(reason: UnfollowedProxy) -> Text:
     return _UNFOLLOWED[reason][1]
 
 
+def is_seen_by_server(result: Result) -> bool:
+    """Whether a result says what a server saw of its clients, and nothing of the server."""
+    return RULE_OF[result.reason].stage is Stage.SERVER
+
+
 def wire_outcome(result: Result) -> Outcome | None:
     """How the connection ended, where that is the actual reason of a result: no certificate was seen."""
     return result.observation.outcome if RULE_OF[result.reason].is_outcome else None
@@ -219,6 +224,7 @@ ALTERNATIVES: Final[dict[Alternative, str]] = {
     Alternative.DEVELOPMENT_CA: "a developer's own CA on this device",
     Alternative.SPOOFED_USER_AGENT: "a browser that names another one: by a setting, an add-on, its developer tools",
     Alternative.AUTOMATION: "a program that names a browser",
+    Alternative.SINGLE_DEVICES: "security software on single devices",
     Alternative.REMOTE_BROWSER: "a browser that runs on another machine and shows its pages here",
 }
 """What else could explain a result, each as the end of a sentence that begins with "It could also be"."""

@@ -1,6 +1,6 @@
 """What browser families ever offered in a ClientHello, what known products offer, and headers only interceptors add.
 
-Room: knowledge. Pure apart from reading the package's own data, which `scripts/build_browser_offers.py` writes.
+Room: knowledge. Pure: `detector.knowledge.data_set` reads the file, which `scripts/build_browser_offers.py` makes.
 
 The sets hold everything a family sent in any recorded version or under any setting, without the reserved values of RFC
 8701. What a family never sent is no contradiction by itself: only a registered code point that some other client sends
@@ -9,17 +9,20 @@ is one (`known`), so that what a browser begins to send tomorrow accuses nobody.
 
 from __future__ import annotations
 
-import datetime as dt  # noqa: TC003 - msgspec resolves the annotations at run time
 import enum
-import functools
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
-from detector.model import Record, json_text
+from detector.model import Record
 
-DATA: Final = Path(__file__).with_name("data") / "browser_offers.json"
+from .part import Head, Text
+
+_CodePoints = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)], ...], msgspec.Meta(max_length=1024)]
+"""Numbers of two bytes (RFC 8446): IANA lists under 400 cipher suites, and fewer of everything else."""
+
+_Major = Annotated[int, msgspec.Meta(ge=0, le=9999)]
+_JA4 = Annotated[str, msgspec.Meta(pattern="^[0-9a-z]{10}_[0-9a-f]{12}_[0-9a-f]{12}$")]
 
 
 class Family(enum.StrEnum):
@@ -31,64 +34,74 @@ class Family(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-class CodePoints(Record, frozen=True, kw_only=True):
+class CodePoints(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Code points of each list of a ClientHello."""
 
-    cipher_suites: tuple[int, ...]
-    groups: tuple[int, ...]
-    extensions: tuple[int, ...]
-    signature_schemes: tuple[int, ...]
+    cipher_suites: _CodePoints
+    groups: _CodePoints
+    extensions: _CodePoints
+    signature_schemes: _CodePoints
 
 
-class FamilyOffers(Record, frozen=True, kw_only=True):
+class FamilyOffers(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one family sent in the major versions `first` to `last`; `source` says from where that is known.
 
     `sent` is everything ever sent, `cipher_sets` the sets of cipher suites observed together.
     """
 
     family: Family
-    first: int
-    last: int
+    first: _Major
+    last: _Major
     sent: CodePoints
-    cipher_sets: tuple[tuple[int, ...], ...]
-    source: str
+    cipher_sets: Annotated[tuple[_CodePoints, ...], msgspec.Meta(max_length=256)]
+    source: Text
 
 
-class ProductOffer(Record, frozen=True, kw_only=True):
+class RecordedOffer(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One recorded ClientHello, of which the data is made: of a browser, with its major version, or of another client.
+
+    `reserved` says whether its lists had values of RFC 8701, which are left out.
+    """
+
+    client: str
+    family: Family = Family.UNKNOWN
+    major: int | None = None
+    ja4: str
+    reserved: bool
+    cipher_suites: tuple[int, ...]
+    groups: tuple[int, ...]
+    extensions: tuple[int, ...]
+    signature_schemes: tuple[int, ...]
+
+
+class ProductOffer(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a known program sends: its cipher suites, and JA4 as measured.
 
     `is_library` says that many programs share its TLS library.
     """
 
-    product: str
-    version: str
+    product: Text
+    version: Text
     is_library: bool
-    ja4: str
-    cipher_suites: tuple[int, ...]
+    ja4: _JA4
+    cipher_suites: _CodePoints
 
 
-class InterceptorHeader(Record, frozen=True, kw_only=True):
+class InterceptorHeader(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request header, in lower case, that a product adds to what it decrypts, and that no browser sends."""
 
-    name: str
-    product: str
-    source: str
+    name: Text
+    product: Text
+    source: Text
 
 
-class BrowserOffersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The content of the data file.
+class BrowserOffersFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of the data file."""
 
-    `date` is the day up to which it knows of changes, `horizon` the last day on which it counts as current.
-    """
-
-    schema: int
-    version: int
-    date: dt.date
-    horizon: dt.date
     known: CodePoints
-    families: tuple[FamilyOffers, ...]
-    products: tuple[ProductOffer, ...]
-    headers: tuple[InterceptorHeader, ...]
+    families: Annotated[tuple[FamilyOffers, ...], msgspec.Meta(max_length=16)]
+    products: Annotated[tuple[ProductOffer, ...], msgspec.Meta(max_length=1024)]
+    headers: Annotated[tuple[InterceptorHeader, ...], msgspec.Meta(max_length=1024)]
 
 
 class FamilySets(NamedTuple):
@@ -106,13 +119,19 @@ class FamilySets(NamedTuple):
 class BrowserOffers:
     """The data, with every set that a comparison needs computed once.
 
+    `products` are by their cipher suites, `headers` by their names;
     `cipher_sets` are the sets of cipher suites known to be offered together: by JA4's hash, a whole set is known.
     """
 
     def __init__(self, file: BrowserOffersFile) -> None:
         self.file = file
-        self.families = {one.family: _sets(file.known, one) for one in file.families}
-        self.products = {one.ja4: one for one in file.products}
+        self.families: dict[Family, FamilySets] = {
+            one.family: _sets(file.known, one) for one in file.families if one.family is not Family.UNKNOWN
+        }
+        self.products: dict[frozenset[int], tuple[ProductOffer, ...]] = {}
+        for one in file.products:
+            suites = frozenset(one.cipher_suites)
+            self.products[suites] = (*self.products.get(suites, ()), one)
         self.headers = {one.name: one for one in file.headers}
         sets = [*(one for family in file.families for one in family.cipher_sets)]
         sets += [one.cipher_suites for one in file.products]
@@ -130,14 +149,3 @@ def _sets(known: CodePoints, offers: FamilyOffers) -> FamilySets:
         frozenset(known.signature_schemes).difference(sent.signature_schemes),
         len(sent.cipher_suites),
     )
-
-
-def parse(data: bytes) -> BrowserOffers:
-    """Parse the content of the data file. Raises `json_text.MalformedError`."""
-    return BrowserOffers(json_text.decode(data, BrowserOffersFile))
-
-
-@functools.cache
-def shipped() -> BrowserOffers:
-    """The data that the package ships."""
-    return parse(DATA.read_bytes())

@@ -6,25 +6,35 @@ Room: knowledge. Pure: `detector.knowledge.data_set` reads the file, which `scri
 from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec resolves the annotations at run time
+from typing import Annotated
+
+import msgspec
 
 from detector.model import Hello, Record
 
-from .part import Head
+from .part import CodePoint, CodePointList, Head, Text
+
+_Body = Annotated[str, msgspec.Meta(max_length=8192, pattern=r"\A(?:[0-9a-f]{2})*\Z")]
+"""The body of an extension in hexadecimal; the longest shipped one has 372 characters."""
+_Protocol = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+"""A protocol name (RFC 7301 section 3.1)."""
+_FEW = 64
+"""Extensions of one profile, its protocols, and profiles: a ClientHello has under 20 of the former."""
 
 
-class EchGrease(Record, frozen=True, kw_only=True):
+class EchGrease(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a browser without an ECHConfig sends as encrypted_client_hello (RFC 9849 section 6.2).
 
     `aeads` and `payload_bytes` are the values that it draws from. `is_key` says whether the encapsulated key is a
     public key of X25519 or random bytes: half of all strings are no point of the curve, which shows the difference.
     """
 
-    aeads: tuple[int, ...]
-    payload_bytes: tuple[int, ...]
+    aeads: CodePointList
+    payload_bytes: CodePointList
     is_key: bool
 
 
-class HelloProfile(Record, frozen=True, kw_only=True):
+class HelloProfile(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one browser sends. Lists are in wire order, without the reserved values of RFC 8701.
 
     `client` is its name and version, `recorded` the day. `grease` are the extensions whose list begins with a reserved
@@ -35,27 +45,27 @@ class HelloProfile(Record, frozen=True, kw_only=True):
     """
 
     hello: Hello
-    client: str
+    client: Text
     recorded: dt.date
-    grease: tuple[int, ...]
+    grease: CodePointList
     shuffled: bool
-    cipher_suites: tuple[int, ...]
-    extensions: tuple[int, ...]
-    groups: tuple[int, ...]
-    key_shares: tuple[int, ...]
+    cipher_suites: CodePointList
+    extensions: CodePointList
+    groups: CodePointList
+    key_shares: CodePointList
     common_x25519: bool
-    signature_schemes: tuple[int, ...]
-    versions: tuple[int, ...]
-    alpn: tuple[str, ...]
-    certificate_compression: tuple[int, ...]
+    signature_schemes: CodePointList
+    versions: CodePointList
+    alpn: Annotated[tuple[_Protocol, ...], msgspec.Meta(max_length=_FEW)]
+    certificate_compression: CodePointList
     ech: EchGrease
-    bodies: dict[int, str]
+    bodies: Annotated[dict[CodePoint, _Body], msgspec.Meta(max_length=_FEW)]
 
 
-class HelloProfiles(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of client_hellos.json."""
+class HelloProfiles(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
+    """The content of client_hellos.json. Equal to itself alone, so that what is worked out from it can be kept."""
 
-    profiles: tuple[HelloProfile, ...]
+    profiles: Annotated[tuple[HelloProfile, ...], msgspec.Meta(max_length=_FEW)]
 
     def of(self, hello: Hello) -> HelloProfile:
         """The profile that this hello is written from. Raises KeyError for OpenSSL's, which OpenSSL writes itself."""

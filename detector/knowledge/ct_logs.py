@@ -5,7 +5,6 @@ Room: knowledge. Pure apart from reading the list that is named.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,11 +14,13 @@ import msgspec
 from detector.errors import LogListError
 from detector.model import json_text
 from detector.model.files import read_file
+from detector.model.record import Moment  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.trust.ct_logs import ACCEPTED_STATES, FormerOperator, Log, LogKind, LogList, LogState, Shard
 
-from .part import Head
+from .part import Head, Sources
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Iterator, Mapping
 
     from detector.model import Knowledge
@@ -28,15 +29,22 @@ LIST_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest log list read, in bytes. Google's complete list is about 0.3 MB (2026); ten times that leaves room."""
 _ADVICE: Final = "Give a Certificate Transparency log list in Google's v3 JSON format (log_list.json)."
 
-_Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
-"""RFC 3339 with an offset: moments without one could not be compared with others."""
+_LOGS_MAX: Final = 8192
+"""Logs of one list; the shipped one has 250, of twelve years."""
 
 
 class LogsFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of ct_logs.json: every log ever listed for browsers, test logs set apart."""
 
-    sources: tuple[str, ...]
-    logs: tuple[Log, ...]
+    sources: Sources
+    logs: Annotated[tuple[Log, ...], msgspec.Meta(max_length=_LOGS_MAX)]
+
+    def __post_init__(self) -> None:
+        for number, log in enumerate(self.logs):
+            if log.log_id != hashlib.sha256(log.key).digest():  # RFC 6962 section 3.2
+                raise ValueError(f"`logs[{number}].log_id` is not the SHA-256 of the log's key")
+        if len({log.log_id for log in self.logs}) != len(self.logs):
+            raise ValueError("`logs` has a log twice")
 
     def listed(self, part: Knowledge) -> LogList:
         """The list, with the name, the version and the hash of the part."""
@@ -50,17 +58,17 @@ class LogsFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class _State(msgspec.Struct, frozen=True):
-    timestamp: _Moment | None = None
+    timestamp: Moment | None = None
 
 
 class _Interval(msgspec.Struct, frozen=True):
-    start_inclusive: _Moment
-    end_exclusive: _Moment
+    start_inclusive: Moment
+    end_exclusive: Moment
 
 
 class _PreviousOperator(msgspec.Struct, frozen=True):
     name: str
-    end_time: _Moment
+    end_time: Moment
 
 
 class _GoogleLog(msgspec.Struct, frozen=True):
@@ -83,7 +91,7 @@ class _GoogleOperator(msgspec.Struct, frozen=True):
 class _GoogleList(msgspec.Struct, frozen=True):
     operators: tuple[_GoogleOperator, ...]
     version: str = ""
-    log_list_timestamp: _Moment | None = None
+    log_list_timestamp: Moment | None = None
 
     def entries(self) -> Iterator[tuple[str, str, LogKind, _GoogleLog]]:
         """Every log with its place in the list, its operator's name and its kind."""

@@ -25,7 +25,7 @@ from detector.errors import KnowledgeError
 from detector.model import Knowledge, KnowledgeKind
 
 from . import roots
-from .part import Head, decode
+from .part import Head, decode, decode_shipped
 
 if TYPE_CHECKING:
     from detector.trust.ct_logs import LogList
@@ -33,15 +33,17 @@ if TYPE_CHECKING:
     from detector.trust.revocations import Revocations
     from detector.trust.roots import Roots
 
+    from . import browser_offers, ct_logs, intermediates, known_roots, revocations, store
     from . import catalogue as catalogues
     from . import client_hellos as client_hello_files
-    from . import ct_logs, intermediates, known_roots, revocations, store
+    from .browser_offers import BrowserOffers
     from .catalogue import Catalogue
     from .client_hellos import HelloProfiles
     from .known_roots import KnownRoots
     from .store import Manifest, StoredSet
 
 else:
+    browser_offers = LazyModule("detector.knowledge.browser_offers")
     catalogues = LazyModule("detector.knowledge.catalogue")
     ct_logs = LazyModule("detector.knowledge.ct_logs")
     client_hello_files = LazyModule("detector.knowledge.client_hellos")
@@ -81,6 +83,7 @@ PARTS: Final = {
     KnowledgeKind.REVOCATIONS: PartFile("revocations.json", 1, lambda: revocations.RevocationsFile),
     KnowledgeKind.CATALOGUE: PartFile("interceptors.json", 2, lambda: catalogues.CatalogueFile),
     KnowledgeKind.CLIENT_HELLOS: PartFile("client_hellos.json", 2, lambda: client_hello_files.HelloProfiles),
+    KnowledgeKind.BROWSER_OFFERS: PartFile("browser_offers.json", 1, lambda: browser_offers.BrowserOffersFile),
     KnowledgeKind.CANARIES: PartFile("canaries.toml", 1, None),
 }
 """The parts of a data set. roots.json comes with `ROOT_CERTIFICATES`, of the same version."""
@@ -156,10 +159,17 @@ class DataSet:
         """The catalogue of interceptors and leaked keys."""
         return catalogues.Catalogue(self._content(KnowledgeKind.CATALOGUE, catalogues.CatalogueFile).entries)
 
-    @cached_property
+    @property
     def client_hellos(self) -> HelloProfiles:
         """The ClientHellos of browsers."""
         return self._content(KnowledgeKind.CLIENT_HELLOS, client_hello_files.HelloProfiles)
+
+    @cached_property
+    def browser_offers(self) -> BrowserOffers:
+        """What browser families ever offered."""
+        return browser_offers.BrowserOffers(
+            self._content(KnowledgeKind.BROWSER_OFFERS, browser_offers.BrowserOffersFile)
+        )
 
     @property
     def canaries(self) -> PinFile:
@@ -210,6 +220,14 @@ class DataSet:
         """Name, version, date and hash of every part, for reports."""
         return tuple(map(self.part, PARTS))
 
+    def is_updated(self, kind: KnowledgeKind) -> bool:
+        """Whether an installed file serves as this part, and not what the package ships."""
+        return self._serving(kind).name != SHIPPED
+
+    def path_of(self, kind: KnowledgeKind) -> Path:
+        """The file that serves as this part, for messages."""
+        return self._serving(kind).path
+
     def leave_out(self, kind: KnowledgeKind, reason: str) -> bool:
         """Leave out the file that serves as a part, because its reader refused it; return whether another serves now.
 
@@ -220,6 +238,7 @@ class DataSet:
             if len(candidates) == 1:
                 return False
             del candidates[0]
+            self._contents.pop(kind, None)
             self._warn(f"{reason} It is left out, and what the package ships serves.")
             return True
 
@@ -265,7 +284,8 @@ class DataSet:
         form = PARTS[kind].form
         if form is None:
             return part.head
-        content = decode(part.data, form(), name=str(part.path), schema=PARTS[kind].schema)
+        read = decode_shipped if part.name == SHIPPED else decode
+        content = read(part.data, form(), name=str(part.path), schema=PARTS[kind].schema)
         if kind is KnowledgeKind.ROOTS:
             self._certificates = self._certificates_of(part, content)
         return content
@@ -354,4 +374,8 @@ def read(source: DataSource | None) -> DataSet:
     """
     if isinstance(source, DataSet):
         return source
+    if source is not None and not isinstance(source, str | Path):
+        raise KnowledgeError(
+            f"a {type(source).__name__} is no data set.", advice=f"Give a folder, a DataSet, or {SHIPPED!r}."
+        )
     return shipped() if source == SHIPPED else installed(source)

@@ -11,10 +11,25 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cached_property
+from typing import Annotated, Final
+
+import msgspec
 
 from detector.model import Record
+from detector.trust.roots import Limits
 
-from .part import Head
+from .part import Head, HexSha256, Text
+
+_LISTED_MAX: Final = 4096
+"""Roots, or versions, of one list: there are 219 and 46, and Mozilla's program includes about 10 a year."""
+_CERTIFICATE_BYTES_MAX: Final = 16 * 1024
+"""Largest root certificate, in bytes; the largest shipped one has 2 KiB."""
+_Version = Annotated[str, msgspec.Meta(max_length=64)]
+"""The version of a release of certifi."""
+Domain = Annotated[str, msgspec.Meta(max_length=253, pattern=r"^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\Z")]
+"""A DNS domain in lower case (RFC 1035 section 2.3.4: 253 characters as text)."""
+_DOMAINS_MAX: Final = 256
+"""Domains of one root; the longest list that NSS has is of nine."""
 
 
 class KnownRoot(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,15 +38,27 @@ class KnownRoot(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `sha256` (of the DER certificate) and `spki_sha256` are lower-case hexadecimal, `subject` is an RFC 4514 string.
     `first_seen` and `last_seen` are the first and last examined certifi versions that carry it; `removed` is the date
     of the first examined version after that, None for a root that the newest one carries.
+
+    `distrust_after` is the last day (UTC) of which browsers take a new certificate of the root, `permitted_names` the
+    domains under which they take any, and `limits_source` says where both are from. They stay known of a removed root:
+    what they exclude was never taken.
     """
 
-    label: str
-    sha256: str
-    spki_sha256: str
-    subject: str
-    first_seen: str
-    last_seen: str
+    label: Text
+    sha256: HexSha256
+    spki_sha256: HexSha256
+    subject: Text
+    first_seen: _Version
+    last_seen: _Version
     removed: dt.date | None = None
+    distrust_after: dt.date | None = None
+    permitted_names: Annotated[tuple[Domain, ...], msgspec.Meta(max_length=_DOMAINS_MAX)] = ()
+    limits_source: Text = ""
+
+    @property
+    def limits(self) -> Limits:
+        """What browsers take below this root."""
+        return Limits(self.distrust_after, self.permitted_names)
 
     def is_current(self, at: dt.date | None) -> bool:
         """Whether the root had not been removed on the day `at`; None stands for today."""
@@ -44,8 +71,8 @@ class KnownRoots(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, di
     One label may name several roots. `versions` are the certifi versions whose every root is known, oldest first.
     """
 
-    versions: tuple[str, ...]
-    roots: tuple[KnownRoot, ...]
+    versions: Annotated[tuple[_Version, ...], msgspec.Meta(min_length=1, max_length=_LISTED_MAX)]
+    roots: Annotated[tuple[KnownRoot, ...], msgspec.Meta(max_length=_LISTED_MAX)]
 
     @cached_property
     def examined_dates(self) -> frozenset[dt.date]:
@@ -84,7 +111,10 @@ class KnownRoots(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, di
 class RootCertificates(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of root_certificates.json: the DER certificates of the known roots, in the same order."""
 
-    certificates: tuple[bytes, ...]
+    certificates: Annotated[
+        tuple[Annotated[bytes, msgspec.Meta(max_length=_CERTIFICATE_BYTES_MAX)], ...],
+        msgspec.Meta(max_length=_LISTED_MAX),
+    ]
 
 
 def date_of(version: str) -> dt.date | None:

@@ -32,6 +32,15 @@ Sources = Annotated[tuple[Text, ...], msgspec.Meta(max_length=256)]
 Sha256 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 """A SHA-256 digest, in base64."""
 
+HexSha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+"""A SHA-256 digest, in lower-case hexadecimal."""
+
+CodePoint = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+"""A number of two bytes, as IANA's registries of TLS parameters give."""
+
+CodePointList = Annotated[tuple[CodePoint, ...], msgspec.Meta(max_length=1024)]
+"""A list of a ClientHello; the registry of cipher suites, the longest, has about 350."""
+
 HORIZONS: Final = {
     KnowledgeKind.ROOTS: ROOTS_HORIZON,
     KnowledgeKind.LOGS: LIST_HORIZON,
@@ -67,19 +76,38 @@ class Head(Record, frozen=True, kw_only=True):
     horizon: dt.date
 
     def current_until(self, kind: KnowledgeKind) -> dt.date:
-        """The last day on which it counts as current: its own horizon, but no more than `HORIZONS` allow."""
-        return min(self.horizon, self.date + min(HORIZONS[kind], dt.date.max - self.date))
+        """The last day on which it counts as current (`horizon_of`)."""
+        return horizon_of(kind, self.date, self.horizon)
+
+    def verify(self) -> None:
+        """Raise ValueError for content that costs too much to look for at each start: see `decode`."""
 
 
 class _Schema(msgspec.Struct, frozen=True):
     schema: Count
 
 
+def horizon_of(kind: KnowledgeKind, date: dt.date, own: dt.date | None = None) -> dt.date:
+    """The last day on which a part of this date counts as current: its `own` horizon, but at most `HORIZONS` later."""
+    latest = date + min(HORIZONS[kind], dt.date.max - date)
+    return latest if own is None else min(own, latest)
+
+
 P = TypeVar("P", bound=Head)
 
 
 def decode(data: bytes, kind: type[P], *, name: str, schema: int) -> P:
-    """Decode a data file in the form `schema`. `name` is the file's, for messages.
+    """Decode a data file from elsewhere, and verify all of it. Arguments and errors are those of `decode_shipped`."""
+    part = decode_shipped(data, kind, name=name, schema=schema)
+    try:
+        part.verify()
+    except ValueError as error:
+        raise KnowledgeError(f"{name}: {error}.", advice=_ADVICE) from error
+    return part
+
+
+def decode_shipped(data: bytes, kind: type[P], *, name: str, schema: int) -> P:
+    """Decode a data file of this package in the form `schema`, which tests verify. `name` is the file's, for messages.
 
     Raises `UnknownSchemaError` for a file in another form, and `KnowledgeError`, which names the field, for bytes that
     are no such file.

@@ -70,12 +70,16 @@ def public_roots(
         sha256 = ""
     every = [(root, Certificate.read(der)) for root, der in zip(known.roots, certificates, strict=True)]
     current = [
-        Root(root.label, certificate, RootOrigin.SHIPPED)
+        Root(root.label, certificate, RootOrigin.SHIPPED, root.limits)
         for root, certificate in every
         if root.is_current(at) and certificate.spki_sha256 not in withdrawn
     ]
     keys = {root.certificate.spki_sha256 for root in current}
-    retired = [Root(root.label, certificate) for root, certificate in every if certificate.spki_sha256 not in keys]
+    retired = [
+        Root(root.label, certificate, limits=root.limits)
+        for root, certificate in every
+        if certificate.spki_sha256 not in keys
+    ]
     return Roots(
         current,
         name=identity.name,

@@ -112,7 +112,7 @@ class Confidence(enum.StrEnum):
 
 
 class Reason(enum.StrEnum):
-    """The rule of the decision table that gave a verdict (docs/decisions.md)."""
+    """The rule that gave a verdict (docs/decisions.md); the last four are a server's (docs/origin-decisions.md)."""
 
     WITNESSED = "witnessed"
     PINNED = "pinned"
@@ -154,6 +154,10 @@ class Reason(enum.StrEnum):
     WITNESS_SILENT = "witness-silent"
     SCTS_NOT_CARRIED = "scts-not-carried"
     STALE_KNOWLEDGE = "stale-knowledge"
+    ONE_OFFER_SEVERAL_BROWSERS = "one-offer-several-browsers"
+    IMPOSSIBLE_OFFER = "impossible-offer"
+    INTERCEPTOR_HEADER = "interceptor-header"
+    NOTHING_SEEN = "nothing-seen"
 
 
 class Assurance(enum.StrEnum):
@@ -186,6 +190,7 @@ class Alternative(enum.StrEnum):
     SPOOFED_USER_AGENT = "spoofed-user-agent"
     AUTOMATION = "automation"
     REMOTE_BROWSER = "remote-browser"
+    SINGLE_DEVICES = "single-devices"
 
 
 class ManagedBy(enum.StrEnum):

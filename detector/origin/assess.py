@@ -5,15 +5,16 @@ Room: origin. Pure: an offer and claims in, a judgment out. `table` decides; thi
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.knowledge import browser_offers
+from detector.knowledge.data_set import shipped
 from detector.model import Alternative, Attribution, Confidence, Finding, ManagedBy, Meaning, Record
 
 from . import table
 from .claims import Claims
 from .offer import Offer, ja4_hash
-from .rules import ALONE, contradictions
+from .rules import ALONE, RULE_OF, contradictions, is_consistent
 from .table import Facts, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from detector.knowledge.browser_offers import BrowserOffers, Family, ProductOffer
 
     from .rules import Contradiction
+
+OFFERS_REMEMBERED_MAX: Final = 256
+"""Contradicting offers that are remembered: the programs behind a site's requests make some dozens. One has four lists
+of `offer.LIST_MAX` numbers at most, so that all have under 16 MiB."""
 
 HEADERS_MAX: Final = 256
 """Request headers of which the names are read; servers accept about a hundred."""
@@ -63,10 +68,11 @@ def judge(
             ClientHello was seen.
         data: what browsers ever offered; what the package ships unless given.
     """
-    found = assess(offer, claims, headers=headers, data=browser_offers.shipped() if data is None else data)
+    found = assess(offer, claims, headers=headers, data=shipped().browser_offers if data is None else data)
     if found is CONSISTENT:
         return NOTHING
-    return concluded(found.facts._replace(nothing_in_between=nothing_in_between), found.findings, found.products)
+    facts = found.facts._replace(nothing_in_between=True) if nothing_in_between else found.facts
+    return concluded(facts, found.findings, found.products)
 
 
 class Assessed(NamedTuple):
@@ -83,38 +89,39 @@ CONSISTENT: Final = Assessed(Facts())
 
 def assess(offer: Offer, claims: Claims, *, headers: Iterable[str], data: BrowserOffers) -> Assessed:
     """Collect what the table reads of one request."""
-    broken = contradicted(offer, claims, data)
-    added = _added(headers, data)
-    if not broken and not added:
-        return CONSISTENT
-    facts = Facts(
-        parts=len({one.rule.part for one in broken}),
-        another_browsers=bool(broken) and bool(possible_families(offer, data)),
-        has_header=bool(added),
-    )
-    products = known_products(offer, data) if broken else ()
-    return Assessed(facts, (*map(_finding, broken), *added, *_product_finding(products)), products)
+    broken, added = contradicted(offer, claims, data), _added(headers, data)
+    found = _explained(offer, broken, data) if broken else CONSISTENT
+    if not added:
+        return found
+    return Assessed(found.facts._replace(has_header=True), (*found.findings, *added), found.products)
+
+
+@functools.lru_cache(maxsize=OFFERS_REMEMBERED_MAX)
+def _explained(offer: Offer, broken: tuple[Contradiction, ...], data: BrowserOffers) -> Assessed:
+    products = known_products(offer, data)
+    # No two rules of a family read the same part.
+    facts = Facts(parts=len(broken), another_browsers=is_possible(offer, data))
+    return Assessed(facts, (*map(_finding, broken), *_product_finding(products)), products)
 
 
 def contradicted(offer: Offer, claims: Claims, data: BrowserOffers) -> tuple[Contradiction, ...]:
     """Return what contradicts the claims; nothing where the maker of a browser on iOS may use another stack there."""
     broken = contradictions(offer, claims, data)
-    if (
-        broken
-        and claims.maker_ships is not None
-        and not contradictions(offer, _current(claims.maker_ships, data), data)
-    ):
+    if broken and claims.maker_ships is not None and is_possible(offer, data, claims.maker_ships):
         return ()
     return broken
 
 
-def possible_families(offer: Offer, data: BrowserOffers) -> tuple[Family, ...]:
-    """Return the families that can send this offer in their newest version, as far as it was seen."""
-    return tuple(family for family in data.families if not contradictions(offer, _current(family, data), data))
+def is_possible(offer: Offer, data: BrowserOffers, *families: Family) -> bool:
+    """Whether one of these families, or any, can send this offer in its newest version, as far as it was seen."""
+    return any(is_consistent(offer, _current(family, data), data) for family in families or data.families)
 
 
+@functools.lru_cache(maxsize=64)
 def _current(family: Family, data: BrowserOffers) -> Claims:
-    return Claims(family=family, major=data.families[family].last)
+    """The claim to be the newest version that the data has."""
+    sets = data.families.get(family)
+    return Claims(family=family, major=None if sets is None else sets.last)
 
 
 def concluded(facts: Facts, findings: tuple[Finding, ...], products: tuple[ProductOffer, ...]) -> Judgment:
@@ -132,7 +139,7 @@ def concluded(facts: Facts, findings: tuple[Finding, ...], products: tuple[Produ
 
 
 def _finding(broken: Contradiction) -> Finding:
-    rule, points = broken
+    rule, points = RULE_OF[broken.rule], broken.code_points
     data = {} if points == ALONE else {"code_points": list(points)}
     return Finding(
         check="origin-offer",
@@ -164,27 +171,21 @@ def _added(headers: Iterable[str], data: BrowserOffers) -> tuple[Finding, ...]:
 
 def known_products(offer: Offer, data: BrowserOffers) -> tuple[ProductOffer, ...]:
     """Return the known programs that send these cipher suites, extensions and signature schemes, as far as seen."""
-    suites, rest = _ja4_hashes(offer)
-    return tuple(
-        product
-        for ja4, product in data.products.items()
-        if suites == ja4.split("_")[1] and rest in {None, ja4.split("_")[2]}
-    )
+    found = () if offer.cipher_suites is None else data.products.get(frozenset(offer.cipher_suites), ())
+    if not found or (rest := _ja4_rest(offer)) is None:
+        return found
+    return tuple(product for product in found if product.ja4.endswith(rest))
 
 
-def _ja4_hashes(offer: Offer) -> tuple[str | None, str | None]:
-    """The hashes of JA4: of the cipher suites, and of the rest."""
+def _ja4_rest(offer: Offer) -> str | None:
+    """The last part of JA4: the hash of extensions and signature schemes, None where they were not seen."""
     if offer.ja4 is not None:
-        _, suites, rest = offer.ja4.split("_")
-        return suites, rest
-    if offer.cipher_suites is None:
-        return None, None
-    suites = ja4_hash(sorted(f"{suite:04x}" for suite in offer.cipher_suites))
+        return offer.ja4.rpartition("_")[2]
     if offer.extensions is None or offer.signature_schemes is None:
-        return suites, None
+        return None
     kinds = ",".join(sorted(f"{kind:04x}" for kind in offer.extensions if kind not in _NOT_HASHED))
     schemes = ",".join(f"{scheme:04x}" for scheme in offer.signature_schemes)
-    return suites, ja4_hash(("_".join(filter(None, (kinds, schemes))),))
+    return ja4_hash("_".join(filter(None, (kinds, schemes))))
 
 
 _NOT_HASHED: Final = frozenset({0, 16})

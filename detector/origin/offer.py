@@ -14,7 +14,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import InputError
-from detector.knowledge import browser_offers
+from detector.knowledge.data_set import shipped
 from detector.model import Record
 from detector.probe.tls.hello import GREASE, MESSAGE_HEADER_BYTES, parse_client_hello
 from detector.probe.tls.reader import WireError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HELLO_BYTES_MAX: Final = 64 * 1024
 """Bytes of a ClientHello that is read; browsers' have 2 KiB."""
 
-LIST_MAX: Final = 1024
+LIST_MAX: Final = 256
 """Numbers of a list that is read: OpenSSL with everything enabled offers under 200 cipher suites."""
 
 _RECORD_HEADER: Final = 5  # type, version, length (RFC 8446 section 5.1)
@@ -74,6 +74,9 @@ class Offer(Record, frozen=True, kw_only=True):
         except WireError as error:
             raise _unreadable(f"a ClientHello that cannot be parsed ({error})", "the bytes the client sent") from None
         kinds = tuple(kind for kind, _ in hello.extensions)
+        longest = max(map(len, (hello.cipher_suites, kinds, hello.groups, hello.signature_schemes, hello.alpn)))
+        if longest > LIST_MAX:
+            raise _unreadable(f"a ClientHello with a list of {longest}", f"one with at most {LIST_MAX} in each list")
         versions = _plain(hello.versions) or (hello.legacy_version,)
         suites, extensions, groups = _plain(hello.cipher_suites), _plain(kinds), _plain(hello.groups)
         schemes = _plain(hello.signature_schemes)
@@ -130,7 +133,7 @@ class Offer(Record, frozen=True, kw_only=True):
         if tuple(map(len, parts)) != _JA4_PARTS or not parts[0][4:8].isdecimal() or not fingerprint.isascii():
             shown = fingerprint[:50].encode("ascii", "backslashreplace").decode()
             raise _unreadable(f"{shown!r} as JA4", "a fingerprint like t13d1516h2_8daaf6152771_d8a2da3f94cd")
-        known = _suites_by_hash(data or browser_offers.shipped())
+        known = _suites_by_hash(data or shipped().browser_offers)
         return Offer(
             cipher_suites=known.get(parts[1]),
             cipher_suites_count=int(parts[0][4:6]),
@@ -141,12 +144,12 @@ class Offer(Record, frozen=True, kw_only=True):
 @functools.lru_cache(maxsize=8)  # data sets in use at once: the shipped one and updates of it
 def _suites_by_hash(data: BrowserOffers) -> dict[str, tuple[int, ...]]:
     """The known sets of cipher suites by the second part of JA4."""
-    return {ja4_hash(sorted(f"{suite:04x}" for suite in suites)): suites for suites in data.cipher_sets}
+    return {ja4_hash(",".join(sorted(f"{suite:04x}" for suite in suites))): suites for suites in data.cipher_sets}
 
 
-def ja4_hash(numbers: Iterable[str]) -> str:
-    """The hash JA4 has of a list (BSD-3: https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md)."""
-    return hashlib.sha256(",".join(numbers).encode("ascii")).hexdigest()[:12]
+def ja4_hash(text: str) -> str:
+    """The hash of a part of JA4 (BSD-3: https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md)."""
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
 
 
 def _plain(numbers: tuple[int, ...]) -> tuple[int, ...]:

@@ -19,12 +19,13 @@ versions, and for those above by more than `AHEAD_MAX`.
 from __future__ import annotations
 
 import enum
+import operator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.knowledge.browser_offers import Family, FamilySets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from detector.knowledge.browser_offers import BrowserOffers
 
@@ -66,9 +67,9 @@ class Impossibility(NamedTuple):
 
 
 class Contradiction(NamedTuple):
-    """An impossibility that an offer shows, with the code points that contradict."""
+    """The name of a rule that an offer breaks, with the code points that contradict."""
 
-    rule: Impossibility
+    rule: str
     code_points: tuple[int, ...]
 
 
@@ -84,11 +85,12 @@ _ALL: Final[Mapping[Family, int | None]] = dict.fromkeys((Family.CHROMIUM, Famil
 
 def _never(part: str) -> Callable[[Offer, FamilySets, Claims], tuple[int, ...]]:
     """A rule on a list: the offered code points that the family never sent."""
+    offered_in, never_in = operator.attrgetter(part), operator.attrgetter(f"never_{part}")
 
     def breaks(offer: Offer, sets: FamilySets, _claims: Claims) -> tuple[int, ...]:
-        offered: tuple[int, ...] | None = getattr(offer, part)
-        never: frozenset[int] = getattr(sets, f"never_{part}")
-        return () if offered is None or never.isdisjoint(offered) else tuple(one for one in offered if one in never)
+        offered: tuple[int, ...] | None = offered_in(offer)
+        never: frozenset[int] = never_in(sets)
+        return () if offered is None or never.isdisjoint(offered) else tuple(filter(never.__contains__, offered))
 
     return breaks
 
@@ -98,7 +100,7 @@ def _suites(offer: Offer, sets: FamilySets, _claims: Claims) -> tuple[int, ...]:
         count = offer.cipher_suites_count
         return ALONE if count is not None and count > sets.cipher_suites_max else ()
     never = sets.never_cipher_suites
-    return () if never.isdisjoint(offer.cipher_suites) else tuple(one for one in offer.cipher_suites if one in never)
+    return () if never.isdisjoint(offer.cipher_suites) else tuple(filter(never.__contains__, offer.cipher_suites))
 
 
 def _no_reserved(offer: Offer, _sets: FamilySets, _claims: Claims) -> tuple[int, ...]:
@@ -206,30 +208,48 @@ TABLE: Final = (
 )
 """Every rule. docs/origin-decisions.md is generated from it."""
 
-_BY_FAMILY: Final = {family: tuple(rule for rule in TABLE if family in rule.floors) for family in _ALL}
+RULE_OF: Final = {rule.name: rule for rule in TABLE}
+"""Every rule by its name."""
+
+
+class _Plan(NamedTuple):
+    """The rules of a family, each with its first version, and how far a claim may be ahead of the data."""
+
+    ahead: int
+    rules: tuple[tuple[Impossibility, int], ...]
+
+
+_PLANS: Final = {
+    family: _Plan(AHEAD_MAX[family], tuple((rule, rule.floors[family] or 0) for rule in TABLE if family in rule.floors))
+    for family in _ALL
+}
+"""By family, because hashing a member of an enumeration for each rule would take longer than the rules."""
 
 
 def covers(claims: Claims, data: BrowserOffers) -> bool:
     """Whether the data describes the claimed version, or one so near that nothing about it has changed."""
-    sets = data.families.get(claims.family)
-    return (
-        sets is not None
-        and claims.major is not None
-        and sets.first <= claims.major <= sets.last + AHEAD_MAX[claims.family]
-    )
+    sets, major = data.families.get(claims.family), claims.major
+    return sets is not None and major is not None and sets.first <= major <= sets.last + AHEAD_MAX[claims.family]
 
 
 def contradictions(offer: Offer, claims: Claims, data: BrowserOffers) -> tuple[Contradiction, ...]:
     """Return what contradicts the claim. Nothing does where the family or its version is not known."""
+    return tuple(_broken(offer, claims, data))
+
+
+def is_consistent(offer: Offer, claims: Claims, data: BrowserOffers) -> bool:
+    """Whether nothing contradicts the claim."""
+    return next(_broken(offer, claims, data), None) is None
+
+
+def _broken(offer: Offer, claims: Claims, data: BrowserOffers) -> Iterator[Contradiction]:
     sets, major = data.families.get(claims.family), claims.major
     if sets is None or major is None or major < sets.first:
-        return ()
-    is_covered = covers(claims, data)
-    found = []
-    for rule in _BY_FAMILY[claims.family]:
-        floor = rule.floors[claims.family]
-        if (is_covered or not rule.is_dated) and (floor is None or floor <= major):
+        return
+    plan = _PLANS[claims.family]
+    is_covered = major <= sets.last + plan.ahead
+    for rule, floor in plan.rules:
+        if floor <= major and (is_covered or not rule.is_dated):
             code_points = rule.breaks(offer, sets, claims)
             if code_points:
-                found.append(Contradiction(rule, code_points))
-    return tuple(found)
+                yield Contradiction(rule.name, code_points)

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.knowledge import browser_offers
 from detector.knowledge.browser_offers import Family
-from detector.model import Confidence, Finding, Meaning, Record
+from detector.knowledge.data_set import shipped
+from detector.model import Confidence, Finding, Meaning, Record, encode
 
-from .assess import NOTHING, Judgment, assess, concluded, possible_families
+from .assess import NOTHING, Judgment, assess, concluded, is_possible
 from .rules import covers
 from .table import Sharing
 
@@ -104,7 +104,7 @@ class Sessions:
     """
 
     def __init__(self, *, nothing_in_between: bool = False, data: BrowserOffers | None = None) -> None:
-        self._data = browser_offers.shipped() if data is None else data
+        self._data = shipped().browser_offers if data is None else data
         self._stated = nothing_in_between
         self._networks: dict[str, _Network] = defaultdict(_Network)
         self._where: dict[Hashable, set[str]] = defaultdict(set)
@@ -137,7 +137,7 @@ class Sessions:
             self._of_offer(key, seen, network, own=bool(own), elsewhere=elsewhere)
             for key, seen in network.offers.items()
         ]
-        gravest = max(found, key=lambda judgment: _rank(judgment.confidence), default=NOTHING)
+        gravest = max(found, key=lambda one: (_rank(one.confidence), encode(one)), default=NOTHING)
         return NetworkJudgment(
             network=name, sessions=network.sessions, contradicting=network.contradicting, judgment=gravest
         )
@@ -204,7 +204,7 @@ def is_comparable(offer: Offer) -> bool:
 def _family(session: Session, assessed: Assessed, data: BrowserOffers) -> Family:
     """The family that counts for a session: on iOS that of the maker, where the offer can only be of its own stack."""
     maker = session.claims.maker_ships
-    if maker is not None and not assessed.facts.parts and maker in possible_families(session.offer, data):
+    if maker is not None and not assessed.facts.parts and is_possible(session.offer, data, maker):
         return maker
     return session.claims.family
 
@@ -233,9 +233,11 @@ def _rank(confidence: Confidence | None) -> int:
     return -1 if confidence is None else list(Confidence).index(confidence)
 
 
-def _severity(assessed: Assessed) -> tuple[bool, int, bool]:
+def _severity(assessed: Assessed) -> tuple[bool, int, bool, list[tuple[str, list[int]]]]:
+    """Compare what two sessions with one offer show; the findings only make the order of sessions matter to nothing."""
     facts = assessed.facts
-    return not facts.another_browsers, facts.parts, facts.has_header
+    found = [(one.outcome, one.data.get("code_points", [])) for one in assessed.findings]
+    return not facts.another_browsers, facts.parts, facts.has_header, found
 
 
 def _shared_finding(seen: _Seen) -> Finding:

@@ -16,6 +16,7 @@ a front of the site explains. Only `proven` excludes every innocent reading, so 
 from __future__ import annotations
 
 import enum
+import functools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.model import Alternative, Confidence
@@ -161,8 +162,13 @@ NOTHING_SEEN: Final = Decision(Reason.NOTHING_SEEN, Verdict.NOTHING_SEEN)
 """What holds where no rule fits; it says nothing in anybody's favor."""
 
 
+DECISIONS_REMEMBERED_MAX: Final = 1024
+"""Combinations of facts whose decision is remembered: there are fewer."""
+
+
+@functools.lru_cache(maxsize=DECISIONS_REMEMBERED_MAX)
 def decide(facts: Facts) -> Decision:
-    """Read the table."""
+    """Read the table. Equal facts give equal decisions, and most sessions show the same few."""
     order = list(Confidence)
     fired = [(rule, _graded(rule, facts)) for rule in TABLE if rule.holds(facts)]
     if not fired:

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.table import RULE_OF, TABLE, ByCompany, Stage
-from detector.model import Audience
+from detector.judge.table import RULE_OF, ByCompany, Stage
+from detector.model import Audience, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from detector.judge.table import Rule
-    from detector.model import Reason
 
 _HEADINGS: Final[dict[Stage, str]] = {
     Stage.SETTLES: "Settles an observation",
     Stage.ACCUSES: "Accuses: right name, or one that could not be read to its end, unless said",
     Stage.CLEARS: "Clears, with the key proved",
     Stage.ELSE: "Else inconclusive, with the first reason that fits",
+    Stage.SERVER: "From the server's side, by its own table (docs/origin-decisions.md)",
 }
 
 
@@ -28,6 +28,8 @@ def verdict_of(rule: Rule) -> str:
     """The verdict of a rule, in words: `clean, logged`; `proven, where …; else possible`; `inconclusive`."""
     if rule.assurance is not None:
         return f"clean, {rule.assurance}"
+    if rule.stage is Stage.SERVER and rule.reason is not Reason.NOTHING_SEEN:
+        return "middleware, as sure as that table says"
     if not rule.grades:
         return "inconclusive"
     parts = []
@@ -44,7 +46,7 @@ def markdown() -> str:
 
 def _part(stage: Stage) -> str:
     rows = [f"### {_HEADINGS[stage]}", "", "| rule | needs | says |", "|---|---|---|"]
-    for rule in TABLE:
+    for rule in RULE_OF.values():
         if rule.stage is stage:
             name = " (any name)" if rule.any_name and stage is Stage.ACCUSES else ""
             rows.append(f"| `{rule.reason}`{name} | {rule.needs} | {verdict_of(rule)} |")
@@ -53,8 +55,8 @@ def _part(stage: Stage) -> str:
 
 def listing() -> Iterator[str]:
     """Every rule in one line: its reason and its sentence."""
-    width = max(len(rule.reason) for rule in TABLE)
-    for rule in TABLE:
+    width = max(map(len, RULE_OF))
+    for rule in RULE_OF.values():
         yield f"{rule.reason:<{width}}  {rule.why}"
 
 

@@ -84,6 +84,14 @@ _SOME_HOSTS: Final[dict[Confidence, Text]] = {
     Confidence.PROBABLE: N_("TLS is very probably intercepted on {count} of {total} hosts, by {parties}."),
     Confidence.POSSIBLE: N_("TLS may be intercepted on {count} of {total} hosts, or there is an innocent reason."),
 }
+_AT_THE_SERVER: Final[dict[Confidence, Text]] = {
+    Confidence.PROVEN: N_("TLS between {host} and some of its clients is intercepted by {parties}."),
+    Confidence.PROBABLE: N_("TLS between {host} and some of its clients is very probably intercepted by {parties}."),
+    Confidence.POSSIBLE: N_(
+        "TLS between {host} and some of its clients may be intercepted, or there is an innocent reason."
+    ),
+}
+"""Of what a server saw: it says nothing of its other clients."""
 _NO_HOSTS: Final[dict[Confidence, Text]] = {
     Confidence.PROVEN: N_("TLS on this network is intercepted."),
     Confidence.PROBABLE: N_("TLS on this network is very probably intercepted."),
@@ -116,6 +124,7 @@ _NOT_REACHED: Final = N_("{host} was not reached.")
 _NONE_REACHED: Final = N_("none of the {total} hosts could be reached.")
 _SOME_LEFT: Final = N_("{left} of {total} hosts could not be assessed; the others show no sign of TLS interception.")
 _NOT_ASSESSED: Final = N_("{host} could not be assessed.")
+_NOTHING_SEEN: Final = N_("nothing was seen at {host}, which clears nobody.")
 _NONE_ASSESSED: Final = N_("none of the {total} hosts could be assessed.")
 _UNKNOWN_PARTY: Final = N_("an unknown party")
 _UNKNOWN_ISSUER: Final = N_("an unknown party (issuer: unreadable)")
@@ -214,7 +223,8 @@ def _without_accusation(report: Report, total: int, clean: int) -> Text:
         return _NONE_REACHED if total > 1 else _NOT_REACHED
     if clean:
         return _SOME_LEFT
-    return _NONE_ASSESSED if total > 1 else _NOT_ASSESSED
+    of_one = _NOTHING_SEEN if wording.is_seen_by_server(report.results[0]) else _NOT_ASSESSED
+    return _NONE_ASSESSED if total > 1 else of_one
 
 
 def is_unreachable(report: Report) -> bool:
@@ -241,6 +251,8 @@ def _accusations(report: Report) -> Iterator[Sentence]:
     if not total:
         yield Sentence(_NO_HOSTS[report.confidence or Confidence.POSSIBLE])
     templates = _ONE_HOST if total == 1 else _SOME_HOSTS
+    if accused and wording.is_seen_by_server(accused[0]):
+        templates = _AT_THE_SERVER
     for confidence in reversed(Confidence):
         found = [r for r in accused if r.confidence is confidence and not (signs_in_only(r) or has_stale_pins(r))]
         if found:
@@ -288,6 +300,8 @@ def what_to_do(report: Report, language: str = ENGLISH) -> str:
 def _steps(report: Report) -> list[Sentence]:
     remedies = advice.remedies(_by_urgency(report)).get(Audience.STUDENT, [])
     steps = [sentence.with_fields(hosts=some(dict.fromkeys(names), NAMED_MOST)) for sentence, names in remedies]
+    if all(map(wording.is_seen_by_server, report.results)):
+        return steps
     if names_a_party(report.confidence):
         steps = list(_before_all(report, steps))
     elif len(report.results) > 1 and is_unreachable(report) and _outcomes(report) <= _NOT_ONLINE:

@@ -15,7 +15,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.judge import wording
-from detector.judge.table import TABLE
+from detector.judge.table import RULE_OF
 from detector.model import Audience, Confidence, Verdict
 from detector.version import VERSION
 
@@ -320,7 +320,7 @@ LINES: Final[dict[str, Callable[[Event], str]]] = {
 
 def sarif(report: Report) -> str:
     """A SARIF 2.1.0 log with one run, whose rules are those of the decision table."""
-    rules = {rule.reason: number for number, rule in enumerate(TABLE)}
+    rules = {reason: number for number, reason in enumerate(RULE_OF)}
     results = []
     for event in events_of(report):
         result, (kind, level) = event.result, event.level.sarif
@@ -354,7 +354,7 @@ def sarif(report: Report) -> str:
                         "shortDescription": {"text": rule.needs},
                         "fullDescription": {"text": rule.why or rule.needs},
                     }
-                    for rule in TABLE
+                    for rule in RULE_OF.values()
                 ],
             }
         },

@@ -37,7 +37,9 @@ from .certificate import (
     OID_SUBJECT_ALT_NAME,
 )
 from .distinguished_name import escape
-from .name_constraints import cost, names_of
+from .name_constraints import cost, names_of, only_under
+from .revocations import NO_REVOCATIONS
+from .roots import NO_LIMITS
 from .signature import REFUSALS, KeyType, read_key
 
 if TYPE_CHECKING:
@@ -45,7 +47,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .certificate import Algorithm, Certificate
+    from .name_constraints import Constraints
     from .paths import Path
+    from .revocations import Revocations
+    from .roots import Limits
     from .strict_parsing import StrictForm
 
 PATHS_CACHED_MAX: Final = 4096
@@ -166,6 +171,15 @@ class Refusal(enum.StrEnum):
     LEAF_CONSTRAINS = "leaf-constrains", "{which} constrains names, as only a CA may."
     NOT_FOR_SERVERS = "not-for-servers", "{which} is not meant for TLS servers."
     NAME_NOT_PERMITTED = "name-not-permitted", "{which} has a name that a CA above it must not give."
+    REVOKED = "revoked", "{which} is on the browsers' list of revoked certificates."
+    DISTRUSTED = (
+        "distrusted",
+        (
+            "{which} is valid from {begins:%Y-%m-%d}, and browsers take certificates of its root only if they are "
+            "valid from {until} or earlier."
+        ),
+    )
+    NAME_OUTSIDE_ROOT = "name-outside-root", "{which} has a name that browsers do not take from its root."
     LIFETIME = "lifetime", "{which} is valid for {days} days, longer than certificates of public CAs may be."
     NOT_YET_VALID = "not-yet-valid", "{which} is not valid yet (valid from {begins:%Y-%m-%d %H:%M} UTC)."
     EXPIRED = "expired", "{which} has expired (valid until {ends:%Y-%m-%d %H:%M} UTC)."
@@ -183,7 +197,10 @@ class Refused(NamedTuple):
 
 
 class _PathRefusals(NamedTuple):
-    """The cached refusals of a path that hold at every moment, and the interval in which all its dates are valid."""
+    """The cached refusals of a path that hold at every moment, and the interval in which all its dates are valid.
+
+    `public` are `always` and those that bind public CAs only.
+    """
 
     always: tuple[Refused, ...]
     public: tuple[Refused, ...]
@@ -191,13 +208,19 @@ class _PathRefusals(NamedTuple):
     ends: dt.datetime
 
 
-def refusals(path: Path, at: dt.datetime, *, public: bool = True) -> tuple[Refused, ...]:
+def refusals(
+    path: Path, at: dt.datetime, *, public: bool = True, revoked: Revocations = NO_REVOCATIONS
+) -> tuple[Refused, ...]:
     """Every reason why a careful TLS client would not accept this path at this moment (UTC); empty means accepted.
 
     Whether the leaf names the host (`hostname.match`) and whether the handshake proved its key is up to the caller.
-    Without `public`, the limit of a leaf's lifetime is left out, which binds certificates under public roots only.
+    Without `public`, what binds certificates under public roots only is left out: the limit of a leaf's lifetime, and
+    those of the root.
+
+    A revocation after that moment, or after the path had expired, is no reason: what a CA signed until then was good,
+    and a server whose CA was decommissioned later only forgot to renew.
     """
-    key = b"".join(certificate.sha256 for certificate in path.certificates) + bytes([path.anchor is not None])
+    key = b"".join(certificate.sha256 for certificate in path.certificates), path.anchor and path.anchor.limits
     cached = _CACHE.get(key)
     if cached is None:
         cached = _path_refusals(path)
@@ -206,13 +229,19 @@ def refusals(path: Path, at: dt.datetime, *, public: bool = True) -> tuple[Refus
         _CACHE[key] = cached
     found = cached.public if public else cached.always
     at = at.replace(microsecond=0)  # the dates of certificates have whole seconds
-    if cached.begins <= at <= cached.ends:
-        return found
-    return tuple(sorted((*found, *_date_refusals(path, at)), key=_order))
+    day = min(at, cached.ends).date()
+    more = [
+        Refused(Refusal.REVOKED, depth)
+        for depth, certificate in enumerate(path.certificates)
+        if (since := revoked.revoked_on(certificate)) is not None and since <= day
+    ]
+    if not cached.begins <= at <= cached.ends:
+        more += _date_refusals(path, at)
+    return tuple(sorted((*found, *more), key=_order)) if more else found
 
 
-_CACHE: Final[dict[bytes, _PathRefusals]] = {}
-"""By the hashes of the certificates, and whether the last one is trusted."""
+_CACHE: Final[dict[tuple[bytes, Limits | None], _PathRefusals]] = {}
+"""By the hashes of the certificates, and the limits of the root; None where the last one is not trusted."""
 
 
 def _date_refusals(path: Path, at: dt.datetime) -> Iterator[Refused]:
@@ -253,14 +282,15 @@ def _path_refusals(path: Path) -> _PathRefusals:
         refused, form = _certificate_refusals(certificate, role)
         found.update(Refused(refusal, depth) for refusal in refused)
         forms.append(form)
-    found.update(_name_constraint_refusals(path.certificates, forms))
+    found.update(_name_constraint_refusals(path.certificates, [form.constraints for form in forms], forms))
     validities = [certificate.validity for certificate in path.certificates if certificate.validity is not None]
     begins, ends = path.certificates[0].validity or (_NEVER, _NEVER)
-    too_long = ends - begins > next(longest for since, longest in _LIFETIMES if begins >= since)
-    always = tuple(sorted(found, key=_order))
+    public = found | set(_limit_refusals(path, forms))
+    if ends - begins > next(longest for since, longest in _LIFETIMES if begins >= since):
+        public.add(Refused(Refusal.LIFETIME, 0))
     return _PathRefusals(
-        always=always,
-        public=tuple(sorted((Refused(Refusal.LIFETIME, 0), *always), key=_order)) if too_long else always,
+        always=tuple(sorted(found, key=_order)),
+        public=tuple(sorted(public, key=_order)),
         begins=max((begins for begins, _ in validities), default=_NEVER),
         ends=min((ends for _, ends in validities), default=dt.datetime.max.replace(tzinfo=dt.UTC)),
     )
@@ -270,14 +300,29 @@ def _order(refused: Refused) -> tuple[int, int]:
     return refused.depth, list(Refusal).index(refused.refusal)
 
 
-def _name_constraint_refusals(certificates: Sequence[Certificate], forms: Sequence[StrictForm]) -> Iterator[Refused]:
-    """Names that a CA above does not permit (RFC 5280 section 6.1.3 b and c).
+def _limit_refusals(path: Path, forms: Sequence[StrictForm]) -> Iterator[Refused]:
+    """What the limits of the root exclude: leaves issued too late, and for other names."""
+    limits = NO_LIMITS if path.anchor is None else path.anchor.limits
+    begins = path.certificates[0].not_before
+    if limits.distrust_after is not None and begins is not None and begins.date() > limits.distrust_after:
+        yield Refused(Refusal.DISTRUSTED, 0)
+    if limits.permitted_names:
+        constraints = None, only_under(limits.permitted_names)
+        for refused in _name_constraint_refusals(path.certificates, constraints, forms):
+            outside = refused.refusal is Refusal.NAME_NOT_PERMITTED
+            yield Refused(Refusal.NAME_OUTSIDE_ROOT, 0) if outside else refused
+
+
+def _name_constraint_refusals(
+    certificates: Sequence[Certificate], constraints: Sequence[Constraints | None], forms: Sequence[StrictForm]
+) -> Iterator[Refused]:
+    """Names that a CA above does not permit (RFC 5280 section 6.1.3 b and c); `constraints` are by depth.
 
     Those of self-issued CAs are exempt, so that a CA can change its key.
     """
     left = CONSTRAINED_BYTES_MAX
-    for above, constraining in enumerate(forms):
-        if constraining.constraints is None:
+    for above, constraining in enumerate(constraints):
+        if constraining is None:
             continue
         for depth in range(above):
             subject = certificates[depth].subject
@@ -290,7 +335,7 @@ def _name_constraint_refusals(certificates: Sequence[Certificate], forms: Sequen
             if left < 0 or unread or certificates[depth].names_truncated:
                 yield Refused(Refusal.EXCEEDS_LIMITS, depth)
                 return
-            if not constraining.constraints.allow(names):
+            if not constraining.allow(names):
                 yield Refused(Refusal.NAME_NOT_PERMITTED, depth)
 
 
@@ -405,4 +450,7 @@ def explain(refused: Refused, path: Path) -> str:
         subject = certificate.subject
         named = (subject.get("CN") or subject.get("O") if subject else None) or "without a name"
         which = f"A certificate above it ({escape(named[:_NAME_CHARACTERS_MAX])})"
-    return refused.refusal.sentence.format(which=which, begins=begins, ends=ends, days=(ends - begins).days)
+    until = path.anchor.limits.distrust_after if path.anchor is not None else None
+    return refused.refusal.sentence.format(
+        which=which, begins=begins, ends=ends, days=(ends - begins).days, until=until
+    )

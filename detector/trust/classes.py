@@ -10,7 +10,8 @@ A chain is read in two ways (docs/decisions.md):
     accepted     a path to a public root that a careful client accepts
     declared     a path to a root that the pin file declares for the endpoint
     retired      to a public root, but a date forbids it: the root's removal, or a date of the chain
-    defective    to a public root, but no client accepts it, for another reason than dates
+    defective    to a public root, but no client accepts it, for another reason than dates: its form, a revocation, or
+                 what browsers no longer or never took below that root
     added        to a root that a person or a policy put on this machine; may hold together with defective
     unfamiliar   to a root that is not known, and of which it is not known who installed it
     unreadable   its signatures have a form that is not verified here
@@ -23,12 +24,14 @@ The exclusions follow that order: accepted excludes all others, then declared, t
 from __future__ import annotations
 
 import enum
+import functools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.model import RootOrigin
 
 from . import paths as path_building
 from .acceptance import DATE_REFUSALS, refusals
+from .revocations import NO_REVOCATIONS, Revocations
 from .roots import NO_ROOTS, Roots
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ ADDED_BY: Final = frozenset({RootOrigin.ADDED, RootOrigin.POLICY})
 
 
 class Stores(NamedTuple):
-    """The roots a chain may lead to.
+    """The roots a chain may lead to, and what may not be on the path.
 
     `public` are trusted for every name, `declared` by the pin file for this endpoint. Only for a chain that leads to
     neither are the retired and unconfirmed roots of `public` tried, and `machine` called: the other roots that this
@@ -70,6 +73,7 @@ class Stores(NamedTuple):
     public: Roots
     declared: Roots = NO_ROOTS
     machine: Callable[[], Roots] = lambda: NO_ROOTS
+    revoked: Revocations = NO_REVOCATIONS
 
 
 class Classified(NamedTuple):
@@ -91,6 +95,13 @@ class Classified(NamedTuple):
     refused: tuple[Refused, ...] = ()
     refused_path: Path | None = None
 
+    @property
+    def accepted_until(self) -> dt.date | None:
+        """The last day of issuance that browsers take of the roots of the accepted paths; None for any day."""
+        last = [path.anchor.limits.distrust_after for path in self.accepted if path.anchor is not None]
+        days = [day for day in last if day is not None]
+        return max(days) if days and len(days) == len(last) else None
+
     def is_a(self, *classes: ChainClass) -> bool:
         """Whether the chain is of one of these classes."""
         return not self.classes.isdisjoint(classes)
@@ -111,13 +122,14 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
     embeds as many timestamps of known logs as browsers require.
     """
     extra = tuple(extra)
+    refused_by = functools.partial(refusals, at=at, revoked=stores.revoked)
     paths = path_building.build(presented, (stores.public, stores.declared), extra, budget)
     public = paths.ending_in(stores.public)
-    reasons = [(path, refusals(path, at)) for path in public]
+    reasons = [(path, refused_by(path)) for path in public]
     if accepted := tuple(path for path, refused in reasons if not refused):
         return Classified(frozenset({ChainClass.ACCEPTED}), paths, public=public, accepted=accepted)
     if declared := paths.ending_in(stores.declared):
-        path, refused = _least([(path, refusals(path, at, public=False)) for path in declared])
+        path, refused = _least([(path, refused_by(path, public=False)) for path in declared])
         return Classified(
             frozenset({ChainClass.DECLARED}),
             paths,
@@ -130,7 +142,7 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
     former, unconfirmed, machine = others = stores.public.retired, stores.public.unconfirmed, stores.machine()
     further = path_building.build(presented, others, extra, budget) if any(map(len, others)) else paths
     retired = further.ending_in(former)
-    reasons += [(path, refusals(path, at)) for path in retired]
+    reasons += [(path, refused_by(path)) for path in retired]
     found = Classified(
         frozenset(),
         _both(paths, further),
@@ -142,7 +154,7 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
         path, refused = _least(reasons)
         dated = all(one.refusal in DATE_REFUSALS for one in refused)
         # An outdated certificate is no excuse where clients of this machine accept the chain by an added root.
-        if dated and not any(not refusals(each, at, public=False) for each in _by_added(found)):
+        if dated and not any(not refused_by(each, public=False) for each in _by_added(found)):
             return found._replace(classes=frozenset({ChainClass.RETIRED}), refused=refused, refused_path=path)
         if not dated:
             found = found._replace(refused=refused, refused_path=path)

@@ -13,16 +13,25 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
 from detector.model import Record
+from detector.model.record import Moment  # noqa: TC001 - msgspec reads the annotations of records at run time
 
 LIST_HORIZON: Final = dt.timedelta(days=70)
 """How long after its date a list is assumed to know every log that a certificate can have timestamps of.
 Chromium calls its own list stale after the same ten weeks; between a log's first listing and its first timestamp in
 116 genuine chains lay at least 118 days."""
+
+
+_Text = Annotated[str, msgspec.Meta(max_length=1024)]
+"""A name or a reason in a list, in characters; the longest shipped one has under 200."""
+_KEY_BYTES_MAX: Final = 4096
+"""Longest key of a log, in bytes: RSA of 16384 bits has 2 KiB, and no log has one."""
+_FORMER_MAX: Final = 64
+"""Former operators, or inferred fields, of one log; the most that one has are two."""
 
 
 class LogKind(enum.StrEnum):
@@ -50,8 +59,8 @@ ACCEPTED_STATES: Final = frozenset({LogState.QUALIFIED, LogState.USABLE, LogStat
 class Shard(NamedTuple):
     """The temporal interval of a log: it takes certificates whose notAfter is in `start` (inclusive) to `end`."""
 
-    start: dt.datetime
-    end: dt.datetime
+    start: Moment
+    end: Moment
 
     def holds(self, not_after: dt.datetime) -> bool:
         """Whether a certificate that ends at `not_after` belongs in this shard."""
@@ -61,11 +70,11 @@ class Shard(NamedTuple):
 class FormerOperator(NamedTuple):
     """The operator of a log before `until`."""
 
-    name: str
-    until: dt.datetime
+    name: _Text
+    until: Moment
 
 
-class Log(Record, frozen=True, kw_only=True):
+class Log(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One Certificate Transparency log.
 
     `log_id` is the 32-byte SHA-256 of `key`, and `key` the DER SubjectPublicKeyInfo (not parsed here: a list may
@@ -80,20 +89,20 @@ class Log(Record, frozen=True, kw_only=True):
     `monitoring_url` is where a static log serves its tiles, None where no list says.
     """
 
-    log_id: bytes
-    key: bytes
-    operator: str
-    description: str
+    log_id: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    key: Annotated[bytes, msgspec.Meta(max_length=_KEY_BYTES_MAX)]
+    operator: _Text
+    description: _Text
     kind: LogKind = LogKind.RFC6962
-    why: str = ""
-    states: dict[LogState, dt.datetime | None] = {}  # noqa: RUF012 - msgspec copies defaults
-    retired: dt.datetime | None = None
+    why: _Text = ""
+    states: dict[LogState, Moment | None] = {}  # noqa: RUF012 - msgspec copies defaults
+    retired: Moment | None = None
     shard: Shard | None = None
-    former_operators: tuple[FormerOperator, ...] = ()
+    former_operators: Annotated[tuple[FormerOperator, ...], msgspec.Meta(max_length=_FORMER_MAX)] = ()
     first_listed: dt.date | None = None
     last_listed: dt.date | None = None
-    inferred: tuple[str, ...] = ()
-    monitoring_url: str | None = None
+    inferred: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=_FORMER_MAX)] = ()
+    monitoring_url: _Text | None = None
 
     @property
     def accepted(self) -> bool:

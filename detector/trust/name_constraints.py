@@ -89,6 +89,18 @@ class Constraints(NamedTuple):
         )
 
 
+def only_under(domains: Iterable[str]) -> Constraints:
+    """The constraints that permit DNS names under these domains only. Raises ValueError for what is no domain."""
+    permitted = [next(iter(_dns_keys(domain.encode("ascii")))) for domain in domains]
+    return Constraints(
+        critical=True,
+        permitted=frozenset(permitted),
+        excluded=frozenset(),
+        permitted_forms=frozenset({DNS_NAME}),
+        excluded_forms=frozenset(),
+    )
+
+
 def read_names(data: bytes) -> tuple[GeneralName, ...]:
     """Parse the GeneralNames of a subjectAltName extension strictly. Raises `der.DERError`."""
     names: list[GeneralName] = []

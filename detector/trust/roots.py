@@ -35,12 +35,30 @@ _PEM_MARK: Final = re.compile(
 """The lines around a certificate in PEM text; certifi writes the label above it."""
 
 
+class Limits(NamedTuple):
+    """What browsers take below a root that they trust for a part only.
+
+    `distrust_after`: no leaf that is valid only from a later day (UTC); None for no such day. `permitted_names`: only
+    leaves whose DNS names all lie under one of these domains; empty for any name.
+    """
+
+    distrust_after: dt.date | None = None
+    permitted_names: tuple[str, ...] = ()
+
+
+NO_LIMITS: Final = Limits()
+
+
 class Root(NamedTuple):
-    """One trusted root, the label its source gives it (certifi's, else the subject), and how it came into the store."""
+    """One trusted root, the label its source gives it (certifi's, else the subject), and how it came into the store.
+
+    Only public roots have `limits`: those that root programs set.
+    """
 
     label: str
     certificate: Certificate
     origin: RootOrigin = RootOrigin.UNKNOWN
+    limits: Limits = NO_LIMITS
 
 
 class Roots:

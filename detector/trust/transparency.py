@@ -8,10 +8,12 @@ The mere presence of a timestamp proves nothing, because forgers mint and copy t
 2. a browser accepted that log at some time,
 3. it is older than the log's retirement, if that retired,
 4. the leaf ends inside the log's shard, if that has one, and
-5. its time lies between a day before notBefore and a day after the assessed moment.
+5. its time lies between a day before notBefore and a day after the assessed moment, and
+6. where browsers take of the leaf's root only what was issued until some day, not more than a day after that. The CA
+   dates the leaf, the log dates the timestamp: without this, an interceptor below such a root would date back.
 
 A certificate issued past the list's horizon may come from logs the list cannot know. A timestamp of such a log is
-*open* when it meets the fifth condition; nothing else about it can be checked, so open ones alone never clear.
+*open* when it meets the last two conditions; nothing else about it can be checked, so open ones alone never clear.
 
 Browsers require (Chrome's policy, which Firefox follows, and Apple's where they agree) timestamps of distinct logs: two
 for a certificate with a lifetime of at most 180 days and three for others, or two where one came by TLS extension or
@@ -80,6 +82,7 @@ class SCTStatus(enum.StrEnum):
     AFTER_RETIREMENT = "after-retirement"
     OUTSIDE_SHARD = "outside-shard"
     BEFORE_ISSUANCE = "before-issuance"
+    AFTER_DISTRUST = "after-distrust"
     IN_THE_FUTURE = "in-the-future"
     VALID = "valid"
 
@@ -116,12 +119,13 @@ class Assessment(NamedTuple):
 
 
 class _Assessor(NamedTuple):
-    """What the timestamps of one leaf are checked against: its dates, the list and the assessed moment."""
+    """What the timestamps of one leaf are checked against: its dates, the list, the assessed moment, the last day."""
 
     not_before: dt.datetime
     not_after: dt.datetime
     logs: LogList
     at: dt.datetime
+    until: dt.date | None = None
 
     def check(self, source: SCTSource, one: SCT, signature_fault: Callable[[Log], SCTStatus | None]) -> CheckedSCT:
         try:
@@ -151,6 +155,8 @@ class _Assessor(NamedTuple):
         """Why a timestamp of that time cannot belong to the leaf; None, past the year 9999, is the future."""
         if timestamp is None or timestamp - self.at > CLOCK_ALLOWANCE:
             return SCTStatus.IN_THE_FUTURE
+        if self.until is not None and (timestamp - CLOCK_ALLOWANCE).date() > self.until:
+            return SCTStatus.AFTER_DISTRUST
         return SCTStatus.BEFORE_ISSUANCE if self.not_before - timestamp > CLOCK_ALLOWANCE else None
 
     def suffices(self, scts: Iterable[CheckedSCT]) -> bool:
@@ -162,7 +168,7 @@ class _Assessor(NamedTuple):
         return len(operators) >= least and len(set(operators.values())) >= OPERATORS_LEAST
 
 
-def assess(  # noqa: PLR0913 - what a verdict on logging depends on, the last two by keyword
+def assess(  # noqa: PLR0913 - what a verdict on logging depends on, the last three by keyword
     leaf: Certificate,
     issuers: Sequence[Certificate],
     logs: LogList,
@@ -170,15 +176,17 @@ def assess(  # noqa: PLR0913 - what a verdict on logging depends on, the last tw
     *,
     outside: Sequence[tuple[SCTSource, bytes]] = (),
     carried: bool = True,
+    until: dt.date | None = None,
 ) -> Assessment:
     """Whether `leaf` was publicly logged, assessed at the moment `at` (aware) by the list `logs`.
 
     `issuers` are certificates whose key signed the leaf on the accepted path: a timestamp is valid if it verifies over
     any of these keys. `outside` are raw lists from TLS extensions and OCSP responses of any observation of this leaf;
     the signature fails for those of another leaf. `carried` is False when no observation could have carried any (a
-    pasted chain, a browser's report). Never raises, whatever the peer sent.
+    pasted chain, a browser's report). `until` is the last day of issuance that browsers take of the leaf's root,
+    None for any. Never raises, whatever the peer sent.
     """
-    if (assessor := _assessor(leaf, logs, at)) is None:
+    if (assessor := _assessor(leaf, logs, at, until)) is None:
         return Assessment(Logging.UNLOGGED, ())
     spkis = tuple(dict.fromkeys(c.spki for c in issuers if c.spki is not None))[:ISSUERS_MAX]
 
@@ -207,11 +215,11 @@ def claims_logging(leaf: Certificate, logs: LogList, at: dt.datetime) -> bool:
     )
 
 
-def _assessor(leaf: Certificate, logs: LogList, at: dt.datetime) -> _Assessor | None:
+def _assessor(leaf: Certificate, logs: LogList, at: dt.datetime, until: dt.date | None = None) -> _Assessor | None:
     """None when no timestamp can help the leaf: impossible dates, or extensions left unread."""
     if leaf.validity is None or leaf.validity[0] > leaf.validity[1] or not leaf.extensions_are_complete:
         return None
-    return _Assessor(*leaf.validity, logs, at)
+    return _Assessor(*leaf.validity, logs, at, until)
 
 
 def _embedded(leaf: Certificate) -> Iterator[tuple[SCTSource, SCT]]:

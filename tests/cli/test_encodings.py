@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from detector_testing import serve_middlebox, serve_origin
 from support.command import clean_environment, in_thread, run
+from support.log_lines import nginx_line
 from support.results import stating
 
 from detector import cli
@@ -37,6 +38,7 @@ TIMES: Final = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?|\d+\.\d+(e\+\d+| s)")
 FOR_PEOPLE: Final = {"history", "bundle show", "rules", "pins show", "help"}
 """Commands without a format, for people; others for people have the format table or text."""
 REPORT_FORMATS: Final = ("table", "json", "jsonl", "html", "csv", "prometheus")
+ORIGIN: Final = ("--format", "nginx", "--site", EXAM)
 COMMANDS: Final = {
     "history": ("history", "--history", "history.sqlite"),
     "bundle show": ("bundle", "show", "bundle.json"),
@@ -56,6 +58,10 @@ COMMANDS: Final = {
     **{
         f"audit {form}": ("roots", "audit", "--certificates", "leaf.pem", "--format", form)
         for form in ("table", "json")
+    },
+    **{
+        f"origin judge {form}": ("origin", "judge", "detector.log", *ORIGIN, "--output-format", form)
+        for form in ("table", "json", "jsonl", "html", "cef")
     },
     **{f"dossier {form}": ("dossier", "bundle.json", "--format", form) for form in ("html", "json")},
     "bundle part": ("bundle", "show", "bundle.json", "endpoint-1"),
@@ -107,6 +113,9 @@ def recorded(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with in_thread(a_filter(pki, ca)) as port:
         (folder / "proxy").write_text(f"http://127.0.0.1:{port}", "utf-8")
         words = ("--history", "history.sqlite", "--bundle", "bundle.json", "--format", "json")
+        (folder / "detector.log").write_bytes(
+            nginx_line((0x1302, 0x009E), (29,), b"Mozilla/5.0 (X11) Chrome/150.0.0.0")
+        )
         done = run("check", EXAM, *network(folder), *words, cwd=folder)
         assert done.returncode == 1, done.stderr
         assert NAME in done.stdout

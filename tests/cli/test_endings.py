@@ -129,6 +129,7 @@ PIPES: Final = {
     "scan --targets": ("scan", "--targets", "pipe", *QUIET),
     "check --output": ("check", "127.0.0.1:1", *QUIET, "--output", "pipe"),
     "dossier": ("dossier", "pipe"),
+    "origin judge": ("origin", "judge", "pipe", "--format", "nginx", "--site", "exam.example.edu"),
 }
 """Commands that wait for the other end of a named pipe."""
 

@@ -15,6 +15,7 @@ from detector_testing.pki import to_pem
 from support.command import Done, in_thread
 from support.command import run as run_command
 from support.command_tree import EXAMPLES
+from support.log_lines import nginx_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,11 @@ NOT_RUN = {
     "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once --json": "reads a list",
     "detector ct watch --pins pins.toml --log https://elm.ct.example/2026=elm.pem --state ct.json --from-start": "asks",
     "detector fleet scheduler --tls fleet --port 8786": "runs until it is stopped",
+    "detector data update --from https://data.example.org/knowledge": "fetches from a server",
+    "detector data update --vendor acme": "fetches from a server",
+    "detector data update --from /media/usb/knowledge": "reads a file of the system",
+    "detector data verify": "verifies what is installed",
+    "detector data export /media/usb/knowledge": "writes outside the folder",
 }
 SERVERS = ("witness serve", "fleet worker", "fleet scan", "locate")
 """Commands that need a scheduler, a port, or routers, whose own tests have them."""
@@ -70,6 +76,11 @@ def prepared(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Itera
     domains = {host: {"TSKPublicKeyHashes": [f"{'A' * 43}="]} for host in (EXAM, LMS)}
     (folder / "Info.plist").write_bytes(plistlib.dumps({"TSKConfiguration": {"TSKPinnedDomains": domains}}))
     (folder / "headers.txt").write_text(f'Public-Key-Pins: pin-sha256="{"A" * 43}="; max-age=5184000\n', "utf-8")
+    own = nginx_line((0x0A0A, 0x1301, 0x1302, 0x1303), (0x0A0A, 29, 23), b"Mozilla/5.0 (X11) Chrome/150.0.0.0")
+    (folder / "detector.log").write_bytes(
+        b"".join(own.replace(b"192.0.2.7", b"192.0.2.%d" % seat) for seat in range(9))
+    )
+    (folder / "secret").write_bytes(bytes(range(32)))
     (folder / "exported.pem").write_bytes(written.roots.read_bytes())
     (folder / "hosts.txt").write_text(f"{EXAM}\nhttps://{LMS}/login\n", "utf-8")
     (folder / "hosts.csv").write_text(f"host,category\n{EXAM},exam\n", "utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detector.cli import run
-from detector.judge.table import TABLE
+from detector.judge.table import RULE_OF
 from detector.model import Reason
 
 
@@ -13,8 +13,8 @@ def test_every_rule_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Without an argument each rule is listed with its sentence, in the order in which the table is read."""
     assert run(["rules"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [rule.reason for rule in TABLE]
-    assert all(line.endswith(rule.why) for line, rule in zip(lines, TABLE, strict=True))
+    assert [line.split()[0] for line in lines] == [rule.reason for rule in RULE_OF.values()]
+    assert all(line.endswith(rule.why) for line, rule in zip(lines, RULE_OF.values(), strict=True))
 
 
 @pytest.mark.parametrize("reason", Reason)

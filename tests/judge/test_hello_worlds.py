@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
-from support.generated import HOST, Known, Maker, context
+from support.generated import HOST, Known, Maker
 from support.odd_keys import GOST_2012, rewritten
 from support.profiles import examples
 from support.worlds import PINNED_WITNESS, witnessed
@@ -150,7 +150,7 @@ class Chains:
     def result(self, world: Sequence[Connection], known: Known = Known.NOTHING) -> Result:
         """The result of an endpoint whose connections were answered like this."""
         first, *others = (self.observed(one) for one in world)
-        held = context(self.maker.pki)
+        held = self.maker.context()
         return assess_all([EndpointEvidence(self.maker.endpoint(known), first, held, others=others)])[0]
 
 
@@ -291,7 +291,7 @@ class Witnessed:
     def __init__(self, pki: PrivatePKI) -> None:
         campus, school = pki.private_ca("Campus CA"), pki.private_ca("School CA")
         own, forged = campus.issue([HOST]), school.issue([HOST])
-        self.context: Final = context(pki)
+        self.context: Final = Maker(pki).context()
         self.own: Final = (*own.chain, campus.certificate)
         self.shown: Final[dict[str, tuple[bytes, ...]]] = {
             "the same leaf": self.own,

@@ -22,7 +22,6 @@ from support.generated import (
     Server,
     Signer,
     Timestamps,
-    context,
     forgeries,
 )
 from support.profiles import examples
@@ -167,6 +166,10 @@ HONEST: Final = (
     Server.EXPIRED,
     Server.WRONG_NAME,
     Server.PORTAL,
+    Server.CERTIFIED_ANEW,
+    Server.DECOMMISSIONED,
+    Server.BEFORE_DISTRUST,
+    Server.WITHIN_LIMITS,
 )
 """What an endpoint with a public identity may present where nobody intercepts it."""
 
@@ -192,7 +195,7 @@ def test_no_innocent_is_accused(maker: Maker, world: tuple[list[Server], Known])
 
 def company_does_more(maker: Maker, forgery: Forgery, known: Known) -> str | None:
     """A canary that is intercepted elsewhere changes more than possible to probable."""
-    canary = maker.evidence((maker.strangers_leaf(RIVALS[0].host), *maker.strangers[:1]), RIVALS[0], context(maker.pki))
+    canary = maker.evidence((maker.strangers_leaf(RIVALS[0].host), *maker.strangers[:1]), RIVALS[0], maker.context())
     evidence = maker.intercepted(forgery, known)
     alone, together = result_of(evidence), result_of(evidence, canary)
     if (alone.verdict, alone.confidence) == (together.verdict, together.confidence):
@@ -246,7 +249,7 @@ def test_the_order_of_endpoints_does_not_matter(maker: Maker, data: st.DataObjec
         for number, (kind, one) in enumerate(zip(kinds, known, strict=True))
     ]
     evidences.append(
-        maker.evidence((maker.strangers_leaf(RIVALS[0].host), *maker.strangers[:1]), RIVALS[0], context(maker.pki))
+        maker.evidence((maker.strangers_leaf(RIVALS[0].host), *maker.strangers[:1]), RIVALS[0], maker.context())
     )
     expected = [_essence(result) for result in assess_all(evidences)]
     order = data.draw(st.permutations(range(len(evidences))))

@@ -57,7 +57,7 @@ def merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Merge:
         for number, one in enumerate(lists):
             files.append(tmp_path / f"{number}.json")
             files[-1].write_text(json.dumps(one), "utf-8")
-        build_data.merge(files)
+        build_data.release(build_data.merge(files))
         content = json.loads((tmp_path / "ct_logs.json").read_text("utf-8"))
         return {log["description"]: log for log in content.pop("logs")}, content
 
@@ -182,6 +182,7 @@ def test_roots_are_dated_by_the_wheels_that_carry_them(
 ) -> None:
     """A root is removed on the date of the first wheel without it, in any order of the wheels."""
     monkeypatch.setattr(build_data, "DATA", tmp_path)
+    monkeypatch.setattr(build_data, "CANARIES", tmp_path / "canaries.toml")  # which names other roots
     a, b, back = (("A", pki.root_a.pem), ("B", pki.root_b.pem), ("C", pki.private_ca("Back again").pem))
     wheels = [
         wheel(tmp_path, "2026.10.19.post1", a, ("C, renamed", back[1])),
@@ -189,7 +190,7 @@ def test_roots_are_dated_by_the_wheels_that_carry_them(
         wheel(tmp_path, "2025.10.5", a, b),
         wheel(tmp_path, "2026.1.4", a),
     ]
-    build_data.roots(wheels)
+    build_data.release(build_data.roots(wheels))
     known = json.loads((tmp_path / "roots.json").read_text("utf-8"))
     assert known["versions"] == ["2024.2.2", "2025.10.5", "2026.1.4", "2026.10.19.post1"]
     assert [(r["label"], r["first_seen"], r["last_seen"], r.get("removed")) for r in known["roots"]] == [
@@ -201,3 +202,88 @@ def test_roots_are_dated_by_the_wheels_that_carry_them(
     assert [hashlib.sha256(base64.b64decode(der)).hexdigest() for der in stored] == [
         r["sha256"] for r in known["roots"]
     ]
+
+
+def test_tiled_logs_of_googles_list_are_static(merged: Merge) -> None:
+    """The logs that Google's list has under `tiled_logs` are taken with their kind."""
+    usable = {"usable": {"timestamp": "2027-01-05T10:00:00Z"}}
+    tiled = {**record("Example 'Cedar2029h1'", state=usable), "submission_url": "https://cedar.example/"}
+    found, _ = merged(
+        {
+            "log_list_timestamp": "2027-02-01T12:00:00Z",
+            "operators": [{"name": "Example", "logs": [], "tiled_logs": [tiled]}],
+        }
+    )
+    assert found["Example 'Cedar2029h1'"]["kind"] == "static-ct"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the shipped data files, to be rebuilt."""
+    folder = tmp_path / "data"
+    shutil.copytree(SHIPPED.parent, folder)
+    monkeypatch.setattr(build_data, "DATA", folder)
+    return folder
+
+
+def test_limits_of_roots_outlive_new_wheels(data: Path, tmp_path: Path) -> None:
+    """What Firefox limits a root to is no matter of certifi, and stays when the list is made again."""
+    known = json.loads((data / "roots.json").read_bytes())
+    ders = json.loads((data / "root_certificates.json").read_bytes())["certificates"]
+    label, der = next((r["label"], der) for r, der in zip(known["roots"], ders, strict=True) if "limits_source" in r)
+    pem = f"-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n".encode()
+    made = build_data.roots([wheel(tmp_path, "2027.1.4", (label, pem))])
+    (root,) = json.loads(made["roots.json"])["roots"]
+    assert root["distrust_after"] or root["permitted_names"]
+    assert root["limits_source"].startswith("Firefox ESR")
+    assert json.loads(made["roots.json"])["version"] == known["version"] + 1
+
+
+def test_an_edited_catalogue_gets_a_version_and_a_day(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rest of the file stays as a person wrote it."""
+    path = data / "interceptors.json"
+    before = path.read_text("utf-8")
+    build_data.main(["catalogue"])
+    after = path.read_text("utf-8")
+    was, now = before.splitlines(), after.splitlines()
+    changed = [new.split(":")[0].strip(' "') for old, new in zip(was, now, strict=True) if old != new]
+    assert set(changed) - {"date", "horizon"} == {"version"}
+    assert "version: 1 -> 2" in capsys.readouterr().out
+
+
+def test_a_dry_run_shows_and_writes_nothing(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same changes are printed."""
+    listed = tmp_path / "list.json"
+    listed.write_text(
+        json.dumps({"source": "x", "date": "2027-01-01", "logs": [record("New", state="usable", since="2027-01-01")]})
+    )
+    before = {path: path.read_bytes() for path in data.iterdir()}
+    build_data.main(["logs", str(listed), "--dry-run"])
+    shown = capsys.readouterr().out
+    assert "1 added" in shown
+    assert {path: path.read_bytes() for path in data.iterdir()} == before
+    build_data.main(["logs", str(listed)])
+    assert capsys.readouterr().out == shown
+    assert (data / "ct_logs.json").read_bytes() != before[data / "ct_logs.json"]
+
+
+def test_a_failed_check_writes_nothing(data: Path, tmp_path: Path) -> None:
+    """Not the part that fails, nor another one of the same command."""
+    path = data / "interceptors.json"
+    content = json.loads(path.read_bytes())
+    content["entries"][0]["supersedes"] = ["nobody"]
+    path.write_text(json.dumps(content))
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps({"source": "x", "date": "2027-01-01", "logs": []}))
+    before = {path: path.read_bytes() for path in data.iterdir()}
+    with pytest.raises(SystemExit, match="supersedes nobody"):
+        build_data.main(["logs", str(listed)])
+    assert {path: path.read_bytes() for path in data.iterdir()} == before
+
+
+@pytest.mark.parametrize("arguments", [["roots"], ["logs"], ["firefox"], ["check", "a"], ["catalogue", "a"], ["other"]])
+def test_sources_are_named_where_they_are_needed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that reads sources names them, and the others take none."""
+    with pytest.raises(SystemExit):
+        build_data.main(arguments)
+    assert "error:" in capsys.readouterr().err

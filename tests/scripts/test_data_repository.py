@@ -6,8 +6,11 @@ Room: tests; writes into temporary directories. A client of python-tuf reads wha
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import re
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +21,8 @@ from tuf.api.exceptions import DownloadHTTPError, RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
+
+from detector.knowledge import data_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -507,3 +512,88 @@ def test_what_vendors_sign_is_read_by_python_tuf(world: World) -> None:
     for path in every:
         assert Metadata.from_file(str(path)).to_bytes() == path.read_bytes()
     assert isinstance(Metadata[Targets].from_file(str(every[0])).signed, Targets)
+
+
+# docs/knowledge.md
+
+PAGE: Final = (ROOT / "docs" / "knowledge.md").read_text("utf-8")
+COMMAND: Final = "python scripts/data_repository.py "
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the first table after a heading, without its head."""
+    text = PAGE.split(heading, 1)[1]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    found = itertools.takewhile(lambda row: len(row) == len(rows[0]), rows)
+    return [[cell.strip() for cell in row] for row in list(found)[2:]]
+
+
+def test_the_ceremony_of_the_page_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command, in the page's order, with the shipped data: at its end a client reads the shipped parts."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("getpass.getpass", lambda _: PASSPHRASE)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "pins-of-acme").mkdir()
+    (tmp_path / "pins-of-acme" / "exam.toml").write_text(
+        'schema = 1\n\n[[endpoint]]\nhost = "exam.example.edu"\ncategory = "exam"\npins = ["sha256/'
+        + "A" * 43
+        + '="]\n'
+    )
+    lines = [line for block in re.findall(r"(?m)^```sh\n(.*?)^```", PAGE, re.DOTALL) for line in block.splitlines()]
+    assert len(lines) > 50
+    for line in lines:
+        assert line.startswith(COMMAND)
+        publisher.main(shlex.split(line.removeprefix(COMMAND)))
+        if line.endswith("staged/acme-2 --snapshot-key keys/snapshot --timestamp-key keys/timestamp"):
+            assert served(tmp_path).fetch("pins/acme/exam.toml", client="acme")
+    shown = capsys.readouterr().out
+    assert "roots.json: added" in shown
+    assert "staged root: version 1" in shown
+    world = served(tmp_path)
+    assert world.repository.root.signed.version == 4
+    assert world.fetch("pins/acme/exam.toml") is None
+    assert world.fetch("ct_logs.json") == (data_set.DATA / "ct_logs.json").read_bytes()
+    assert world.repository.removed.roots == {
+        root.sha256 for root in data_set.shipped().known_roots.roots if root.removed is not None
+    }
+
+
+def served(folder: Path) -> World:
+    """A client's view of the repository that the page's commands made."""
+    world = World(folder)
+    world.repository = publisher.Repository(folder / "repository")
+    return world
+
+
+def test_the_page_names_every_part_and_command() -> None:
+    """The table of parts is that of the code, and so are the commands and the time that a signature counts."""
+    named = [row[0].strip("`") for row in table("## The parts")]
+    assert set(named) == {*publisher.PARTS, "pins/<vendor>/*.toml"}
+    days = {row[0].strip("`"): row[-1] for row in table("## Who signs what")}
+    vendor = days.pop("a vendor")
+    assert days == {role: f"{time.days} days" for role, time in publisher.LIFETIMES.items()}
+    assert vendor == days["targets"]
+    used = set(re.findall(rf"(?m)^{re.escape(COMMAND)}([a-z-]+)", PAGE))
+    assert used == publisher._COMMANDS.keys()
+
+
+def test_a_set_that_fails_its_checks_is_not_staged(world: World, tmp_path: Path) -> None:
+    """The checks of build_data.py are made again, against what is published, and the message names the file."""
+    folder = tmp_path / "parts"
+    shutil.copytree(data_set.DATA, folder)
+    changed = json.loads((folder / "ct_logs.json").read_bytes())
+    changed["logs"][0]["key"] = "AAAA"
+    (folder / "ct_logs.json").write_text(json.dumps(changed))
+    arguments = ["stage-set", str(world.repository.folder), str(tmp_path / "set"), "--parts", str(folder)]
+    with pytest.raises(SystemExit, match=r"ct_logs\.json: `logs\[0\]\.log_id`"):
+        publisher.main(arguments)
+    assert not (tmp_path / "set").exists()
+
+
+def test_pins_of_a_vendor_name_no_files(tmp_path: Path) -> None:
+    """A vendor's pin file is read on machines that have none of its files."""
+    (tmp_path / "a.toml").write_text("schema = 2\n")
+    with pytest.raises(publisher.PublishingError, match=r"a\.toml"):
+        publisher.read_pins(tmp_path)

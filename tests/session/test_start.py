@@ -37,6 +37,8 @@ NEVER = (
     "zipfile",
     "detector.frozen",
     "gettext",
+    "tuf",
+    "detector.update",
 )
 """What a check of a clean network needs nothing of."""
 

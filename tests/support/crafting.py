@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from detector.trust import der
 from detector.trust.certificate import Certificate
 from detector.trust.paths import Path
-from detector.trust.roots import Root
+from detector.trust.roots import NO_LIMITS, Limits, Root
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -160,7 +160,7 @@ ROOT: Final = Draft(
 )
 
 
-def path(*drafts: Draft, anchored: bool = True) -> Path:
-    """A path of these certificates, leaf first, that ends in a trusted root or does not."""
+def path(*drafts: Draft, anchored: bool = True, limits: Limits = NO_LIMITS) -> Path:
+    """A path of these certificates, leaf first, that ends in a root trusted within these limits, or does not."""
     certificates = tuple(draft.certificate for draft in drafts)
-    return Path(certificates, Root("Example Root", certificates[-1]) if anchored else None)
+    return Path(certificates, Root("Example Root", certificates[-1], limits=limits) if anchored else None)

@@ -21,15 +21,18 @@ from detector_testing.pki import CA, SCT_LIST, PrivateKey, encode_sct_list, gene
 from hypothesis import strategies as st
 
 from detector.judge.evidence import Context, EndpointEvidence
-from detector.knowledge import ct_logs, data_set
+from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome, RecordedIdentity, RootOrigin, Route
 from detector.trust.certificate import Certificate
-from detector.trust.roots import from_der
+from detector.trust.roots import NO_LIMITS, Limits, Root, Roots, from_der
+
+from . import worlds
+from .data_sets import with_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from detector_testing import PrivatePKI
+    from detector_testing import Issued, PrivatePKI
 
     from detector.trust.ct_logs import LogList
 
@@ -47,6 +50,10 @@ class Signer(enum.Enum):
     TOO_DEEP = "a CA below a public sub-CA that may have none"
     PUBLIC_SERVER = "the key of a public server's certificate"
     MISISSUING = "a sub-CA below a public root, for servers"
+    REVOKED = "a sub-CA below a public root that browsers revoked"
+    REVOKED_KEY = "a sub-CA whose key browsers revoked, certified by another public root since"
+    DISTRUSTED = "a sub-CA below a root of which browsers take nothing new"
+    OUTSIDE = "a sub-CA below a root that browsers take for other names only"
 
 
 class Timestamps(enum.Enum):
@@ -66,6 +73,7 @@ class Dates(enum.Enum):
     LONG = "ten years"
     BEFORE_LOGS = "from before certificates were logged, to next year"
     YOUNG = "from yesterday"
+    BACK = "dated back to before a root was distrusted"
 
 
 class Company(enum.Enum):
@@ -129,23 +137,28 @@ class Server(enum.Enum):
     EXPIRED = "a logged chain that expired"
     WRONG_NAME = "a logged chain for another name"
     PORTAL = "a portal's self-signed certificate"
+    CERTIFIED_ANEW = "a logged chain, and the revoked certificate of its CA as well"
+    DECOMMISSIONED = "a logged chain that expired before its CA was revoked"
+    BEFORE_DISTRUST = "a logged chain of a root that is distrusted since"
+    WITHIN_LIMITS = "a logged chain of a root that is trusted for names like this one"
 
 
-def context(pki: PrivatePKI, *, machine: Sequence[bytes] = (), origin: RootOrigin = RootOrigin.ADDED) -> Context:
-    """What worlds are held against: the test PKI as the public one, with lists made today."""
-    roots = from_der([pki.root_a.certificate, pki.root_b.certificate], name="public roots", date=pki.now.date())
-    installed = from_der(machine, name="machine", origin=origin)
-    logs = _logs(pki)
-    return Context(at=pki.now, data=data_set.shipped(), roots=roots, logs=logs, machine_roots=lambda: installed)
+DISTRUSTED_DAYS: Final = 60
+"""How many days ago browsers ceased to take new certificates of one root; a usual leaf here is younger."""
+REVOKED_DAYS: Final = 9
+"""How many days ago CAs were revoked."""
+
+
+def _roots(limits: Mapping[CA, Limits], date: dt.date) -> Roots:
+    roots = (
+        Root(ca.subject.rfc4514_string(), Certificate.read(ca.certificate), limits=one) for ca, one in limits.items()
+    )
+    return Roots(roots, name="public roots", version="", date=date)
 
 
 @functools.lru_cache(maxsize=4)
 def _logs_of(listing: bytes) -> LogList:
     return ct_logs.parse(listing, name="test logs")
-
-
-def _logs(pki: PrivatePKI) -> LogList:
-    return _logs_of(pki.ct_log_list_json())
 
 
 class Maker:
@@ -163,12 +176,35 @@ class Maker:
         others = (pki.private_ca(f"Stranger {number}").certificate for number in range(1, 40))
         self.strangers = (self.stranger.certificate, *others)
         root = pki.root_b
+        leaving, national, academic = map(pki.private_ca, ("Leaving Root", "National Root", "Academic Root"))
+        self.roots = _roots(
+            {
+                pki.root_a: NO_LIMITS,
+                pki.root_b: NO_LIMITS,
+                leaving: Limits(distrust_after=pki.now.date() - dt.timedelta(days=DISTRUSTED_DAYS)),
+                national: Limits(permitted_names=("example.org",)),
+                academic: Limits(permitted_names=("example.org", "example.edu")),
+            },
+            pki.now.date(),
+        )
+        lost, lost_key, self.renewed, self.old = (
+            worlds.below(root, name) for name in ("Lost CA", "Lost Key CA", "Renewed CA", "Old CA")
+        )
+        self.leaving, self.academic = worlds.below(leaving, "Leaving CA"), worlds.below(academic, "Academic CA")
+        since = pki.now - dt.timedelta(days=REVOKED_DAYS)
+        revoked = (lost.certificate, self.renewed.certificate, self.old.certificate)
+        listed = worlds.revocations(dict.fromkeys(revoked, since), {lost_key.certificate: since})
+        self.data = with_parts(revocations=listed)
         self.signers = {
             **dict.fromkeys((Signer.PRIVATE, Signer.ADDED, Signer.POLICY, Signer.UNKNOWN_ORIGIN), self.private),
             Signer.EMAIL_ONLY: self._below(root, "E-mail CA", ExtendedKeyUsageOID.EMAIL_PROTECTION),
             Signer.MISISSUING: self._below(root, "Server CA", ExtendedKeyUsageOID.SERVER_AUTH),
             Signer.TOO_DEEP: self._below(pki.intermediate_ec, "Too Deep CA", ExtendedKeyUsageOID.SERVER_AUTH),
             Signer.PUBLIC_SERVER: self._public_server(),
+            Signer.REVOKED: lost,
+            Signer.REVOKED_KEY: worlds.in_name_of(lost_key, pki.root_a),
+            Signer.DISTRUSTED: self.leaving,
+            Signer.OUTSIDE: worlds.below(national, "National CA"),
         }
 
     def _below(self, issuer: CA, name: str, purpose: x509.ObjectIdentifier) -> CA:
@@ -225,6 +261,7 @@ class Maker:
             Dates.LONG: (now - dt.timedelta(days=30), dt.timedelta(days=3650)),
             Dates.BEFORE_LOGS: (dt.datetime(2017, 6, 1, tzinfo=dt.UTC), dt.timedelta(days=365 * 12)),
             Dates.YOUNG: (now - dt.timedelta(days=1), dt.timedelta(days=90)),
+            Dates.BACK: (now - dt.timedelta(days=DISTRUSTED_DAYS + 10), dt.timedelta(days=90)),
         }[forgery.dates]
         key = self.leaf_key if forgery.own_key_for_every_leaf else ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
@@ -256,7 +293,9 @@ class Maker:
                 return sct_list_of(self.genuine.leaf)
         logs = self.pki.ct_logs[:3] if forgery.timestamps is Timestamps.VALID else self.pki.unknown_logs[:3]
         tbs = x509.load_der_x509_certificate(_signed(builder, ca)).tbs_certificate_bytes
-        at = min(begins + dt.timedelta(hours=1), self.pki.now)
+        # A log writes the time at which it was asked, whatever date the leaf has.
+        asked = self.pki.now if forgery.dates is Dates.BACK else begins + dt.timedelta(hours=1)
+        at = min(asked, self.pki.now)
         return encode_sct_list([log.sct(tbs, ca.spki_sha256, at=at) for log in logs])
 
     def intercepted(self, forgery: Forgery, known: Known = Known.NOTHING, **more: Any) -> EndpointEvidence:  # noqa: ANN401 - fields of Endpoint
@@ -268,7 +307,7 @@ class Maker:
         }
         origin = origins.get(forgery.signer)
         machine = [] if origin is None else [self.private.certificate]
-        held = context(self.pki, machine=machine, origin=origin or RootOrigin.UNKNOWN)
+        held = self.context(machine=machine, origin=origin or RootOrigin.UNKNOWN)
         endpoint = self.endpoint(known, **more)
         return self.evidence(self.forged(forgery, endpoint.host), endpoint, held)
 
@@ -288,15 +327,39 @@ class Maker:
             Server.EXPIRED: lambda: self.pki.issue([HOST], not_before=past).chain,
             Server.WRONG_NAME: lambda: self.pki.issue(["other.example.net"]).chain,
             Server.PORTAL: lambda: self.pki.self_signed(["portal.hotel.example"]).chain,
+            Server.CERTIFIED_ANEW: lambda: (
+                *self._issued_before(self.renewed).chain,
+                worlds.in_name_of(self.renewed, self.pki.root_a).certificate,
+            ),
+            Server.DECOMMISSIONED: lambda: self._issued_before(self.old, days=REVOKED_DAYS + 99).chain,
+            Server.BEFORE_DISTRUST: lambda: self._issued_before(self.leaving).chain,
+            Server.WITHIN_LIMITS: lambda: self._issued_before(self.academic).chain,
         }
         machine = [self.campus.certificate] if server is Server.PRIVATE_PKI_ADDED else []
-        return self.evidence(chains[server](), self.endpoint(known, **more), context(self.pki, machine=machine))
+        return self.evidence(chains[server](), self.endpoint(known, **more), self.context(machine=machine))
+
+    def _issued_before(self, ca: CA, *, days: int = DISTRUSTED_DAYS + 1) -> Issued:
+        """A leaf of three months, issued so many days ago and logged an hour later."""
+        begins = self.pki.now - dt.timedelta(days=days)
+        scts = worlds.timestamps(self.pki.ct_logs[:2], begins + dt.timedelta(hours=1))
+        return ca.issue([HOST], not_before=begins, sct_list=scts, aia=["http://ca.example/issuing.der"])
 
     def strangers_leaf(self, host: str) -> bytes:
         """A leaf for another host, signed by another interceptor's CA."""
         return self.stranger.issue([host]).leaf
 
     # Parts
+
+    def context(self, *, machine: Sequence[bytes] = (), origin: RootOrigin = RootOrigin.ADDED) -> Context:
+        """What worlds are held against: the test PKI as the public one, with lists made today."""
+        installed = from_der(machine, name="machine", origin=origin)
+        return Context(
+            at=self.pki.now,
+            data=self.data,
+            roots=self.roots,
+            logs=_logs_of(self.pki.ct_log_list_json()),
+            machine_roots=lambda: installed,
+        )
 
     def endpoint(self, known: Known, **more: Any) -> Endpoint:  # noqa: ANN401 - fields of Endpoint
         """The endpoint, with what is known of it."""

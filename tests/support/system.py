@@ -28,6 +28,7 @@ PACKAGES: Final = {
     "gnutls-serv": "gnutls-bin",
     "go": "golang-go",
     "gsettings": "libglib2.0-bin gsettings-desktop-schemas dconf-gsettings-backend",
+    "haproxy": "haproxy",
     "initdb": "postgresql",
     "mandoc": "mandoc",
     "microsocks": "microsocks",
@@ -43,6 +44,7 @@ PACKAGES: Final = {
     "selfserv": "libnss3-tools",
     "squid": "squid-openssl",
     "sslsplit": "sslsplit",
+    "systemd-analyze": "systemd",
     "trust": "p11-kit p11-kit-modules",
     "zsh": "zsh",
 }

@@ -27,12 +27,14 @@ from detector.knowledge.catalogue.entries import Confidence, Entry, Fact, Field,
 from detector.model import ManagedBy, WitnessObservation, WitnessOutcome
 from detector.trust import witness_statement
 from detector.trust.budget import SIGNATURES_MAX, Budget
+from detector.trust.certificate import Certificate
 from detector.trust.envelope import public_key_of
+from detector.trust.revocations import Revocations
 from detector.trust.roots import Roots, from_der
 from detector.trust.witness_statement import HelloSeen, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pytest
     from detector_testing import Issued, PrivatePKI
@@ -160,6 +162,23 @@ def spent() -> Budget:
 def dated(roots: Roots, days: int, pki: PrivatePKI) -> Roots:
     """These roots as a list that is this many days old."""
     return Roots(roots.roots, name=roots.name, version="", date=(pki.now - days * DAY).date())
+
+
+def revocations(numbers: Mapping[bytes, dt.datetime], keys: Mapping[bytes, dt.datetime] | None = None) -> Revocations:
+    """A list of these certificates (DER) by their numbers, and of those by their keys, since these moments."""
+    by_number: dict[bytes, dict[int, dt.date]] = {}
+    for der, since in numbers.items():
+        one = Certificate.read(der)
+        assert one.issuer is not None
+        assert one.serial is not None
+        by_number.setdefault(one.issuer.der, {})[one.serial] = since.date()
+    by_key: dict[tuple[bytes, bytes], dt.date] = {}
+    for der, since in (keys or {}).items():
+        one = Certificate.read(der)
+        assert one.subject is not None
+        assert one.spki_sha256 is not None
+        by_key[one.subject.der, one.spki_sha256] = since.date()
+    return Revocations(serials=by_number, keys=by_key)
 
 
 def without(roots: Roots, ca: CA) -> Roots:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from cryptography import x509
@@ -50,7 +50,8 @@ from detector.trust import strict_parsing as strict
 from detector.trust.acceptance import DATE_REFUSALS, Refusal, Refused, explain, refusals
 from detector.trust.certificate import Certificate
 from detector.trust.paths import Path
-from detector.trust.roots import certificates_in_pem, from_der
+from detector.trust.revocations import Revocations
+from detector.trust.roots import Limits, certificates_in_pem, from_der
 from detector.trust.signature import read_key
 
 if TYPE_CHECKING:
@@ -195,7 +196,8 @@ def test_refused_for_two_reasons(drafts: tuple[Draft, ...], expected: list[tuple
 def test_every_refusal_is_met_and_explained() -> None:
     """No reason is without a certificate here, and each has a sentence that says which certificate it is about."""
     parameters = test_refused.pytestmark[0].args[1]  # type: ignore[attr-defined] # as pytest keeps them
-    assert {refusal for refusal, _, _ in parameters} | {Refusal.VERSION, Refusal.NO_ANCHOR} == set(Refusal)
+    elsewhere = {Refusal.VERSION, Refusal.NO_ANCHOR, Refusal.REVOKED, Refusal.DISTRUSTED, Refusal.NAME_OUTSIDE_ROOT}
+    assert {refusal for refusal, _, _ in parameters} | elsewhere == set(Refusal)
     chain = path(LEAF, CA, ROOT)
     for refusal in Refusal:
         assert explain(Refused(refusal, 0), chain).startswith(("The certificate ", "No verified path"))
@@ -486,6 +488,114 @@ def test_names_in_sentences_are_escaped_and_cut() -> None:
     assert sentence.isprintable()
     assert len(sentence) < 200
     assert "(without a name)" in explain(Refused(Refusal.EMPTY_NAME, 1), path(LEAF, CA.but(subject=sequence()), ROOT))
+
+
+BEGINS: Final = (NOW - 10 * DAY).date()
+"""From when `LEAF` is valid."""
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (Limits(distrust_after=BEGINS), []),
+        (Limits(distrust_after=BEGINS - DAY), [("distrusted", 0)]),
+        (Limits(distrust_after=BEGINS - 900 * DAY), [("distrusted", 0)]),
+        (Limits(permitted_names=("example.org", "example.edu")), []),
+        (Limits(permitted_names=("exam.example.edu",)), []),
+        (Limits(permitted_names=("example.org",)), [("name-outside-root", 0)]),
+        (Limits(permitted_names=("ample.edu",)), [("name-outside-root", 0)]),
+        (Limits(BEGINS - DAY, ("example.org",)), [("distrusted", 0), ("name-outside-root", 0)]),
+    ],
+)
+def test_the_limits_of_a_root(limits: Limits, expected: list[tuple[str, int]]) -> None:
+    """A leaf issued after browsers stopped, or for a name elsewhere, is refused; the root's own dates do not matter."""
+    refused = refusals(path(LEAF, CA, ROOT, limits=limits), NOW)
+    assert [(one.refusal.value, one.depth) for one in refused] == expected
+    assert refusals(path(LEAF, CA, ROOT, limits=limits), NOW, public=False) == ()
+    assert refusals(path(LEAF, CA, ROOT), NOW) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("a.example.edu", "*.example.edu"), []),
+        (("a.example.edu", "www.example.org"), [("name-outside-root", 0)]),
+        (("*.edu",), [("name-outside-root", 0)]),
+        (("a.example.edu", (0x87, bytes(4))), []),
+        (tuple(f"student-{number}.example.edu" for number in range(1900)), [("exceeds-limits", 0)]),
+        (("exam.example.edu",) * 2049, [("exceeds-limits", 0)]),
+    ],
+)
+def test_every_name_is_held_to_the_limits_of_the_root(
+    names: tuple[str | tuple[int, bytes], ...], expected: list[tuple[str, int]]
+) -> None:
+    """One name outside is enough; domains limit DNS names only; a list that is not read to its end is not accepted."""
+    leaf = LEAF.but(lacks=["2.5.29.17"], adds=[alternative_names(*names)])
+    limited = path(leaf, CA, ROOT, limits=Limits(permitted_names=("example.edu",)))
+    assert [(one.refusal.value, one.depth) for one in refusals(limited, NOW)] == expected
+
+
+CA_SERIAL: Final = 4720
+REVOKED_CA: Final = CA.but(serial=integer(CA_SERIAL))
+
+
+def revoking(since: dt.date, *drafts: Draft, by_key: bool = False) -> Revocations:
+    """A list with these certificates, since that day."""
+    read = [draft.certificate for draft in drafts]
+    if by_key:
+        keys = {(one.subject.der, one.spki_sha256): since for one in read if one.subject and one.spki_sha256}
+        return Revocations(keys=keys)
+    return Revocations(serials={one.issuer.der: {one.serial: since} for one in read if one.issuer and one.serial})
+
+
+@pytest.mark.parametrize("public", [True, False])
+@pytest.mark.parametrize("by_key", [True, False])
+@pytest.mark.parametrize(("listed", "depth"), [(LEAF, 0), (REVOKED_CA, 1), (ROOT, 2)])
+def test_a_revoked_certificate(listed: Draft, depth: int, *, by_key: bool, public: bool) -> None:
+    """Whichever certificate of the path is listed, by its number or by its key, and below whatever root it is."""
+    revoked = revoking(NOW.date(), listed, by_key=by_key)
+    one = path(LEAF, REVOKED_CA, ROOT)
+    assert refusals(one, NOW, public=public, revoked=revoked) == (Refused(Refusal.REVOKED, depth),)
+    assert refusals(one, NOW, public=public) == ()
+
+
+def test_the_same_certificate_in_other_bytes_is_revoked() -> None:
+    """A signature can be encoded anew by whoever holds the key: the names and the number stay."""
+    revoked = revoking(NOW.date(), REVOKED_CA)
+    changed = REVOKED_CA.but(signature=b"\x03\x05\x00abcd")
+    assert changed.certificate.sha256 != REVOKED_CA.certificate.sha256
+    assert Refused(Refusal.REVOKED, 1) in refusals(path(LEAF, changed, ROOT), NOW, revoked=revoked)
+
+
+def test_a_twin_is_not_revoked_by_number() -> None:
+    """Another number, or the same one of another issuer, is another certificate; one listed by its key never is."""
+    by_number, by_key = revoking(NOW.date(), REVOKED_CA), revoking(NOW.date(), REVOKED_CA, by_key=True)
+    other_issuer = REVOKED_CA.but(issuer=name(CN="Other Root"))
+    for twin in (REVOKED_CA.but(serial=integer(CA_SERIAL + 1)), other_issuer):
+        assert refusals(path(LEAF, twin, ROOT), NOW, revoked=by_number) == ()
+        assert refusals(path(LEAF, twin, ROOT), NOW, revoked=by_key) == (Refused(Refusal.REVOKED, 1),)
+
+
+def test_a_revocation_has_a_beginning() -> None:
+    """What was captured before a CA was revoked was good, and what expired before is expired: both accuse nobody."""
+    revoked, ends = revoking(NOW.date(), REVOKED_CA), NOW + 80 * DAY
+    usual, late = path(LEAF, REVOKED_CA, ROOT), revoking(ends.date() + DAY, REVOKED_CA)
+    assert refusals(usual, NOW - DAY, revoked=revoked) == ()
+    assert refusals(usual, ends + 2 * DAY, revoked=late) == (Refused(Refusal.EXPIRED, 0),)
+    both = refusals(usual, ends + 2 * DAY, revoked=revoked)
+    assert both == (Refused(Refusal.EXPIRED, 0), Refused(Refusal.REVOKED, 1))
+
+
+def test_the_moment_of_distrust_in_sentences() -> None:
+    """The sentence has both days, and names whose decision it is."""
+    limited = path(LEAF, CA, ROOT, limits=Limits(distrust_after=(NOW - 99 * DAY).date()))
+    assert explain(Refused(Refusal.DISTRUSTED, 0), limited) == (
+        "The certificate is valid from 2026-05-22, and browsers take certificates of its root only if they are valid "
+        "from 2026-02-22 or earlier."
+    )
+    assert explain(Refused(Refusal.REVOKED, 1), limited) == (
+        "A certificate above it (Example CA) is on the browsers' list of revoked certificates."
+    )
 
 
 def test_dates_in_sentences() -> None:

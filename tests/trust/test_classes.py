@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from detector_testing import generate_key
 from support.odd_keys import GOST_2012, GOST_SPKI, rewritten
-from support.worlds import DAY, FOR_MAIL, below, in_name_of, logged
+from support.worlds import DAY, FOR_MAIL, below, in_name_of, logged, revocations
 
 from detector.knowledge import ct_logs
 from detector.model import RootOrigin
@@ -18,7 +18,7 @@ from detector.trust.acceptance import DATE_REFUSALS, Refusal
 from detector.trust.budget import SIGNATURES_MAX, SIGNATURES_ORDINARY, Budget
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass, Classified, Stores
-from detector.trust.roots import NO_ROOTS, Root, Roots, from_der
+from detector.trust.roots import NO_LIMITS, NO_ROOTS, Limits, Root, Roots, from_der
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +47,17 @@ a sub-CA for mail                  : defective  | declared | added defective | a
 a sub-CA for mail of a former root : defective  | declared | added defective | added defective | defective  | defective
 an expired sub-CA for mail         : defective  | declared | added defective | added defective | defective  | defective
 a sub-CA too deep                  : defective  | declared | added defective | added defective | defective  | defective
+a revoked sub-CA                   : defective  | declared | added defective | added defective | defective  | defective
+a revoked sub-CA, and another      : accepted   | accepted | accepted        | accepted        | accepted   | accepted
+a revoked and an expired sub-CA    : retired    | declared | added           | added           | retired    | retired
+a revoked one, and a former root's : retired    | declared | added           | added           | retired    | retired
+a sub-CA that expired revoked      : defective  | declared | added defective | added defective | defective  | defective
+a sub-CA revoked after it expired  : retired    | declared | added           | added           | retired    | retired
+below a distrusted root            : defective  | declared | added defective | added defective | defective  | defective
+below that, and another            : accepted   | accepted | accepted        | accepted        | accepted   | accepted
+below one that is distrusted since : accepted   | accepted | accepted        | accepted        | accepted   | accepted
+below a root for other names       : defective  | declared | added defective | added defective | defective  | defective
+below a former, distrusted root    : defective  | declared | added defective | added defective | defective  | defective
 a sub-CA for other names           : defective  | declared | added defective | added defective | defective  | defective
 a certificate that is no CA        : private    | declared | added           | added           | unfamiliar | unfamiliar
 a signature nobody reads           : unreadable | declared | added           | added           | unfamiliar | unfamiliar
@@ -61,6 +72,9 @@ a leaf of three years              : defective
 a leaf of three years that expired : defective
 a leaf with a weak key             : defective
 a leaf signed with SHA-1           : defective
+a revoked leaf                     : defective
+a CA whose key is revoked          : defective
+a twin of a CA whose key is revoked: defective
 
 # the issuer is not available
 a public leaf alone                : incomplete
@@ -84,6 +98,11 @@ one name and seventy keys          : private
 """One answer in a line is that of every standing, for chains without a root of their own."""
 
 
+def root_of(ca: CA, limits: Limits = NO_LIMITS) -> Root:
+    """The certificate of a CA as a root that browsers trust within these limits."""
+    return Root(ca.subject.rfc4514_string(), Certificate.read(ca.certificate), limits=limits)
+
+
 class Chains:
     """The chains of the table, each made once. `own` is the CA that has a root of its own."""
 
@@ -91,6 +110,9 @@ class Chains:
         self.pki = pki
         self.own = pki.private_ca("Campus CA")
         self.former = pki.private_ca("Former Root")
+        self.before, self.since = (Limits(distrust_after=(pki.now - days * DAY).date()) for days in (60, 0))
+        self.distrusted, self.distrusted_since = pki.private_ca("Distrusted Root"), pki.private_ca("Leaving Root")
+        self.national, self.former_distrusted = pki.private_ca("National Root"), pki.private_ca("Worst Root")
         genuine, self.leaf = pki.issue([EXAM]), self.own.issue([EXAM]).leaf
         own, public = self.own, pki.root_b
         shallow = below(public, "Shallow CA", path_length=0)
@@ -101,6 +123,18 @@ class Chains:
 
         good, expired = in_name_of(own, public), in_name_of(own, public, days=(-900, -200))
         mail = in_name_of(own, public, purposes=FOR_MAIL)
+        revoked, late = in_name_of(own, public), in_name_of(own, public, days=(-900, -200))
+        ended, by_key = in_name_of(own, public, days=(-900, -200)), below(public, "Lost CA")
+        twin, revoked_leaf = in_name_of(by_key, pki.root_a), pki.issue([EXAM])
+        self.revoked = revocations(
+            {
+                revoked.certificate: pki.now - 9 * DAY,
+                ended.certificate: pki.now - 300 * DAY,
+                late.certificate: pki.now - 100 * DAY,
+                revoked_leaf.leaf: pki.now,
+            },
+            {by_key.certificate: pki.now - 9 * DAY},
+        )
         sha1 = dataclasses.replace(pki.intermediate_rsa, signature_hash="sha1")
         other = pki.private_ca("Other CA")
         namesakes = [pki.private_ca("Filter CA") for _ in range(SIGNATURES_MAX + 6)]
@@ -117,6 +151,17 @@ class Chains:
             "a sub-CA for mail of a former root": with_own_root(in_name_of(own, self.former, purposes=FOR_MAIL)),
             "an expired sub-CA for mail": with_own_root(in_name_of(own, public, days=(-900, -200), purposes=FOR_MAIL)),
             "a sub-CA too deep": with_own_root(in_name_of(own, shallow)),
+            "a revoked sub-CA": with_own_root(revoked),
+            "a revoked sub-CA, and another": with_own_root(revoked, good),
+            "a revoked and an expired sub-CA": with_own_root(revoked, expired),
+            "a revoked one, and a former root's": with_own_root(revoked, in_name_of(own, self.former)),
+            "a sub-CA that expired revoked": with_own_root(ended),
+            "a sub-CA revoked after it expired": with_own_root(late),
+            "below a distrusted root": with_own_root(in_name_of(own, self.distrusted)),
+            "below that, and another": with_own_root(in_name_of(own, self.distrusted), good),
+            "below one that is distrusted since": with_own_root(in_name_of(own, self.distrusted_since)),
+            "below a root for other names": with_own_root(in_name_of(own, self.national)),
+            "below a former, distrusted root": with_own_root(in_name_of(own, self.former_distrusted)),
             "a sub-CA for other names": with_own_root(in_name_of(own, public, only_under="example.org")),
             "a certificate that is no CA": with_own_root(in_name_of(own, public, is_ca=False)),
             "a signature nobody reads": (
@@ -135,6 +180,9 @@ class Chains:
             ).chain,
             "a leaf with a weak key": pki.issue([EXAM], key="rsa1024").chain,
             "a leaf signed with SHA-1": logged(pki, sha1, EXAM).chain,
+            "a revoked leaf": revoked_leaf.chain,
+            "a CA whose key is revoked": by_key.issue([EXAM]).chain,
+            "a twin of a CA whose key is revoked": twin.issue([EXAM]).chain,
             "a public leaf alone": genuine.chain[:1],
             "without timestamps": pki.issue([EXAM], scts=0).chain[:1],
             "with one timestamp": pki.issue([EXAM], scts=1).chain[:1],
@@ -174,11 +222,18 @@ class Chains:
         machine = from_der([self.own.certificate], name="machine", origin=own.get(standing, RootOrigin.UNKNOWN))
         presented, pki = [Certificate.read(data) for data in chain], self.pki
         logs = ct_logs.parse(pki.ct_log_list_json(), name="test logs")
+        limits = {
+            pki.root_a: NO_LIMITS,
+            pki.root_b: NO_LIMITS,
+            self.distrusted: self.before,
+            self.distrusted_since: self.since,
+            self.national: Limits(permitted_names=("example.org",)),
+        }
         public = Roots(
-            [Root(ca.subject.rfc4514_string(), Certificate.read(ca.certificate)) for ca in (pki.root_a, pki.root_b)],
+            [root_of(ca, limit) for ca, limit in limits.items()],
             name="public",
             version="",
-            retired=from_der([self.former.certificate], name="former"),
+            retired=Roots([root_of(self.former), root_of(self.former_distrusted, self.before)], name="old", version=""),
         )
         return classes.classify(
             presented,
@@ -186,6 +241,7 @@ class Chains:
                 public,
                 from_der([self.own.certificate], name="declared") if standing == "declared" else NO_ROOTS,
                 lambda: NO_ROOTS if standing in {"nothing", "declared"} else machine,
+                self.revoked,
             ),
             pki.now,
             claims_logging=lambda: transparency.claims_logging(presented[0], logs, pki.now),
@@ -238,6 +294,13 @@ def test_the_table_has_every_class_and_only_allowed_pairs() -> None:
         ("a sub-CA for mail", [(Refusal.NOT_FOR_SERVERS, 1)]),
         ("an expired sub-CA for mail", [(Refusal.NOT_FOR_SERVERS, 1), (Refusal.EXPIRED, 1)]),
         ("a sub-CA too deep", [(Refusal.PATH_LENGTH, 2)]),
+        ("a revoked sub-CA", [(Refusal.REVOKED, 1)]),
+        ("a sub-CA that expired revoked", [(Refusal.REVOKED, 1), (Refusal.EXPIRED, 1)]),
+        ("a sub-CA revoked after it expired", [(Refusal.EXPIRED, 1)]),
+        ("a revoked leaf", [(Refusal.REVOKED, 0)]),
+        ("below a distrusted root", [(Refusal.DISTRUSTED, 0)]),
+        ("below a former, distrusted root", [(Refusal.DISTRUSTED, 0)]),
+        ("below a root for other names", [(Refusal.NAME_OUTSIDE_ROOT, 0)]),
         ("a sub-CA for other names", [(Refusal.NAME_NOT_PERMITTED, 0)]),
         ("a leaf of three years", [(Refusal.LIFETIME, 0)]),
         ("a leaf with a weak key", [(Refusal.WEAK_KEY, 0)]),

@@ -227,6 +227,21 @@ def test_every_kind_by_every_age_over_every_issuer(pki: PrivatePKI, world: World
     assert letter([issuer], None) == young
 
 
+@pytest.mark.parametrize(
+    ("names", "hours", "expected"),
+    [("a b", 23, "L"), ("a b", 49, "U"), ("n1 n2", 23, "?"), ("n1 n2", 49, "U"), ("a n1", 49, "U")],
+)
+def test_a_distrusted_roots_last_day(pki: PrivatePKI, world: World, names: str, hours: int, expected: str) -> None:
+    """A leaf dated back to the last day that browsers take has timestamps from after it, which are worth nothing."""
+    kind = Kind("dated back", "", embedded=names, hours=hours)
+    issued, _ = issue(world, kind, pki.intermediate_ec)
+    leaf, issuer, *_ = map(Certificate.read, issued.chain)
+    listed = world.list_of(world.issued.date() - 71 * DAY)
+    found = transparency.assess(leaf, [issuer], listed, world.now, until=world.issued.date())
+    assert LETTERS[found.logging] == expected
+    assert (expected == "U") == {one.status for one in found.scts}.isdisjoint({SCTStatus.VALID, SCTStatus.OPEN})
+
+
 @pytest.mark.parametrize("kind", TABLE, ids=[kind.what for kind in TABLE])
 def test_claims_are_the_table_without_signatures(pki: PrivatePKI, world: World, kind: Kind) -> None:
     """Embedded timestamps claim what they would come to if every one were signed; what came outside claims nothing."""

@@ -89,7 +89,12 @@ def _genuine_behind(evidence: EndpointEvidence) -> bool:
     for place in range(1, min(len(presented), BEHIND_MAX)):
         behind = presented[place]
         if behind.is_ca is not True and hostname.match(behind, evidence.endpoint.host) is NameMatch.MATCH:
-            found = classify(presented[place:], Stores(context.roots), context.at, budget=context.budget)
+            found = classify(
+                presented[place:],
+                Stores(context.roots, revoked=context.data.revocations),
+                context.at,
+                budget=context.budget,
+            )
             if found.is_a(ChainClass.ACCEPTED):
                 return True
     return False

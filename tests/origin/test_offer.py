@@ -1,0 +1,138 @@
+"""Offers: a ClientHello from bytes, lists and fingerprints, and what cannot be read."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.offers import FAMILIES, browsers, client, current, others, recorded
+
+from detector.knowledge.data_set import shipped
+from detector.model import Hello
+from detector.origin import Verdict, judge, rules
+from detector.origin.assess import known_products
+from detector.origin.offer import HELLO_BYTES_MAX, LIST_MAX, Offer, OfferError
+from detector.probe.tls.client_hello import ClientHelloWriter
+
+if TYPE_CHECKING:
+    from detector.origin.claims import Family
+
+C, F, S = FAMILIES
+DATA: Final = shipped().browser_offers
+SHARES: Final = {0x11EC: 1216, 0x1D: 32, 0x17: 65}
+"""Bytes of a key share by group (RFC 8446 section 4.2.8.2, draft-ietf-tls-ecdhe-mlkem section 3.1.1)."""
+
+
+@cache
+def hello_of(profile: Hello) -> bytes:
+    """A ClientHello message of a browser's profile."""
+    writer = ClientHelloWriter(profile, b"exam.example.edu")
+    return writer.first({group: bytes(SHARES[group]) for group in writer.shared_groups})
+
+
+def records(message: bytes, size: int) -> bytes:
+    """The TLS records that carry a message, each with so many bytes of it."""
+    parts = [message[at : at + size] for at in range(0, len(message), size)]
+    return b"".join(b"\x16\x03\x01" + len(part).to_bytes(2, "big") + part for part in parts)
+
+
+@pytest.mark.parametrize(("profile", "family"), [(Hello.BROWSER, C), (Hello.FIREFOX, F)])
+def test_from_bytes(profile: Hello, family: Family) -> None:
+    """A browser's ClientHello, as a message or in records of any size, is an offer that its family can send."""
+    message = hello_of(profile)
+    offer = Offer.of_hello(message)
+    assert offer.reserved_cipher_suites is offer.reserved_extensions is offer.reserved_groups is (family is C)
+    assert offer.alpn == ("h2", "http/1.1")
+    assert offer.versions == (0x0304, 0x0303)
+    assert judge(offer, current(family)).verdict is Verdict.NOTHING_SEEN
+    assert [Offer.of_hello(records(message, size)) for size in (1, 3, 100, 0x4000)] == [offer] * 4
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\x01\x00", b"\x16\x03\x01\x00"]))
+def test_any_bytes(data: bytes, start: bytes) -> None:
+    """Bytes that are no ClientHello raise the documented error."""
+    with contextlib.suppress(OfferError):
+        Offer.of_hello(start + data)
+
+
+@given(st.data())
+def test_damaged_bytes(data: st.DataObject) -> None:
+    """A ClientHello with changed or missing bytes gives an offer or the documented error."""
+    message = bytearray(hello_of(Hello.BROWSER))
+    for at in data.draw(st.lists(st.integers(0, len(message) - 1), max_size=4)):
+        message[at] = data.draw(st.integers(0, 255))
+    try:
+        offer = Offer.of_hello(bytes(message[: data.draw(st.integers(0, len(message)))]))
+    except OfferError:
+        return
+    assert len(judge(offer, current(C)).findings) <= len(rules.TABLE) + 1
+
+
+def test_too_long() -> None:
+    """A ClientHello and a list that are too long are refused by their size."""
+    with pytest.raises(OfferError, match="at most"):
+        Offer.of_hello(bytes(HELLO_BYTES_MAX + 1))
+    with pytest.raises(OfferError, match="at most"):
+        Offer.of_lists(cipher_suites=range(LIST_MAX + 1))
+
+
+def test_from_lists() -> None:
+    """Lists keep their order and lose reserved values, whose presence is kept unless the source leaves them out."""
+    offer = Offer.of_lists(cipher_suites=[0x1A1A, 0x1301, 0xC02B], groups=[29, 23])
+    assert (offer.cipher_suites, offer.groups, offer.extensions) == ((0x1301, 0xC02B), (29, 23), None)
+    assert (offer.reserved_cipher_suites, offer.reserved_groups, offer.reserved_extensions) == (True, False, None)
+    without = Offer.of_lists(cipher_suites=[0x1301], has_reserved=False)
+    assert without.reserved_cipher_suites is None
+    assert judge(without, current(C)).verdict is Verdict.NOTHING_SEEN
+    assert judge(Offer.of_lists(cipher_suites=[0x1301]), current(C)).verdict is Verdict.MIDDLEWARE
+    assert judge(Offer.of_lists(cipher_suites=[0x1301], is_cut=True), current(C)).verdict is Verdict.NOTHING_SEEN
+
+
+def test_from_ja4() -> None:
+    """JA4 of a recorded client gives its cipher suites, and of another one their number."""
+    for one in recorded():
+        assert Offer.of_ja4(one.ja4).cipher_suites == tuple(sorted(one.cipher_suites))
+    unknown = Offer.of_ja4("t13d1516h2_000000000000_000000000000")
+    assert (unknown.cipher_suites, unknown.cipher_suites_count) == (None, 15)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ja4_contradicts_by_cipher_suites(family: Family) -> None:
+    """By JA4 alone, no browser contradicts itself, and cipher suites and their number contradict a family."""
+    for one in browsers():
+        if one.family is family:
+            assert judge(Offer.of_ja4(one.ja4), current(family)).verdict is Verdict.NOTHING_SEEN
+    seen = {one.client for one in others() if judge(Offer.of_ja4(one.ja4), current(family)).confidence is not None}
+    assert {one.client for one in others()} - seen <= {"Go 1.19 net/http"}  # Apple's have all that Go's have
+    assert judge(Offer.of_ja4("t13d2812h2_000000000000_000000000000"), current(family)).confidence == "possible"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "t13d1516h2", "t13dxx16h2_8daaf6152771_d8a2da3f94cd", "a" * 10_000, "_" * 36, "\0"]
+)
+def test_no_ja4(text: str) -> None:
+    """What is no JA4 fingerprint raises the documented error, bounded."""
+    with pytest.raises(OfferError) as raised:
+        Offer.of_ja4(text)
+    assert len(str(raised.value)) < 300
+
+
+@given(st.text(max_size=50))
+def test_any_ja4(text: str) -> None:
+    """Any text is a fingerprint or raises the documented error."""
+    with contextlib.suppress(OfferError):
+        Offer.of_ja4(text)
+
+
+def test_known_products() -> None:
+    """A known client's ClientHello names it and nobody else; cipher suites alone name all that share them."""
+    names = {one.client: [found.product for found in known_products(client(one.client), DATA)] for one in others()}
+    assert names["sslsplit 0.5.5"] == ["sslsplit"]
+    assert names["mitmproxy 11.0.2, client Chromium 156"] == ["mitmproxy"]
+    shared = Offer(cipher_suites=client("HAProxy").cipher_suites)
+    assert {"HAProxy", "Squid", "curl", "OpenSSL"} <= {one.product for one in known_products(shared, DATA)}
+    assert not any(known_products(client(one.client), DATA) for one in browsers())
