@@ -9,6 +9,7 @@ where the time is linear in them: a proxy's head of 16 KiB once took a second, a
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gc
 import gzip
@@ -31,6 +32,7 @@ from detector.knowledge import ct_logs, data_set, known_roots, part
 from detector.knowledge.catalogue import load, match, patterns
 from detector.locate import tracing
 from detector.model import Endpoint, toml_files
+from detector.origin import Claims, engine, offer
 from detector.pins import failure_report, formats
 from detector.probe.http import client, doh, issuers, portal
 from detector.probe.quic import wire as quic
@@ -273,6 +275,17 @@ def _hello(unit: bytes) -> Make:
     return make
 
 
+def _client_hello(suites: Make, extensions: Make) -> Make:
+    """A ClientHello whose cipher suites or extensions are as many as fit."""
+
+    def make(size: int) -> bytes:
+        lists = [made(min(size - KIB, 0xFFFF)) for made in (suites, extensions)]
+        first, second = (len(one).to_bytes(2, "big") + one for one in lists)
+        return _message(1, b"\x03\x03" + bytes(32) + b"\x00" + first + b"\x01\x00" + second)
+
+    return make
+
+
 def _dns(unit: bytes) -> Make:
     """An answer whose records are repetitions of one."""
 
@@ -472,6 +485,11 @@ def _of_certificates() -> list[Parser]:
     return [Parser(f"certificate: {kind}", _read_certificate, make, most) for kind, make in kinds.items()]
 
 
+def _offered(data: bytes) -> None:
+    with contextlib.suppress(DetectorError):
+        offer.Offer.of_hello(data)
+
+
 def _of_tls() -> list[Parser]:
     flights = {
         "empty messages": _flight(filled(b"\x00\x00\x00\x00")),
@@ -490,6 +508,28 @@ def _of_tls() -> list[Parser]:
         Parser("TLS: byte by byte", _tls_bytewise, flights["one certificate"], 256 * KIB),
         Parser("ServerHello: empty extensions", hello.parse_server_hello, _hello(bytes(4)), 64 * KIB),
         Parser("ServerHello: extensions", hello.parse_server_hello, _hello(b"\xff\x01\x00\x01\x00"), 64 * KIB),
+    ]
+
+
+def _of_servers() -> list[Parser]:
+    """What a client sends to a server that assesses its requests."""
+    most = offer.HELLO_BYTES_MAX
+    hellos = {
+        "cipher suites": _client_hello(filled(b"\x13\x01"), lambda _size: b""),
+        "reserved values": _client_hello(filled(b"\x0a\x0a\x13\x01"), lambda _size: b""),
+        "extensions": _client_hello(lambda _size: b"", filled(b"\x00\x16\x00\x00")),
+    }
+    return [
+        *(Parser(f"ClientHello: {kind}", _offered, make, most) for kind, make in hellos.items()),
+        *(
+            Parser(f"JA4: {kind}", lambda data: hello.parse_client_hello(data).ja4, make, most)
+            for kind, make in hellos.items()
+        ),
+        Parser("ClientHello: records of one byte", _offered, filled(b"\x16\x03\x01\x00\x01\x01"), most),
+        Parser(
+            "engine: features", engine.engine_of, filled(b'"a":true,', b'{"version":1,"features":{', b'"b":1}}'), KIB
+        ),
+        Parser("User-Agent", Claims.of, _text(filled(b"Chrome/", b"Mozilla/5.0 (")), MIB),
     ]
 
 
@@ -868,6 +908,7 @@ PARSERS: Final = (
     *_of_certificates(),
     *_of_names(),
     *_of_tls(),
+    *_of_servers(),
     *_of_quic(),
     *_of_proxies(),
     *_of_answers(),

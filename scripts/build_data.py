@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import base64
 import datetime as dt
+import hashlib
 import json
 import re
 import ssl
@@ -151,6 +152,7 @@ def collections(package: firefox_package.Package) -> dict[str, bytes]:
     hashes = {
         "certificates": sorted({record["derHash"] for record in known["data"]}),
         "keys": sorted({record["pubKeyHash"] for record in known["data"] if "pubKeyHash" in record}),
+        "names": sorted({_sha256(record["subjectDN"]) for record in known["data"] if "subjectDN" in record}),
     }
     issuers: dict[str, dict[str, list[str]]] = {}
     keys = []
@@ -171,6 +173,10 @@ def collections(package: firefox_package.Package) -> dict[str, bytes]:
         "intermediates.json": _release_of("intermediates.json", _day(known["timestamp"]), head, hashes),
         "revocations.json": _release_of("revocations.json", _day(revoked["timestamp"]), head, pairs),
     }
+
+
+def _sha256(encoded: str) -> str:
+    return base64.b64encode(hashlib.sha256(base64.b64decode(encoded)).digest()).decode("ascii")
 
 
 def _listed_on(record: dict[str, Any]) -> str:

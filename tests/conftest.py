@@ -131,8 +131,14 @@ class World:
     ) -> Context:
         """What to assess against; `machine` are roots that came to this machine as `origin` says."""
         installed = from_der(machine, name="machine", origin=origin)
-        known: dict[str, Any] = {"roots": self.roots, "logs": self.logs, "machine_roots": lambda: installed, **more}
-        return Context(at=at or self.pki.now, data=data_set.shipped(), **known)
+        known: dict[str, Any] = {
+            "data": data_set.shipped(),
+            "roots": self.roots,
+            "logs": self.logs,
+            "machine_roots": lambda: installed,
+            **more,
+        }
+        return Context(at=at or self.pki.now, **known)
 
     def observed(self, presented: Issued | Sequence[bytes], **seen: Any) -> Observation:  # noqa: ANN401 - fields of Observation
         """One connection on which this chain was presented and its key proved, unless `seen` says otherwise."""

@@ -219,7 +219,7 @@ async def _watch(
         exported = None
         if metrics is not None:
             exported = watch_metrics.WatchMetrics(endpoints)
-            exported.knows(detector.knowledge)
+            exported.knows(current.detector.knowledge)
             with naming("--metrics"):
                 place, connections = metrics
                 serving = watch_metrics.serve(exported, *watch_metrics.parse_place(place), connections=connections)

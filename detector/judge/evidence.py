@@ -276,6 +276,17 @@ class EndpointEvidence:
         return not chain.paths.issuer_known or any(one.refusal is Refusal.REVOKED for one in chain.refused)
 
     @property
+    def issuer_is_named(self) -> bool:
+        """Whether the leaf names a publicly known intermediate as its issuer, and no public identity speaks against it.
+
+        The leaf is its sender's: the name says that a forgotten intermediate is possible, and nothing else.
+        """
+        leaf = self.leaf
+        if leaf is None or leaf.issuer is None or Identity.STATED in self.identities:
+            return False
+        return self.context.data.intermediates.has_name(leaf.issuer)
+
+    @property
     def from_browser(self) -> bool:
         """Whether the user's own browser reported this observation."""
         return self.observation.engine is Engine.BROWSER

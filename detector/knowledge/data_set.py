@@ -288,7 +288,19 @@ class DataSet:
         content = read(part.data, form(), name=str(part.path), schema=PARTS[kind].schema)
         if kind is KnowledgeKind.ROOTS:
             self._certificates = self._certificates_of(part, content)
+            self._refuse_forgetful(part, content)
         return content
+
+    def _refuse_forgetful(self, part: _Part, known: Head) -> None:
+        """Refuse a list that lacks a root of an older one: what it signed would pass for a private CA's."""
+        for older in self._candidates[KnowledgeKind.ROOTS][1:]:
+            before = decode(older.data, known_roots.KnownRoots, name=str(older.path), schema=older.head.schema)
+            kept = {root.sha256 for root in known.roots} if isinstance(known, known_roots.KnownRoots) else set()
+            if forgotten := [root.label for root in before.roots if root.sha256 not in kept]:
+                raise KnowledgeError(
+                    f"{part.path}: lacks {len(forgotten)} of the roots of an older list, {forgotten[0]} among them.",
+                    advice="A removed root stays listed, with the day of its removal.",
+                )
 
     def _certificates_of(self, part: _Part, known: Head) -> tuple[bytes, ...]:
         path = part.path.with_name(ROOT_CERTIFICATES)

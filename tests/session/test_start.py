@@ -64,6 +64,27 @@ def test_import_loads_nothing_that_judges_or_connects() -> None:
     assert (later | set(NEVER)) & set(loaded) == set()
 
 
+SERVERS = {"aiohttp", "uvicorn", "hypercorn", "OpenSSL", "detector.origin.capture"}
+"""Servers, and what keeps ClientHellos."""
+
+
+@pytest.mark.parametrize(
+    ("module", "needed"),
+    [
+        ("detector.origin", set()),
+        ("detector.origin.requests", set()),
+        ("detector.origin.asgi", set()),
+        ("detector.origin.capture", {"detector.origin.capture"}),
+        ("detector.origin.uvicorn", {"detector.origin.capture", "uvicorn"}),
+        ("detector.origin.hypercorn", {"detector.origin.capture", "hypercorn"}),
+        ("detector.origin.aiohttp", {"detector.origin.capture", "aiohttp"}),
+    ],
+)
+def test_a_server_loads_what_it_uses(module: str, needed: set[str]) -> None:
+    """The assessment of a server's requests loads no server and captures nothing; each hook loads its own server."""
+    assert SERVERS & set(loaded_after(f"import {module}")) == needed
+
+
 def test_public_roots_are_read_after_connecting_has_begun() -> None:
     """A detector with what is shipped is made without certifi's roots: known names of roots suffice for its pins."""
     loaded = loaded_after("import detector; detector.Detector(proxy='none')")

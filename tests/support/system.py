@@ -21,6 +21,7 @@ PACKAGES: Final = {
     "certutil": "libnss3-tools",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
+    "curl": "curl",
     "danted": "dante-server",
     "dconf": "dconf-cli",
     "firefox-esr": "firefox-esr",

@@ -48,7 +48,7 @@ from . import delegated_credential
 from .client_hello import ClientHelloWriter
 from .codepoints import TLS_1_2, TLS_1_2_SUITES, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType, HandshakeType
 from .engine import ClientHandshake
-from .hello import ClientHello, extension_kinds, parse_client_hello, parse_server_hello
+from .hello import ClientHello, parse_client_hello, parse_server_hello
 from .key_exchange import KeyShares, has_ml_kem
 from .keys import TrafficKeys, expand_label
 from .reader import Reader, WireError, malformed
@@ -185,12 +185,9 @@ class NativeHandshake(ClientHandshake):
         return _record(ContentType.HANDSHAKE, message, version)
 
     @property
-    def ja3(self) -> str | None:
-        """The JA3 fingerprint of our ClientHello, whose extensions are in another order each time."""
-        if self.client_hello is None or self._wire.offered is None:
-            return None
-        shuffled = tuple((kind, b"") for kind in extension_kinds(self.client_hello))
-        return msgspec.structs.replace(self._wire.offered, extensions=shuffled).ja3
+    def ja4(self) -> str | None:
+        """The JA4 fingerprint of our ClientHello, whose extensions are in another order each time."""
+        return None if self._wire.offered is None else self._wire.offered.ja4
 
     def _scts_requested(self) -> bool:
         return self._wire.offered is not None and self._wire.offered.requests_scts
