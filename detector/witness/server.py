@@ -261,7 +261,7 @@ class Witness:
         found: tuple[str, ...] = ()
         with contextlib.suppress(OfferError):  # OpenSSL accepts more than is parsed here
             broken = contradicted(Offer.of_hello(hello), claims, self._browsers)
-            found = tuple(one.rule.name for one in broken)
+            found = tuple(one.rule for one in broken)
         return BrowserClaim(family=claims.family, major=claims.major, contradictions=found)
 
 
