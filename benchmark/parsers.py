@@ -32,7 +32,7 @@ from detector.knowledge import ct_logs, data_set, known_roots, part
 from detector.knowledge.catalogue import load, match, patterns
 from detector.locate import tracing
 from detector.model import Endpoint, toml_files
-from detector.origin import Claims, offer
+from detector.origin import Claims, engine, offer
 from detector.pins import failure_report, formats
 from detector.probe.http import client, doh, issuers, portal
 from detector.probe.quic import wire as quic
@@ -524,6 +524,10 @@ def _of_servers() -> list[Parser]:
         *(
             Parser(f"JA4: {kind}", lambda data: hello.parse_client_hello(data).ja4, make, most)
             for kind, make in hellos.items()
+        ),
+        Parser("ClientHello: records of one byte", _offered, filled(b"\x16\x03\x01\x00\x01\x01"), most),
+        Parser(
+            "engine: features", engine.engine_of, filled(b'"a":true,', b'{"version":1,"features":{', b'"b":1}}'), KIB
         ),
         Parser("User-Agent", Claims.of, _text(filled(b"Chrome/", b"Mozilla/5.0 (")), MIB),
     ]

@@ -177,7 +177,7 @@ def _seen(numbers: Iterable[int] | None, what: str) -> tuple[tuple[int, ...] | N
 
 def _message(data: bytes) -> bytes:
     """Join the records that carry the first handshake message."""
-    message, at = b"", 0
+    message, at = bytearray(), 0
     while len(message) < MESSAGE_HEADER_BYTES or len(message) < MESSAGE_HEADER_BYTES + int.from_bytes(message[1:4]):
         body = at + _RECORD_HEADER
         end = body + int.from_bytes(data[at + 3 : body])
@@ -185,7 +185,7 @@ def _message(data: bytes) -> bytes:
             raise _unreadable("TLS records without a whole ClientHello", "every record that carries it")
         message += data[body:end]
         at = end
-    return message[: MESSAGE_HEADER_BYTES + int.from_bytes(message[1:4])]
+    return bytes(message[: MESSAGE_HEADER_BYTES + int.from_bytes(message[1:4])])
 
 
 def _unreadable(what: str, instead: str) -> OfferError:
