@@ -21,8 +21,8 @@ import hmac
 import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.knowledge import browser_offers
 from detector.knowledge.browser_offers import Family
+from detector.knowledge.data_set import shipped
 
 from .assess import contradicted
 from .sessions import ACCOUNTS_MAX, Session, Sessions
@@ -141,7 +141,7 @@ class Networks:
         data: BrowserOffers | None = None,
         clients_max: int = CLIENTS_MAX,
     ) -> None:
-        known = browser_offers.shipped() if data is None else data
+        known = shipped().browser_offers if data is None else data
         self._key: Final = key
         self._client_key: Final = hmac.digest(key, b"clients", "sha256")
         self._clients_max: Final = clients_max
