@@ -124,6 +124,7 @@ def judge(  # noqa: PLR0913 - one parameter per option
     with common.result_stream(output) as stream, common.SideHistory(place) as kept:
         moments = _read(log, reader, networks)
         _report_faults(log, reader, networks)
+        common.warn_of_age((known.part(KnowledgeKind.BROWSER_OFFERS),), utc_now())
         if moments is None or 2 * reader.unreadable > reader.lines:
             say(f"Error: {_named(log)} has too few lines in the form of --format {log_format} to say anything.")
             return common.INCONCLUSIVE

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.model import Category, Confidence, EndpointName, Verdict
-from detector.origin import Claims, Offer
+from detector.origin import Claims, Family, Offer
 from detector.origin.logs import Entry
 from detector.origin.networks import CLIENTS_MAX, COMBINATIONS_MAX, UNKNOWN, Extent, Networks, Share, network_of
 from detector.origin.reports import Log, of_log, of_network
@@ -108,6 +108,20 @@ def test_one_offer_under_two_families_is_probable() -> None:
     assert {one.judgment.reason for one in apart.found()} == {"impossible-offer"}
     nowhere = counted(one._replace(address="") for one in people)
     assert only(nowhere).judgment.reason == "impossible-offer"
+
+
+def test_scripts_in_the_pages_prove_it() -> None:
+    """Two engines behind one offer, and browsers with their own offers in another network: proven, with no front."""
+    people = [
+        entry(PROXYS, CHROMIUM, account="a")._replace(engine=Family.CHROMIUM),
+        entry(PROXYS, FIREFOX, account="b")._replace(engine=Family.FIREFOX),
+    ]
+    before = [one._replace(engine=None) for one in people]
+    own = entry(OWN, address="203.0.113.1", account="c")
+    school, _ = counted([*before, *people, own]).found()
+    assert school.judgment.confidence is Confidence.PROVEN
+    without, _ = counted([*before, own]).found()
+    assert without.judgment.confidence is Confidence.PROBABLE
 
 
 @pytest.mark.parametrize(
