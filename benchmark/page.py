@@ -108,6 +108,10 @@ def _start(start: Start) -> str:
         ("`check()` less the floor of its pair", start.difference),
         ("`detector check` from the start of its process to its end", start.cold),
         ("Python that does nothing, likewise", start.bare),
+        ("`detector check` with an updated data set, likewise", start.updated),
+        ("the same, less the run before it with what is shipped", start.update_costs),
+        ("an updated data set in a fresh process: opened, every file hashed", start.opening),
+        ("the same: every part of it read", start.loading),
     )
     lines += [_line([name, _spread(spread, 1)]) for name, spread in rows]
     lines += [

@@ -9,8 +9,10 @@ where the time is linear in them: a proxy's head of 16 KiB once took a second, a
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gc
+import gzip
 import itertools
 import json
 import re
@@ -22,14 +24,15 @@ import dns.message
 
 from detector.audit import files, p11_kit
 from detector.bundle import form
+from detector.ct import entries, matching, notes, source
 from detector.errors import BundleError, DetectorError
 from detector.exam import native_messaging, protocol
 from detector.history import store
 from detector.knowledge import ct_logs, data_set, known_roots, part
 from detector.knowledge.catalogue import load, match, patterns
 from detector.locate import tracing
-from detector.model import toml_files
-from detector.origin import logs
+from detector.model import Endpoint, toml_files
+from detector.origin import Claims, engine, logs, offer
 from detector.pins import failure_report, formats
 from detector.probe.http import client, doh, issuers, portal
 from detector.probe.quic import wire as quic
@@ -272,6 +275,17 @@ def _hello(unit: bytes) -> Make:
     return make
 
 
+def _client_hello(suites: Make, extensions: Make) -> Make:
+    """A ClientHello whose cipher suites or extensions are as many as fit."""
+
+    def make(size: int) -> bytes:
+        lists = [made(min(size - KIB, 0xFFFF)) for made in (suites, extensions)]
+        first, second = (len(one).to_bytes(2, "big") + one for one in lists)
+        return _message(1, b"\x03\x03" + bytes(32) + b"\x00" + first + b"\x01\x00" + second)
+
+    return make
+
+
 def _dns(unit: bytes) -> Make:
     """An answer whose records are repetitions of one."""
 
@@ -471,6 +485,11 @@ def _of_certificates() -> list[Parser]:
     return [Parser(f"certificate: {kind}", _read_certificate, make, most) for kind, make in kinds.items()]
 
 
+def _offered(data: bytes) -> None:
+    with contextlib.suppress(DetectorError):
+        offer.Offer.of_hello(data)
+
+
 def _of_tls() -> list[Parser]:
     flights = {
         "empty messages": _flight(filled(b"\x00\x00\x00\x00")),
@@ -489,6 +508,28 @@ def _of_tls() -> list[Parser]:
         Parser("TLS: byte by byte", _tls_bytewise, flights["one certificate"], 256 * KIB),
         Parser("ServerHello: empty extensions", hello.parse_server_hello, _hello(bytes(4)), 64 * KIB),
         Parser("ServerHello: extensions", hello.parse_server_hello, _hello(b"\xff\x01\x00\x01\x00"), 64 * KIB),
+    ]
+
+
+def _of_servers() -> list[Parser]:
+    """What a client sends to a server that assesses its requests."""
+    most = offer.HELLO_BYTES_MAX
+    hellos = {
+        "cipher suites": _client_hello(filled(b"\x13\x01"), lambda _size: b""),
+        "reserved values": _client_hello(filled(b"\x0a\x0a\x13\x01"), lambda _size: b""),
+        "extensions": _client_hello(lambda _size: b"", filled(b"\x00\x16\x00\x00")),
+    }
+    return [
+        *(Parser(f"ClientHello: {kind}", _offered, make, most) for kind, make in hellos.items()),
+        *(
+            Parser(f"JA4: {kind}", lambda data: hello.parse_client_hello(data).ja4, make, most)
+            for kind, make in hellos.items()
+        ),
+        Parser("ClientHello: records of one byte", _offered, filled(b"\x16\x03\x01\x00\x01\x01"), most),
+        Parser(
+            "engine: features", engine.engine_of, filled(b'"a":true,', b'{"version":1,"features":{', b'"b":1}}'), KIB
+        ),
+        Parser("User-Agent", Claims.of, _text(filled(b"Chrome/", b"Mozilla/5.0 (")), MIB),
     ]
 
 
@@ -830,13 +871,68 @@ def _of_names() -> list[Parser]:
     ]
 
 
+def _of_ct_logs() -> list[Parser]:
+    def verify(data: bytes) -> object:
+        return notes.verify(data, b"key")
+
+    def read_tile(data: bytes) -> object:
+        return entries.read_tile(data, 0, 1 << 40)
+
+    def match(data: bytes) -> object:
+        return watched.match(entries.Entry(0, 0, None, data, None, None, (), bytes(32)))
+
+    def unpack(data: bytes) -> object:
+        return source.inflated(data, 4 * MIB)
+
+    hosts = [f"exam{number}.school.example.edu" for number in range(100)]
+    watched = matching.Watched([Endpoint(host=host) for host in hosts], roots=frozenset())
+    head = b"a\n1\n" + b"A" * 43 + b"=\n\n"
+    inputs = {
+        "lines": filled(b"\n", head),
+        "signatures": filled("— a AAAAAAAA\n".encode(), head),
+        "one signature": filled(b"A", head + "— a ".encode(), b"\n"),
+        "a key name": filled(b"a", head + "— ".encode(), b" AAAA\n"),
+        "digits": filled(b"1", b"a\n", b"\nA\n\n- a A\n"),
+        "text": filled(b"a", b"", b"\n\n"),
+    }
+    tiles = {
+        "empty entries": filled(bytes(17)),
+        "extensions": filled(bytes(13) + b"\x00\xfc" + b"\x01\x00\x00" * 84 + bytes(2)),
+        "fingerprints": filled(bytes(15) + b"\x20\x00" + bytes(8192)),
+        "one entry": lambda size: bytes(10) + _vector(3, bytes(size)) + bytes(4),
+    }
+    names = {
+        "dots": filled(b"."),
+        "labels": filled(b".school"),
+        "hosts": filled(b"exam1.school.example.edu "),
+        "names": _in_extension("2.5.29.17", _listed(filled(der.encode(0x82, b"*.school.example.edu")))),
+        "names of others": _in_extension("2.5.29.17", _listed(filled(der.encode(0x82, b"a.school.example")))),
+    }
+    refused = (notes.NoteError, entries.EntryError)
+    return [
+        *(
+            Parser(f"checkpoint: {k}", _but(refused[0], verify), make, notes.NOTE_BYTES_MAX)
+            for k, make in inputs.items()
+        ),
+        *(
+            Parser(f"data tile: {kind}", _but(refused[1], read_tile), make, entries.TILE_BYTES_MAX, 256 * KIB)
+            for kind, make in tiles.items()
+        ),
+        Parser("entry: extensions", entries.leaf_index, filled(b"\x01\x00\x00"), 64 * KIB - 1),
+        Parser("tile: unpacked", unpack, lambda size: gzip.compress(bytes(size)), 4 * MIB),
+        *(Parser(f"entry: {kind}", match, make, 255 * KIB, 32 * KIB) for kind, make in names.items()),
+    ]
+
+
 PARSERS: Final = (
     *_of_certificates(),
     *_of_names(),
     *_of_tls(),
+    *_of_servers(),
     *_of_quic(),
     *_of_proxies(),
     *_of_answers(),
+    *_of_ct_logs(),
     *_of_files(),
 )
 """Every parser of foreign bytes, on the inputs that cost it most."""

@@ -8,6 +8,7 @@ import statistics
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from . import data_sets
 from .contenders import ENVIRONMENT
 from .memory import relay
 from .origin import setup
@@ -30,13 +31,21 @@ WARM_CHECKS: Final = 5
 
 
 class Start(NamedTuple):
-    """Milliseconds of a warm check, the floor, their difference in pairs, fresh processes, and phases."""
+    """Milliseconds of a warm check, the floor, their difference in pairs, fresh processes, and phases.
+
+    `updated` is a fresh process with an updated data set, `update_costs` what it took longer than the process before
+    it with the shipped one; `opening` and `loading` are an updated set in a fresh process, opened and read whole.
+    """
 
     check: Spread
     floor: Spread
     difference: Spread
     cold: Spread
     bare: Spread
+    updated: Spread
+    update_costs: Spread
+    opening: Spread
+    loading: Spread
     phases: dict[str, float]
     modules: list[tuple[str, float]]
 
@@ -81,9 +90,12 @@ def measure_start(origin: Origin, cores: tuple[int | None, int | None], rounds: 
         rest = ["-m", "detector", "check", "--pins", str(pins), "--roots", str(origin.roots)]
         rest += ["--ct-logs", str(origin.logs), "--proxy", "none", "--offline", "--format", "json"]
         _clean([sys.executable, *rest], cores[1])  # fills the cache of compiled Python
-        colds, bares = [], []
+        data = data_sets.write(origin.folder / "knowledge")
+        colds, updated, bares, loads = [], [], [], []
         for _ in range(rounds):
-            colds.append(_clean([sys.executable, *rest], cores[1]).wall * 1000)
+            colds.append(_clean([sys.executable, *rest, "--data", "shipped"], cores[1]).wall * 1000)
+            updated.append(_clean([sys.executable, *rest, "--data", str(data)], cores[1]).wall * 1000)
+            loads.append(json.loads(_clean([sys.executable, "-m", "benchmark.data_sets", str(data)], cores[1]).output))
             bares.append(_clean([sys.executable, "-c", "pass"], cores[1]).wall * 1000)
         modules = imports(_clean([sys.executable, "-X", "importtime", *rest], cores[1]).output)
     return Start(
@@ -92,6 +104,10 @@ def measure_start(origin: Origin, cores: tuple[int | None, int | None], rounds: 
         difference(warm["check_ms"], warm["floor_ms"]),
         Spread.of(colds),
         Spread.of(bares),
+        Spread.of(updated),
+        difference(updated, colds),
+        Spread.of(one["open_ms"] for one in loads),
+        Spread.of(one["read_ms"] for one in loads),
         {name: statistics.median(one[name] for one in phases) for name in phases[0]},
         by_package(modules)[:MODULES],
     )

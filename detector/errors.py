@@ -130,6 +130,14 @@ class LearnError(DetectorError):
     """Pins were not learned: what was presented is pinned only on explicit request."""
 
 
+class UpdateError(DetectorError):
+    """An update of the knowledge that could not be fetched or verified: the set in use stays. Exit code 3."""
+
+
+class HeldBackError(UpdateError):
+    """A set of the knowledge that is signed, and that is not put in the place of the one in use for what it says."""
+
+
 class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a fault; the name is the API contract
     """TLS is intercepted, with the confidence of `report`, which holds the evidence.
 

@@ -146,7 +146,7 @@ def _imitated(name: str, agent: str, hellos: Sequence[bytes]) -> Client:
         name,
         Claims.of(agent),
         Offer.of_hello(hellos[0]),
-        getattr(first, "ja4", None),
+        first.ja4,
         (_ja3(hellos[0]), _ja3(hellos[1])),
     )
 

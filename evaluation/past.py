@@ -61,20 +61,23 @@ def as_of(day: dt.date) -> DataSet:
         for root, der in zip(shipped.known_roots.roots, shipped.root_certificates, strict=True)
         if (date_of(root.first_seen) or released) <= released
     ]
-    return made(roots, shipped.logs.as_of(day), shipped.revocations, roots_date=released, date=day)
+    versions = [name for name in shipped.known_roots.versions if (date_of(name) or released) <= released]
+    logs = shipped.logs.as_of(day)
+    return made(roots, logs, shipped.revocations, date=day, roots_date=released, versions=versions)
 
 
-def made(
+def made(  # noqa: PLR0913 - keyword-only past the content; each is one fact about the set
     roots: Sequence[tuple[KnownRoot, bytes]],
     logs: LogList,
     revocations: Revocations,
     *,
     date: dt.date,
     roots_date: dt.date | None = None,
+    versions: Sequence[str] = (_NAME,),
 ) -> DataSet:
     """A data set of these roots, each with its certificate (DER), logs, and revocations until then, made on this day.
 
-    The list of roots can be older.
+    The list of roots can be older; `versions` are those of certifi whose every root it knows.
     """
     roots_date = roots_date or date
     day = {"schema": 1, "version": 1, "date": date, "horizon": date + LIST_HORIZON, "sources": []}
@@ -83,7 +86,7 @@ def made(
         PARTS[KnowledgeKind.ROOTS].name: {
             **head,
             "schema": PARTS[KnowledgeKind.ROOTS].schema,
-            "versions": [],
+            "versions": versions,
             "roots": [root for root, _ in roots],
         },
         ROOT_CERTIFICATES: {

@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import base64
 import datetime as dt
+import hashlib
 import json
 import re
 import ssl
@@ -71,7 +72,7 @@ _WHOLE_DAY: Final = dt.timedelta(days=1, seconds=-1)
 _NEVER_QUALIFIED: Final = "never qualified by a browser as far as known"
 _FIELDS: Final = (
     *("operator", "description", "kind", "why", "states", "shard", "retired", "inferred"),
-    *("first_listed", "last_listed", "log_id", "key"),
+    *("first_listed", "last_listed", "log_id", "key", "monitoring_url"),
 )
 """Fields of a log in ct_logs.json, in their order."""
 
@@ -151,6 +152,7 @@ def collections(package: firefox_package.Package) -> dict[str, bytes]:
     hashes = {
         "certificates": sorted({record["derHash"] for record in known["data"]}),
         "keys": sorted({record["pubKeyHash"] for record in known["data"] if "pubKeyHash" in record}),
+        "names": sorted({_sha256(record["subjectDN"]) for record in known["data"] if "subjectDN" in record}),
     }
     issuers: dict[str, dict[str, list[str]]] = {}
     keys = []
@@ -171,6 +173,10 @@ def collections(package: firefox_package.Package) -> dict[str, bytes]:
         "intermediates.json": _release_of("intermediates.json", _day(known["timestamp"]), head, hashes),
         "revocations.json": _release_of("revocations.json", _day(revoked["timestamp"]), head, pairs),
     }
+
+
+def _sha256(encoded: str) -> str:
+    return base64.b64encode(hashlib.sha256(base64.b64decode(encoded)).digest()).decode("ascii")
 
 
 def _listed_on(record: dict[str, Any]) -> str:
@@ -269,6 +275,7 @@ def from_google(path: Path) -> dict[str, Any]:
                 }
                 if log.shard
                 else None,
+                **({"monitoring_url": log.monitoring_url} if log.monitoring_url else {}),
             }
             for log in (*listed.logs.values(), *listed.untrusted.values())
             if not log.states.keys() & _UNSETTLED
@@ -285,6 +292,8 @@ def _add(entry: dict[str, Any], record: dict[str, Any], date: str | None) -> Non
     for name in ("operator", "description", "kind", "log_id", "key"):
         if name in record:
             entry.setdefault(name, record[name])
+    if "monitoring_url" in record:
+        entry["monitoring_url"] = record["monitoring_url"]
     known = entry.setdefault("states", {})
     for state, since in states.items():
         moment = _moment(since, end=state == LogState.RETIRED)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detector.bundle.form import bundle_schema
 from detector.bundle.verification import verification_schema
+from detector.ct.findings import finding_schema
 from detector.exam.protocol import protocol_schema
 from detector.model import report_schema
 from detector.watch.events import watch_event_schema
@@ -27,6 +28,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "verification.schema.json": verification_schema,
     "exam-gate.schema.json": protocol_schema,
     "watch-event.schema.json": watch_event_schema,
+    "ct-finding.schema.json": finding_schema,
 }
 
 

@@ -53,6 +53,7 @@ def problems(parts: Mapping[str, bytes], before: Mapping[str, bytes]) -> Iterato
             most = part.current_until(kind)
             yield f"{name}: `horizon` is {part.horizon}, and no file of this kind counts longer than {most}."
         yield from _not_newer(name, parts[name], before.get(name))
+    yield from _forgotten(parts, before)
     if CANARIES in parts:
         yield from _canaries(parts[CANARIES], before.get(CANARIES), read.get(ROOTS))
     yield from _roots(read.get(ROOTS), read.get(CERTIFICATES))
@@ -76,6 +77,24 @@ def _not_newer(name: str, data: bytes, before: bytes | None) -> Iterator[str]:
         yield f"{name}: changed, and `version` is still {new['version']}."
     if new["date"] < old.get("date", ""):
         yield f"{name}: `date` is {new['date']}, before {old['date']} of the one before."
+
+
+def _forgotten(parts: Mapping[str, bytes], before: Mapping[str, bytes]) -> Iterator[str]:
+    """Roots and logs of the past stay known: without them, chains of their time would be taken for private ones."""
+    for name, field, identity in ((ROOTS, "roots", "sha256"), ("ct_logs.json", "logs", "log_id")):
+        if name in parts and name in before:
+            known = {entry.get(identity) for entry in _entries(parts[name], field)}
+            lost = [_label(entry) for entry in _entries(before[name], field) if entry.get(identity) not in known]
+            if lost:
+                yield f"{name}: {', '.join(lost)}: known before, and not in it. What was removed stays, as removed."
+
+
+def _entries(data: bytes, field: str) -> list[dict[str, Any]]:
+    """A list of a file; empty where it has none, which its form says elsewhere."""
+    try:
+        return [entry for entry in json.loads(data)[field] if isinstance(entry, dict)]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _canaries(data: bytes, before: bytes | None, known: Head | None) -> Iterator[str]:

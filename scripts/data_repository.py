@@ -30,6 +30,7 @@ import getpass
 import json
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
@@ -76,6 +77,9 @@ LIFETIMES: Final = {
 }
 """How long each role's metadata counts. Root and targets need people and offline machines: two years, and a year with a
 month to spare; a vendor's as targets. A copy that is kept from newer sets notices when the timestamp ends."""
+
+NOTICE: Final = dt.timedelta(days=60)
+"""How long before people must sign again `renew` says so, every day: two months find everybody."""
 
 ROOT_KEYS_MIN: Final = 3
 ROOT_THRESHOLD_MIN: Final = 2
@@ -550,9 +554,7 @@ def publish(
             raise PublishingError("The first set needs the role targets.")
         _write_metadata(repository, [(Root.type, one) for one in roots])
         return
-    for role, key in ((Snapshot.type, snapshot_key), (Timestamp.type, timestamp_key)):
-        if key.public_key.keyid not in root.roles[role].keyids:
-            raise PublishingError(f"{key.public_key.keyid} is no key of {role}.")
+    _check_online(root, snapshot_key, timestamp_key)
     files = _check_targets(repository, staged, root, targets, at)
     for role in roles.keys() - {Targets.type} - vendors_of(targets).keys():
         raise PublishingError(f"{role}: staged, and no vendor that targets delegates to.")
@@ -568,9 +570,16 @@ def renew(repository: Repository, *, snapshot_key: CryptoSigner, timestamp_key: 
     snapshot = repository.snapshot
     if snapshot is None:
         raise PublishingError(f"{repository.folder}: publish a set first.")
+    _check_online(repository.root.signed, snapshot_key, timestamp_key)
     if snapshot.signed.expires - at < LIFETIMES[Snapshot.type] / 2:
         snapshot = _sign_snapshot(repository, {}, snapshot_key, at)
     _sign_timestamp(repository, snapshot, timestamp_key, at)
+
+
+def _check_online(root: Root, snapshot_key: CryptoSigner, timestamp_key: CryptoSigner) -> None:
+    for role, key in ((Snapshot.type, snapshot_key), (Timestamp.type, timestamp_key)):
+        if key.public_key.keyid not in root.roles[role].keyids:
+            raise PublishingError(f"{key.public_key.keyid} is no key of {role}.")
 
 
 def _check_roots(repository: Repository, roots: Sequence[Metadata[Root]], at: dt.datetime) -> Root:
@@ -610,6 +619,8 @@ def _check_targets(
 
 
 def _check_files(repository: Repository, staged: Staged, role: str, targets: Targets) -> dict[str, bytes]:
+    if role != Targets.type and targets.delegations is not None:
+        raise PublishingError(f"{role}: a vendor signs its pins itself, and delegates to nobody.")
     files = {}
     for path, target in targets.targets.items():
         name = path.removeprefix(f"pins/{role}/")
@@ -699,6 +710,26 @@ def read_pins(folder: Path) -> dict[str, bytes]:
     if any(endpoint.private_roots for endpoint in pins.endpoints):
         raise PublishingError(f"{folder}: `private_roots` names files of this machine, which its readers do not have.")
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
+
+
+def check_pins(staged: Staged, vendor: str) -> None:
+    """Raise `PublishingError` for a staged pin file of a vendor that its readers would refuse."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path, target in staged.targets()[vendor].signed.targets.items():
+            place = staged.folder / _TARGETS / target.get_prefixed_paths()[0]
+            if place.is_file():
+                Path(folder, Path(path).name).write_bytes(place.read_bytes())
+        if any(Path(folder).iterdir()):
+            read_pins(Path(folder))
+
+
+def ending(repository: Repository, at: dt.datetime) -> Iterator[str]:
+    """Yield a sentence for each role whose people must sign again within `NOTICE`."""
+    roles: dict[str, Metadata[Root] | Metadata[Targets] | None] = {Root.type: repository.root}
+    roles |= {role: repository.role(role) for role in (Targets.type, *vendors_of(repository.targets))}
+    for role, metadata in roles.items():
+        if metadata is not None and metadata.signed.expires - at < NOTICE:
+            yield f"{role}: ends on {metadata.signed.expires:%Y-%m-%d}. Stage it again, and have it signed."
 
 
 def describe(repository: Repository, staged: Staged | None) -> Iterator[str]:
@@ -868,11 +899,17 @@ def _sign(arguments: argparse.Namespace, _: dt.datetime) -> None:
 
 
 def _publish(arguments: argparse.Namespace, at: dt.datetime) -> None:
-    publish(Repository(arguments.repository), Staged(arguments.staged), **_online(arguments), at=at)
+    staged = Staged(arguments.staged)
+    for vendor in staged.targets().keys() - {Targets.type}:
+        check_pins(staged, vendor)
+    publish(Repository(arguments.repository), staged, **_online(arguments), at=at)
 
 
 def _renew(arguments: argparse.Namespace, at: dt.datetime) -> None:
-    renew(Repository(arguments.repository), **_online(arguments), at=at)
+    repository = Repository(arguments.repository)
+    renew(repository, **_online(arguments), at=at)
+    for line in ending(repository, at):
+        print(line, file=sys.stderr)
 
 
 def _online(arguments: argparse.Namespace) -> dict[str, CryptoSigner]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import datetime as dt
+import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -46,10 +50,25 @@ def pytest_configure() -> None:
     is; where time is what matters, tests count steps.
     """
     asyncio.set_event_loop(None)
+    _isolate_data_folder()
     if sys.platform != "win32" and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's; children inherit it
     settings.register_profile("detector", deadline=None, max_examples=examples(100))
     settings.load_profile("detector")
+
+
+def _isolate_data_folder() -> None:
+    """Give tests, and the programs that they start, a data folder of their own: an update on this machine is no test's.
+
+    Workers inherit the folder of the process that starts them.
+    """
+    if _DATA_FOLDER not in os.environ:
+        folder = tempfile.mkdtemp(prefix="detector-data-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ[_DATA_FOLDER] = os.environ["XDG_DATA_HOME"] = folder
+
+
+_DATA_FOLDER: Final = "DETECTOR_TESTS_DATA"
 
 
 CORE: Final = {
@@ -112,8 +131,14 @@ class World:
     ) -> Context:
         """What to assess against; `machine` are roots that came to this machine as `origin` says."""
         installed = from_der(machine, name="machine", origin=origin)
-        known: dict[str, Any] = {"roots": self.roots, "logs": self.logs, "machine_roots": lambda: installed, **more}
-        return Context(at=at or self.pki.now, data=data_set.shipped(), **known)
+        known: dict[str, Any] = {
+            "data": data_set.shipped(),
+            "roots": self.roots,
+            "logs": self.logs,
+            "machine_roots": lambda: installed,
+            **more,
+        }
+        return Context(at=at or self.pki.now, **known)
 
     def observed(self, presented: Issued | Sequence[bytes], **seen: Any) -> Observation:  # noqa: ANN401 - fields of Observation
         """One connection on which this chain was presented and its key proved, unless `seen` says otherwise."""

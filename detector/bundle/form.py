@@ -266,7 +266,7 @@ class Connection(_Strict, frozen=True, kw_only=True):
     unfollowed_proxy: UnfollowedProxy | None = None
     repeat: Annotated[int, msgspec.Meta(ge=0)] = 0
     engine: Engine | None = None
-    ja3: Text | None = None
+    ja4: Text | None = None
     tls_version: Text | None = None
     cipher: Text | None = None
     group: Text | None = None

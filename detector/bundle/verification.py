@@ -50,7 +50,7 @@ from detector.judge.recorded import KeyEvidence, believed, key_evidence
 from detector.judge.table import RULE_OF
 from detector.judge.wording import state
 from detector.knowledge import data_set
-from detector.knowledge.age import describe, used
+from detector.knowledge.age import CHANGES, describe, used
 from detector.model import (
     EndpointName,
     Knowledge,
@@ -204,7 +204,10 @@ class NetworkCheck(Record, frozen=True, kw_only=True):
 
 
 class Material(Record, frozen=True, kw_only=True):
-    """What the recorder assessed with; `others` are the kinds of knowledge of which the reader used another."""
+    """What the recorder assessed with; `others` are the kinds of knowledge of which the reader used another.
+
+    Pins of vendors are none of them: what they state of an endpoint is recorded.
+    """
 
     detector_version: str
     same_version: bool
@@ -214,7 +217,7 @@ class Material(Record, frozen=True, kw_only=True):
     @property
     def differs(self) -> bool:
         """Whether the reader assessed with anything else, so that another verdict may be right on both sides."""
-        return bool(self.others) or not self.same_version
+        return any(kind in CHANGES for kind in self.others) or not self.same_version
 
 
 class Verification(Record, frozen=True, kw_only=True):
@@ -309,7 +312,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         detector_version=manifest.detector_version,
         same_version=manifest.detector_version == VERSION,
         knowledge=manifest.knowledge,
-        others=tuple(part.kind for part in manifest.knowledge if here.get(part.kind) != part.sha256),
+        others=tuple(part.kind for part in manifest.knowledge if part.kind in here and here[part.kind] != part.sha256),
     )
     stamps = tuple(_timestamp(response, bundle.payload, authorities) for response in bundle.file.timestamps)
     own_pins = not all(one.as_recorded for one in endpoints)
@@ -583,7 +586,7 @@ def _hints(recorded: Material, *, own_pins: bool) -> Iterator[str]:
     if own_pins:
         yield "Your own pins were used instead of the recorded ones; leave them out to compare."
     for part in recorded.knowledge:
-        if part.kind in recorded.others:
+        if part.kind in recorded.others and part.kind in CHANGES:
             yield f"The recorder used other knowledge ({describe([part])}); use the same to compare."
     if not recorded.same_version:
         yield f"The recorder was another version ({recorded.detector_version}); its rules may have been different."

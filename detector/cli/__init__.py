@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from detector.aio import descriptors
-from detector.errors import DetectorError, LearnError, NoRoomError
+from detector.errors import DetectorError, LearnError, NoRoomError, UpdateError
 from detector.model.files import NO_ROOM
 from detector.version import VERSION
 
 from . import common, completion, options, settings, signals, streams
-from .stderr import LOG, LOG_VARIABLE, configure_logging, redirect_to_null, say
+from .stderr import LOG, LOG_VARIABLE, configure_logging, redirect_to_null, say, show_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,10 +35,10 @@ RESULT_LOST: Final = 74
 TERMINAL_CLOSED: Final = 141
 """128 + SIGPIPE, as shells report a command whose reader went away."""
 SECTIONS: Final = {
-    "Check a network": ("check", "exam", "watch", "locate", "nagios", "demo"),
+    "Check a network": ("check", "exam", "watch", "ct", "locate", "nagios", "demo"),
     "Check many endpoints": ("scan", "fleet"),
     "Assess recorded evidence": ("examine", "origin", "verify", "bundle", "history", "diff", "dossier"),
-    "Pins, roots and rules": ("pins", "roots", "witness", "rules"),
+    "Pins, roots and rules": ("pins", "data", "roots", "witness", "rules"),
     "Shell": ("completion",),
 }
 """The commands, as help lists them."""
@@ -117,6 +117,7 @@ def run(arguments: Sequence[str] | None = None, *, started: float | None = None)
 
 def _run(arguments: Sequence[str] | None, started: float | None) -> int:  # noqa: PLR0911 - one return per way to end
     try:
+        show_warnings()
         if levels := os.environ.get(LOG_VARIABLE):
             configure_logging(levels)
         # Not `detector.main`: that one exits with 1 when the reader of a pipe goes away, and 1 means "middleware".
@@ -138,7 +139,7 @@ def _run(arguments: Sequence[str] | None, started: float | None) -> int:  # noqa
         return RESULT_LOST
     except DetectorError as error:
         say(f"Error: {error}")
-        return common.INCONCLUSIVE if isinstance(error, LearnError) else common.BAD_INPUT
+        return common.INCONCLUSIVE if isinstance(error, LearnError | UpdateError) else common.BAD_INPUT
     except BrokenPipeError:
         redirect_to_null(sys.stdout)  # the reader is gone; the interpreter would complain when it flushes at exit
         return TERMINAL_CLOSED

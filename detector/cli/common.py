@@ -24,6 +24,7 @@ from detector.errors import HistoryError, HistoryUnavailableError, NoRoomError, 
 from detector.language import ENGLISH
 from detector.model import Detail, Record, Verdict, encode
 from detector.model.files import reason_of, unwritable
+from detector.model.folders import user_folder
 from detector.model.private_files import OWNER_ONLY, create_private
 from detector.model.validate import naming
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TextIO
 
-    import platformdirs
     from rich import console as rich_console
 
     from detector import report as reports
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from detector.report import siem
 else:
     age = LazyModule("detector.knowledge.age")
-    platformdirs = LazyModule("platformdirs")
     reports = LazyModule("detector.report")
     siem = LazyModule("detector.report.siem")
     rich_console = LazyModule("rich.console")
@@ -60,8 +59,6 @@ CLEAN: Final = 0
 MIDDLEWARE: Final = 1
 BAD_INPUT: Final = 2
 INCONCLUSIVE: Final = 3
-APPLICATION: Final = "tls-middleware-detector"
-"""What this program's folders are called."""
 DEFAULT_HISTORY: Final = "default"
 HISTORY: Final = "--history"
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -91,18 +88,6 @@ def read_file(path: str, limit: int, error: type[InputError], advice: str) -> by
     if len(data) > limit:
         raise error(f"{path}: larger than {limit // 1024 // 1024} MiB.", advice=advice)
     return data
-
-
-def user_folder(kind: str) -> Path | None:
-    """This program's folder for `config` or `data` by the platform's convention; None without a home directory."""
-    try:
-        if kind == "config":
-            folder = platformdirs.user_config_path(APPLICATION, appauthor=False, roaming=True)
-        else:
-            folder = platformdirs.user_data_path(APPLICATION, appauthor=False)
-    except RuntimeError:
-        return None
-    return folder if folder.is_absolute() else None  # versions before 4.14 do not expand "~" then, and do not raise
 
 
 def open_history(place: str, wait: Callable[[], float] | None = None) -> store.History:

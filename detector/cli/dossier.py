@@ -125,7 +125,7 @@ def _verifier(keys: tuple[bytes, ...], settings: dict[str, Any]) -> Verifier:
     def verify(path: str) -> tuple[str, Verification]:
         data = read_file(path)
         with naming(path):
-            verification = bundle_room.verify(data, keys=keys, roots=public, logs=logs)
+            verification = bundle_room.verify(data, keys=keys, roots=public, logs=logs, known=expected.data_set)
         return f"bundle {Path(path).name} (SHA-256 {hashlib.sha256(data).hexdigest()})", verification
 
     return verify

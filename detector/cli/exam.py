@@ -21,10 +21,12 @@ from detector.errors import InputError, RequestError
 from detector.exam import browser_session, gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
+from detector.knowledge.data_set import SHIPPED
 from detector.locate.locate import Locating
 from detector.model import Detail, encode
 from detector.model.files import reason_of
 from detector.model.private_files import OWNER_ONLY
+from detector.pins.load import VENDOR
 from detector.session.plan import FILE_PREFIX
 from detector.trust.key_files import load_signing_key
 
@@ -49,7 +51,7 @@ else:
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
 """0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""
 
-_PATHS: Final = frozenset({"policy", "signing_key", "pins", "roots", "add_roots", "ct_logs"})
+_PATHS: Final = frozenset({"policy", "signing_key", "data", "pins", "roots", "add_roots", "ct_logs"})
 """Options whose values are paths: a browser starts the host in a directory of its own choice."""
 
 _probing: Final = options.together(
@@ -353,4 +355,5 @@ def _anywhere(param: options.Option, value: str) -> str:
     location = value.removeprefix(FILE_PREFIX)
     if param.name == "proxy" and location != value and "://" not in location:
         return f"{FILE_PREFIX}{Path(location).absolute()}"
-    return str(Path(value).absolute()) if param.name in _PATHS else value
+    is_path = param.name in _PATHS and value != SHIPPED and not value.startswith(VENDOR)
+    return str(Path(value).absolute()) if is_path else value

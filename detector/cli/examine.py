@@ -74,7 +74,7 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
 @options.target("--password-file", "File with the password of a PKCS #12 file.", metavar="FILE")
 @options.fail_on()
 @options.save_chain
-@options.settings(only={"pins", "roots", "add-roots", "ct-logs", "vantage"})
+@options.settings(only={"data", "pins", "roots", "add-roots", "ct-logs", "vantage"})
 @options.report_form
 @options.output
 def examine(  # noqa: PLR0913 - one parameter per option
@@ -117,7 +117,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
         with _naming(chain):
             found = certificate_files.leaf_first(found, name)
     started = utc_now()
-    trusted: dict[str, Any] = {name: settings.get(name) for name in ("roots", "add_roots", "logs")}
+    trusted: dict[str, Any] = {name: settings.get(name) for name in ("data", "roots", "add_roots", "logs")}
     context = assessment_context(Expectations(**trusted), at=at)
     names = [Endpoint(host=name, port=port).name]
     with (
@@ -129,6 +129,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
             host=name,
             port=port,
             at=context.at,
+            data=context.data,
             pins=settings.get("pins"),
             roots=context.roots,
             logs=context.logs,

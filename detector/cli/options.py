@@ -336,14 +336,21 @@ def _proxy(default: str) -> Decorator:
 
 
 _NETWORK: Final = {
-    "pins": trusting(
-        "--pins", "Pin file or directory of pin files; repeatable.", setting=True, multiple=True, metavar="FILE|DIR"
+    "data": trusting(
+        "--data", "Folder of installed data sets, or what this package ships.", setting=True, metavar="DIR|shipped"
     ),
-    "roots": trusting("--roots", "Public roots to use instead of certifi's.", setting=True, metavar="PEM"),
+    "pins": trusting(
+        "--pins",
+        "Pin file, directory of them, or the installed pins of a vendor (vendor:NAME); repeatable.",
+        setting=True,
+        multiple=True,
+        metavar="FILE|DIR",
+    ),
+    "roots": trusting("--roots", "Public roots to use instead of the data set's.", setting=True, metavar="PEM"),
     "add-roots": trusting("--add-roots", "Additional public roots.", setting=True, metavar="PEM"),
     "ct-logs": trusting(
         "--ct-logs",
-        "Known CT logs, Google log list v3 JSON, instead of the shipped ones.",
+        "Known CT logs, Google log list v3 JSON, instead of the data set's.",
         setting="logs",
         metavar="FILE",
     ),
@@ -400,7 +407,7 @@ variants: Final = together(
     )
 )
 """Which routes and variants are probed, and how often: the keys of an exam policy that say so."""
-trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
+trust: Final = settings(only=("data", "roots", "add-roots", "ct-logs"))
 """What commands that assess recorded evidence need of these."""
 
 days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))

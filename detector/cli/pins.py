@@ -37,6 +37,9 @@ PINS_LIVE: Final = 90
 March 2026), and a pin file that is not renewed should stop accusing before its pins are stale."""
 
 
+_data: Final = options.settings(only={"data"})
+
+
 @click.group(
     cls=options.Group,
     sections={"Read": ("show", "lint"), "Make": ("learn",), "Exchange": ("import", "export")},
@@ -48,14 +51,15 @@ def pins() -> None:
 
 @pins.command(examples=("detector pins show", "detector pins show pins.toml -o pins.txt"))
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
+@_data
 @options.output
-def show(paths: tuple[str, ...], output: str | None) -> int:
+def show(*, settings: dict[str, Any], paths: tuple[str, ...], output: str | None) -> int:
     """Show the endpoints of pin files.
 
-    Without a name those that are shipped.
+    Without a name those of the data set; with vendor:NAME the installed ones of a vendor.
     """
     with common.result_stream(output) as stream:
-        stream.writelines(f"{line}\n" for line in _described(Expectations(pins=paths or None)))
+        stream.writelines(f"{line}\n" for line in _described(Expectations(**settings, pins=paths or None)))
     return common.CLEAN
 
 
@@ -83,14 +87,15 @@ def _described(expected: Expectations) -> Iterator[str]:
 
 @pins.command(examples=("detector pins lint", "detector pins lint pins.toml -q"))
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
+@_data
 @options.detail
 @options.output
-def lint(paths: tuple[str, ...], detail: Detail, output: str | None) -> int:
+def lint(*, settings: dict[str, Any], paths: tuple[str, ...], detail: Detail, output: str | None) -> int:
     """Report what is stale or weak in pin files.
 
     Exit code: 0 nothing, or warnings only, 2 errors.
     """
-    expected = Expectations(pins=paths or None)
+    expected = Expectations(**settings, pins=paths or None)
     pin_set, data = expected.pin_set, expected.data_set
     shipped = {str(data.canaries.path), *map(str, canaries_folder().glob("*.toml"))}
     roots = data.public_roots().labels
@@ -191,7 +196,16 @@ def _how(evidence: EndpointEvidence) -> list[str]:
 )
 @options.target("--host hosts", "Import the pins of this host alone; repeatable.", multiple=True, metavar="HOST")
 @options.result("--name", "Name of the pin file.", default="imported")
-def import_(*, file: str, form: formats.PinFormat, hosts: tuple[str, ...], name: str, output: str | None) -> int:
+@_data
+def import_(  # noqa: PLR0913 - one parameter per option
+    *,
+    settings: dict[str, Any],
+    file: str,
+    form: formats.PinFormat,
+    hosts: tuple[str, ...],
+    name: str,
+    output: str | None,
+) -> int:
     """Make a pin file of the pins of another program.
 
     Formats: trustkit, ats (App Transport Security), android (network security configuration), okhttp (source), hpkp
@@ -204,7 +218,13 @@ def import_(*, file: str, form: formats.PinFormat, hosts: tuple[str, ...], name:
     wanted = [pin_files.parse_host(host) for host in hosts]
     with common.result_stream(output) as stream:
         pin_set, notes = formats.import_pins(
-            data, form, file=source, at=utc_now().date(), known=Expectations().data_set, name=name, hosts=wanted
+            data,
+            form,
+            file=source,
+            at=utc_now().date(),
+            known=Expectations(**settings).data_set,
+            name=name,
+            hosts=wanted,
         )
         for note in notes:
             say(f"Note: {note}")
@@ -230,8 +250,10 @@ def import_(*, file: str, form: formats.PinFormat, hosts: tuple[str, ...], name:
 )
 @options.result("--backups-as-pins", "Write backup pins like the others.", is_flag=True)
 @options.result("--keys-of", "Whose keys all pins are, for ats.", type=options.Choice(formats.KeysOf))
+@_data
 def export(  # noqa: PLR0913 - one parameter per option
     *,
+    settings: dict[str, Any],
     paths: tuple[str, ...],
     form: formats.PinFormat,
     leave_out: tuple[str, ...],
@@ -245,7 +267,7 @@ def export(  # noqa: PLR0913 - one parameter per option
     unless --leave-out names the field. The name and the date of the pin file stay behind.
     """
     streams.for_programs()
-    pin_set = Expectations(pins=paths).pin_set
+    pin_set = Expectations(**settings, pins=paths).pin_set
     with common.result_stream(output) as stream:
         stream.write(
             formats.export_pins(

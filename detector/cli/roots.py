@@ -49,7 +49,7 @@ def roots() -> None:
     multiple=True,
     metavar="FILE",
 )
-@options.settings(only={"roots", "add-roots"})
+@options.settings(only={"data", "roots", "add-roots"})
 @options.record_form
 @options.output
 def audit(

@@ -370,7 +370,7 @@ def _open(name: str) -> Iterator[IO[bytes]]:
 
 def _fingerprint(sources: Sources, settings: dict[str, Any]) -> str:
     """Identifies the scan that a state file belongs to: everything that numbers and assesses its targets."""
-    decisive = [settings.get(name) for name in ("pins", "roots", "add_roots", "logs")]
+    decisive = [settings.get(name) for name in ("data", "pins", "roots", "add_roots", "logs")]
     found = hashlib.sha256(repr((sources, *decisive)).encode())
     for name in chain(sources.files, settings.get("pins", ())):
         if name != common.STDIN and Path(name).is_file():

@@ -27,8 +27,7 @@ import click
 from detector.errors import SettingsError
 from detector.model import toml_files
 from detector.model.files import reason_of
-
-from .common import user_folder
+from detector.model.folders import user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

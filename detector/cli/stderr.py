@@ -83,6 +83,13 @@ class _Handler(logging.Handler):
         say(self.format(record))
 
 
+def show_warnings() -> None:
+    """Write the warnings of `detector.*` as messages, unless `configure_logging` said more."""
+    package = logging.getLogger("detector")
+    if not any(isinstance(handler, _Handler) for handler in package.handlers):
+        _show("Warning: %(message)s", logging.WARNING)
+
+
 def configure_logging(levels: str) -> None:
     """Log `detector.*` to standard error.
 
@@ -92,7 +99,6 @@ def configure_logging(levels: str) -> None:
     Raises:
         SettingsError: for a level that does not exist.
     """
-    package = logging.getLogger("detector")
     for word in levels.split(","):
         room, _, level = word.strip().rpartition("=")
         number = logging.getLevelNamesMapping().get(level.upper())
@@ -102,7 +108,14 @@ def configure_logging(levels: str) -> None:
                 advice="Write debug, info, warning or error, or ROOM=LEVEL, with commas between.",
             )
         logging.getLogger(f"detector.{room}" if room else "detector").setLevel(number)
-    if not any(isinstance(handler, _Handler) for handler in package.handlers):
-        handler = _Handler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        package.addHandler(handler)
+    _show("%(asctime)s %(levelname)s %(name)s: %(message)s", logging.NOTSET)
+
+
+def _show(form: str, least: int) -> None:
+    """Write log records from the level `least` on as messages of this form."""
+    package = logging.getLogger("detector")
+    for former in [handler for handler in package.handlers if isinstance(handler, _Handler)]:
+        package.removeHandler(former)
+    handler = _Handler(least)
+    handler.setFormatter(logging.Formatter(form))
+    package.addHandler(handler)

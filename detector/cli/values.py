@@ -43,9 +43,10 @@ class Value(click.types.StringParamType):
 
 def _hosts(context: click.Context) -> Iterator[str]:
     """The endpoints of the pin files on the command line, or of the shipped ones; none of files that cannot be read."""
-    given = context.params.get("settings", {}).get("pins") or context.params.get("pins")
+    settings = context.params.get("settings", {})
+    given = settings.get("pins") or context.params.get("pins")
     try:
-        endpoints = Expectations(pins=given or None).pin_set.endpoints
+        endpoints = Expectations(data=settings.get("data"), pins=given or None).pin_set.endpoints
     except DetectorError:
         return
     yield from dict.fromkeys(each.host if each.port == HTTPS_PORT else each.name for each in endpoints)

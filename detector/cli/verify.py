@@ -15,7 +15,7 @@ from detector.bundle.form import BUNDLE_BYTES_MAX
 from detector.errors import BundleError
 from detector.judge import wording
 from detector.knowledge import roots as trusted
-from detector.knowledge.age import describe
+from detector.knowledge.age import describe, differing
 from detector.model import Detail
 from detector.model.validate import naming
 from detector.pins.encoding import parse_witness_key
@@ -200,8 +200,7 @@ def _footer(verification: Verification, detail: Detail) -> Iterator[str]:
         names = f" ({', '.join(word.endpoints)})" if word.endpoints else ""
         yield f"Not verifiable: {word.summary}{names}"
     recorded = verification.recorded
-    others = " and ".join(recorded.others)
     yield (
         f"Recorded by detector {recorded.detector_version} with {describe(recorded.knowledge)} "
-        f"({f'here other {others}' if others else 'the same here'})."
+        f"(here {differing(recorded.others)})."
     )

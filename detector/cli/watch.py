@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from detector.aio.lazy import LazyModule
+from detector.aio.tasks import cancel_and_wait
 from detector.judge.wording import mark, state, tone
+from detector.knowledge import data_set
 from detector.model import Detail, Verdict
 from detector.model.validate import naming
 from detector.session.session import Detector
@@ -22,18 +24,23 @@ from detector.watch import metrics as watch_metrics
 from detector.watch.schedule import INTERVAL_DEFAULT
 from detector.watch.state import WatchSummary
 
-from . import common, options, signals
+from . import common, data, options, signals
 from .options import Format
+from .stderr import say
 from .streams import put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
+    import detector.update as updates
     from detector.model import Confidence, Endpoint
     from detector.report import siem
+    from detector.update import background as update_loop
     from detector.watch.events import WatchEvent
 else:
     siem = LazyModule("detector.report.siem")
+    update_loop = LazyModule("detector.update.background")
+    updates = LazyModule("detector.update")
 
 INTERVAL_LEAST: Final = 1.0
 """Seconds; more often is a load on other people's servers and not a watch."""
@@ -41,6 +48,10 @@ INTERVAL_MOST: Final = 3600.0
 """Seconds; to check less often than hourly, run `check` from a scheduler."""
 DEADLINE_LONGEST: Final = 60.0
 """Seconds for one probe; the slowest interceptors need a few."""
+UPDATE_DEFAULT: Final = 86400.0
+"""Seconds, as in `detector.update.background`, which is imported late."""
+UPDATE_LEAST: Final = 60.0
+"""Seconds; more often is a load on other people's servers, and no list changes that often."""
 METRICS_CONNECTIONS_MAX: Final = 1000
 """Leaves most of the 1024 files that a process may usually open."""
 _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
@@ -81,6 +92,20 @@ _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
     type=click.IntRange(1, METRICS_CONNECTIONS_MAX),
     default=watch_metrics.SCRAPES_DEFAULT,
 )
+@options.service("--update", "Update what is known in the background (extra update).", is_flag=True)
+@options.service(
+    "--update-every",
+    "Mean time between two updates.",
+    type=click.FloatRange(min=UPDATE_LEAST),
+    default=UPDATE_DEFAULT,
+    metavar="SECONDS",
+)
+@options.service(
+    "--update-from",
+    "The repository, as of `detector data update --from`.  [default: the URL of the last update]",
+    metavar="URL|DIR",
+)
+@options.service("--update-root", "As `detector data update --root`.", metavar="FILE")
 @options.known_history
 @options.settings()
 @options.form(Format.TABLE, Format.JSONL, *options.SIEM_LINES)
@@ -96,6 +121,10 @@ def watch(  # noqa: PLR0913 - one parameter per option
     fail_on: Confidence,
     metrics: str | None,
     metrics_connections: int,
+    update: bool,
+    update_every: float,
+    update_from: str | None,
+    update_root: str | None,
     place: str | None,
     form: Format,
     detail: Detail,
@@ -113,6 +142,8 @@ def watch(  # noqa: PLR0913 - one parameter per option
     with contextlib.ExitStack() as stack:
         history = stack.enter_context(common.SideHistory(place))
         detector = Detector(**settings, seen_before=history.genuine)
+        current = _Current(detector, lambda: Detector(**settings, seen_before=history.genuine))
+        updating = _updating(settings, update_from, update_root) if update else None
         endpoints = detector.endpoints(targets or None)
         write = stack.enter_context(_lines(output))
 
@@ -126,7 +157,8 @@ def watch(  # noqa: PLR0913 - one parameter per option
 
         schedule = {"interval": interval, "deadline": deadline, "duration": duration}
         served = None if metrics is None else (metrics, metrics_connections)
-        asyncio.run(_watch(detector, endpoints, report, served, targets=endpoints if targets else None, **schedule))
+        watching = _watch(current, endpoints, report, served, targets=endpoints if targets else None, **schedule)
+        asyncio.run(_updated(watching, current, updating, update_every) if updating else watching)
         if verdict_alone:
             write(f"The network was {state(seen.verdict, seen.confidence)}.")
     if seen.verdict is Verdict.CLEAN:
@@ -134,8 +166,48 @@ def watch(  # noqa: PLR0913 - one parameter per option
     return common.MIDDLEWARE if seen.confidence and seen.confidence.reaches(fail_on) else common.INCONCLUSIVE
 
 
+class _Current:
+    """The detector to probe with: the one that the watch began with, then one with the knowledge of each update."""
+
+    def __init__(self, detector: Detector, make: Callable[[], Detector]) -> None:
+        self.detector = detector
+        self._make = make
+
+    def renew(self, done: updates.Update) -> None:
+        """Read what an update installed. Raises `InputError` where a pin file does not fit it: the old one goes on."""
+        self.detector = self._make()
+        say(f"What is known was updated to set {done.set}.")
+
+
+def _updating(settings: dict[str, Any], place: str | None, root: str | None) -> Callable[[], updates.Update]:
+    """The update of the folder that the watch reads. Raises click.UsageError for settings that it contradicts."""
+    source = settings.get("data")
+    if source == data_set.SHIPPED:
+        raise click.UsageError("--update has no effect with --data shipped.")
+    folder = None if source is None else str(source)
+    repository = place or data.last_repository(folder)
+    if settings.get("offline") and repository.startswith("https:"):
+        raise click.UsageError("--update fetches from a server, and --offline contacts nothing but the endpoints.")
+    connect = data.connector_of(settings)
+    run = updates.update  # imported before the watch begins: a missing extra is said at once
+    return lambda: run(repository, folder=data.folder_of(folder), root=root, connect=connect)
+
+
+async def _updated(
+    watching: Coroutine[None, None, None], current: _Current, update: Callable[[], updates.Update], interval: float
+) -> None:
+    """Watch, and update in the background as long as that takes."""
+    background = asyncio.create_task(
+        update_loop.keep_updated(update, renewed=current.renew, say=say, interval=interval)
+    )
+    try:
+        await watching
+    finally:
+        await cancel_and_wait([background])
+
+
 async def _watch(
-    detector: Detector,
+    current: _Current,
     endpoints: tuple[Endpoint, ...],
     report: Callable[[WatchEvent], None],
     metrics: tuple[str, int] | None,
@@ -147,11 +219,13 @@ async def _watch(
         exported = None
         if metrics is not None:
             exported = watch_metrics.WatchMetrics(endpoints)
+            exported.knows(current.detector.knowledge)
             with naming("--metrics"):
                 place, connections = metrics
                 serving = watch_metrics.serve(exported, *watch_metrics.parse_place(place), connections=connections)
                 await stack.enter_async_context(serving)
-        events = detector.watch(stop=stop, on_probe=None if exported is None else exported.probed, **arguments)
+        probed = None if exported is None else exported.probed
+        events = current.detector.watch(stop=stop, on_probe=probed, renewed=lambda: current.detector, **arguments)
         async for event in await stack.enter_async_context(contextlib.aclosing(events)):
             if exported is not None:
                 exported.reported(event)

@@ -18,6 +18,7 @@ from detector.model import Category, Endpoint, Record, toml_files
 from detector.model.toml_files import shown
 from detector.model.validate import flag, one_of, seconds, whole_number
 from detector.pins import parse_target
+from detector.pins.load import VENDOR
 from detector.session.plan import FILE_PREFIX
 from detector.session.settings import PROBES_MAX, NetworkSettings
 
@@ -91,7 +92,8 @@ class Policy(Record, frozen=True, kw_only=True):
         require_witness: a category all of whose endpoints only a witness confirms, or a list of `HOST[:PORT]`.
         deadline: seconds.
         endpoints: the named ones (`HOST[:PORT]`), probed instead of everything in the pin files.
-        pins: pin files or directories of them instead of the shipped ones.
+        pins: pin files, directories of them, or the installed pins of vendors (`vendor:NAME`), instead of the shipped
+            ones.
         route: as all that follow but `locate`, the field of `NetworkSettings`; None leaves the choice to the client.
         proxy: a relative path behind `pac:` is relative to the policy file.
         hello: which ClientHello is sent.
@@ -216,9 +218,13 @@ class _File(toml_files.TableFile):
             raise PolicyError(f"{self._path}: {error.message}", advice=error.advice) from error
 
     def _pins(self, field: str, name: str) -> str:
-        """Return a path relative to the policy file."""
+        """Return a path relative to the policy file, or the installed pins of a vendor."""
+        if name.startswith(VENDOR):
+            return name
         if not name.strip() or not name.isprintable():
-            self._refuse(field, f"{shown(name)} is not a path", "Give a pin file, relative to this file.")
+            self._refuse(
+                field, f"{shown(name)} is not a path", f"Give a pin file, relative to this file, or {VENDOR}NAME."
+            )
         return str(self._path.parent / name)
 
     def _proxy(self, setting: str) -> str:

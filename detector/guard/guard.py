@@ -173,6 +173,7 @@ class Guard:
             logs=self.logs,
             machine_roots=self._seams.machine_roots or machine.roots,
             installed_at=self._seams.installed_at or machine.installed_at,
+            vendor_pins=self.pins.knowledge,
             budget=Budget(time.thread_time),
         )
 

@@ -40,7 +40,7 @@ except ImportError as error:
 from .schema import REVISION, certificates, results, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Self
 
     from alembic import command as alembic_command
@@ -257,6 +257,29 @@ class History:
                 )
                 found.update(endpoint.name for endpoint in names_of)
         return wanted & found
+
+    def leaf_keys(self, names: Iterable[str], assurances: Collection[Assurance]) -> dict[str, frozenset[bytes]]:
+        """The leaf keys (SHA-256 of the SubjectPublicKeyInfo) that clean results of these endpoints had.
+
+        `names` are `host:port`; only results with one of `assurances` count. Raises `HistoryError`.
+        """
+        wanted = frozenset(names)
+        hosts = sorted({name.rpartition(":")[0].strip("[]") for name in wanted})
+        found: dict[str, set[bytes]] = {}
+        with self._failures("read"), self._engine.connect() as connection:
+            for start in range(0, len(hosts), BATCH):
+                asked = (
+                    sa.select(results.c.detail)
+                    .where(results.c.host.in_(hosts[start : start + BATCH]))
+                    .where(results.c.verdict == Verdict.CLEAN.value)
+                    .where(results.c.assurance.in_([assurance.value for assurance in assurances]))
+                )
+                for (detail,) in connection.execution_options(yield_per=BATCH).execute(asked):
+                    result = _result(detail)
+                    chain = result.observation.chain
+                    if result.endpoint.name in wanted and chain and chain[0].spki_sha256:
+                        found.setdefault(result.endpoint.name, set()).add(bytes.fromhex(chain[0].spki_sha256))
+        return {name: frozenset(keys) for name, keys in found.items()}
 
     # Inside
 

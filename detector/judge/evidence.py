@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from detector.knowledge.data_set import DataSet
     from detector.knowledge.known_roots import KnownRoots
-    from detector.model import Finding, Observation, PortalObservation, ServerDate
+    from detector.model import Finding, Knowledge, Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
     from detector.trust.ct_logs import LogList
     from detector.trust.paths import Path, Paths
@@ -68,8 +68,8 @@ class Context(NamedTuple):
     were never public, each with its origin. `installed_at` gives the time at which a root (by its SHA-256) came to this
     machine, None where that is not known. `portal` and `dates` are the results of control requests, if any were made.
     `given` are the endpoints (`host:port`) whose address the caller gave. `shared_pins` are keys (SHA-256 of the SPKI)
-    that are pinned for endpoints of several operators. `seen_before` are endpoints (`host:port`) that a history has as
-    genuine. `budget` bounds the processor time of the run.
+    that are pinned for endpoints of several operators, `vendor_pins` identify the vendors' pins in use. `seen_before`
+    are endpoints (`host:port`) that a history has as genuine. `budget` bounds the processor time of the run.
     """
 
     at: dt.datetime
@@ -82,6 +82,7 @@ class Context(NamedTuple):
     dates: tuple[ServerDate, ...] = ()
     given: Container[str] = frozenset()
     shared_pins: Container[bytes] = frozenset()
+    vendor_pins: tuple[Knowledge, ...] = ()
     seen_before: Container[str] = frozenset()
     budget: Budget | None = None
 
@@ -273,6 +274,17 @@ class EndpointEvidence:
         if leaf is None or chain is None or not leaf.issuer_urls:
             return False
         return not chain.paths.issuer_known or any(one.refusal is Refusal.REVOKED for one in chain.refused)
+
+    @property
+    def issuer_is_named(self) -> bool:
+        """Whether the leaf names a publicly known intermediate as its issuer, and no public identity speaks against it.
+
+        The leaf is its sender's: the name says that a forgotten intermediate is possible, and nothing else.
+        """
+        leaf = self.leaf
+        if leaf is None or leaf.issuer is None or Identity.STATED in self.identities:
+            return False
+        return self.context.data.intermediates.has_name(leaf.issuer)
 
     @property
     def from_browser(self) -> bool:

@@ -173,7 +173,7 @@ def report(  # noqa: PLR0913 - a report is made of these parts
         interceptors=interceptors(results),
         results=tuple(results),
         portal=context.portal,
-        knowledge=age.used(context.roots, context.logs, context.data),
+        knowledge=age.used(context.roots, context.logs, context.data, context.vendor_pins),
     )
 
 

@@ -419,7 +419,8 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.FORGOTTEN_BY_EVERYBODY,
-        "unrelated operators lack the same intermediate, which the knowledge lacks too",
+        "unrelated operators lack the same intermediate, which the knowledge neither has nor names; a name excuses no "
+        "endpoint whose identity is stated",
         lambda f: f.has(C.INCOMPLETE) and f.has(S.MISSING_ISSUER) and not f.stale,
         N_("Unrelated operators all lack the same unknown intermediate."),
         grades=(Grade(BY_COMPANY),),

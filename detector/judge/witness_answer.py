@@ -168,9 +168,11 @@ def _compare(statement: witness_statement.Statement, observed: WitnessObservatio
         says,
         client_hello_sha256=statement.client_hello.sha256,
         client_hello_unchanged=statement.client_hello.sha256 == observed.client_hello_sha256,
-        ja3=statement.client_hello.ja3,
+        ja4=statement.client_hello.ja4,
         tls_version=statement.tls.version,
         cipher=statement.tls.cipher,
+        browser=None if (claim := statement.browser) is None else claim.family,
+        contradictions=[] if claim is None else list(claim.contradictions),
         proxy_headers=[list(header) for header in statement.proxy_headers],
         time=statement.time.isoformat(),
     )

@@ -5,7 +5,6 @@ Room: knowledge. Pure; the day is an argument.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Final
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from detector.model import Knowledge, KnowledgeKind
 
 from .data_set import PARTS
-from .part import HORIZONS
+from .part import horizon_of
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
 
     from detector.trust.ct_logs import LogList
@@ -36,8 +36,22 @@ _NOUNS: Final = {
 }
 
 
-def used(roots: Roots, logs: LogList, data: DataSet) -> tuple[Knowledge, ...]:
-    """The parts used for an assessment: these roots and logs, and everything else from the data set.
+CHANGES: Final = {
+    KnowledgeKind.ROOTS: "which chains are public, retired or private",
+    KnowledgeKind.LOGS: "which timestamps count",
+    KnowledgeKind.INTERMEDIATES: "which missing issuers are publicly known",
+    KnowledgeKind.REVOCATIONS: "which chains no client accepts",
+    KnowledgeKind.CATALOGUE: "which products and keys are recognized",
+}
+"""What another edition of a part changes when recorded evidence is assessed again. The other parts change nothing
+there: what was sent and what was expected is recorded."""
+
+_ALWAYS_SHOWN: Final = frozenset({KnowledgeKind.ROOTS, KnowledgeKind.LOGS, KnowledgeKind.CATALOGUE, KnowledgeKind.PINS})
+"""What the short form of a report names; the parts of one data set seldom differ in age."""
+
+
+def used(roots: Roots, logs: LogList, data: DataSet, pins: tuple[Knowledge, ...] = ()) -> tuple[Knowledge, ...]:
+    """The parts used for an assessment: these roots and logs, everything else from the data set, and vendors' `pins`.
 
     The hash of logs that a user gave is over the sorted log IDs, each with 1 where its timestamps count as evidence,
     else with 0.
@@ -48,7 +62,7 @@ def used(roots: Roots, logs: LogList, data: DataSet) -> tuple[Knowledge, ...]:
         KnowledgeKind.ROOTS: None if roots.sha256 else of_roots(roots),
         KnowledgeKind.LOGS: None if logs.sha256 else _part(KnowledgeKind.LOGS, logs.name, logs.date, digest),
     }
-    return tuple(own.get(kind) or data.part(kind) for kind in PARTS)
+    return (*(own.get(kind) or data.part(kind) for kind in PARTS), *pins)
 
 
 def of_roots(roots: Roots) -> Knowledge:
@@ -58,7 +72,7 @@ def of_roots(roots: Roots) -> Knowledge:
 
 
 def _part(kind: KnowledgeKind, name: str, date: dt.date | None, sha256: str, version: str = "") -> Knowledge:
-    horizon = None if date is None else date + min(HORIZONS[kind], dt.date.max - date)
+    horizon = None if date is None else horizon_of(kind, date)
     return Knowledge(kind=kind, name=_base_name(name), version=version, date=date, horizon=horizon, sha256=sha256)
 
 
@@ -68,16 +82,31 @@ def _base_name(name: str) -> str:
 
 
 def describe(knowledge: Iterable[Knowledge]) -> str:
-    """Describe the parts in one phrase for people."""
-    return ", ".join(
-        " ".join(filter(None, (_NOUNS[part.kind], part.name, part.version, f"of {part.date}" if part.date else "")))
-        for part in knowledge
-    )
+    """Describe the parts in one phrase for people; a name that is that of the part before is not repeated."""
+    said, before = [], ""
+    for part in knowledge:
+        name = "" if part.name == before else part.name
+        dated = f"of {part.date}" if part.date else ""
+        said.append(" ".join(filter(None, (_NOUNS[part.kind], name, part.version, dated))))
+        before = part.name
+    return ", ".join(said)
 
 
 def dates(knowledge: Iterable[Knowledge]) -> str:
-    """The date of each part in one phrase for people, or its name where it has none."""
-    return ", ".join(f"{_NOUNS[part.kind]} {f'of {part.date}' if part.date else part.name}" for part in knowledge)
+    """The dates of the main parts in one phrase for people, or their names where they have none."""
+    shown = (part for part in knowledge if part.kind in _ALWAYS_SHOWN)
+    return ", ".join(f"{_NOUNS[part.kind]} {f'of {part.date}' if part.date else part.name}" for part in shown)
+
+
+def differing(kinds: Iterable[KnowledgeKind]) -> str:
+    """Say that other editions of these parts were used, and what that can change in recorded evidence."""
+    changing = [f"{_NOUNS[kind]} ({CHANGES[kind]})" for kind in kinds if kind in CHANGES]
+    nothing = [_NOUNS[kind] for kind in kinds if kind not in CHANGES]
+    said = (
+        f"other {' and '.join(changing)}" if changing else "",
+        f"other {' and '.join(nothing)}, which changes nothing of what was recorded" if nothing else "",
+    )
+    return "; ".join(filter(None, said)) or "the same"
 
 
 def warning(knowledge: Iterable[Knowledge], at: dt.datetime) -> str | None:
@@ -85,4 +114,4 @@ def warning(knowledge: Iterable[Knowledge], at: dt.datetime) -> str | None:
     old = [part for part in knowledge if part.is_past(at)]
     if not old:
         return None
-    return f"What is known here is old ({describe(old)}): update this package, or give newer roots and logs."
+    return f"What is known here is old ({describe(old)}): run `detector data update`, or update this package."

@@ -62,8 +62,8 @@ class HelloProfile(Record, frozen=True, kw_only=True, forbid_unknown_fields=True
     bodies: Annotated[dict[CodePoint, _Body], msgspec.Meta(max_length=_FEW)]
 
 
-class HelloProfiles(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of client_hellos.json."""
+class HelloProfiles(Head, frozen=True, kw_only=True, forbid_unknown_fields=True, eq=False):
+    """The content of client_hellos.json. Equal to itself alone, so that what is worked out from it can be kept."""
 
     profiles: Annotated[tuple[HelloProfile, ...], msgspec.Meta(max_length=_FEW)]
 

@@ -79,6 +79,7 @@ class _GoogleLog(msgspec.Struct, frozen=True):
     state: dict[str, _State] = {}
     temporal_interval: _Interval | None = None
     previous_operators: tuple[_PreviousOperator, ...] = ()
+    monitoring_url: str | None = None
 
 
 class _GoogleOperator(msgspec.Struct, frozen=True):
@@ -176,6 +177,7 @@ def _google_log(
         retired=retired,
         shard=Shard(interval.start_inclusive, interval.end_exclusive) if interval else None,
         former_operators=tuple(sorted(former, key=lambda operator: operator.until)),
+        monitoring_url=entry.monitoring_url,
     )
 
 

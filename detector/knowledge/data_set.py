@@ -25,7 +25,7 @@ from detector.errors import KnowledgeError
 from detector.model import Knowledge, KnowledgeKind
 
 from . import roots
-from .part import Head, decode
+from .part import Head, decode, decode_shipped
 
 if TYPE_CHECKING:
     from detector.trust.ct_logs import LogList
@@ -159,7 +159,7 @@ class DataSet:
         """The catalogue of interceptors and leaked keys."""
         return catalogues.Catalogue(self._content(KnowledgeKind.CATALOGUE, catalogues.CatalogueFile).entries)
 
-    @cached_property
+    @property
     def client_hellos(self) -> HelloProfiles:
         """The ClientHellos of browsers."""
         return self._content(KnowledgeKind.CLIENT_HELLOS, client_hello_files.HelloProfiles)
@@ -220,6 +220,14 @@ class DataSet:
         """Name, version, date and hash of every part, for reports."""
         return tuple(map(self.part, PARTS))
 
+    def is_updated(self, kind: KnowledgeKind) -> bool:
+        """Whether an installed file serves as this part, and not what the package ships."""
+        return self._serving(kind).name != SHIPPED
+
+    def path_of(self, kind: KnowledgeKind) -> Path:
+        """The file that serves as this part, for messages."""
+        return self._serving(kind).path
+
     def leave_out(self, kind: KnowledgeKind, reason: str) -> bool:
         """Leave out the file that serves as a part, because its reader refused it; return whether another serves now.
 
@@ -230,6 +238,7 @@ class DataSet:
             if len(candidates) == 1:
                 return False
             del candidates[0]
+            self._contents.pop(kind, None)
             self._warn(f"{reason} It is left out, and what the package ships serves.")
             return True
 
@@ -275,10 +284,23 @@ class DataSet:
         form = PARTS[kind].form
         if form is None:
             return part.head
-        content = decode(part.data, form(), name=str(part.path), schema=PARTS[kind].schema)
+        read = decode_shipped if part.name == SHIPPED else decode
+        content = read(part.data, form(), name=str(part.path), schema=PARTS[kind].schema)
         if kind is KnowledgeKind.ROOTS:
             self._certificates = self._certificates_of(part, content)
+            self._refuse_forgetful(part, content)
         return content
+
+    def _refuse_forgetful(self, part: _Part, known: Head) -> None:
+        """Refuse a list that lacks a root of an older one: what it signed would pass for a private CA's."""
+        for older in self._candidates[KnowledgeKind.ROOTS][1:]:
+            before = decode(older.data, known_roots.KnownRoots, name=str(older.path), schema=older.head.schema)
+            kept = {root.sha256 for root in known.roots} if isinstance(known, known_roots.KnownRoots) else set()
+            if forgotten := [root.label for root in before.roots if root.sha256 not in kept]:
+                raise KnowledgeError(
+                    f"{part.path}: lacks {len(forgotten)} of the roots of an older list, {forgotten[0]} among them.",
+                    advice="A removed root stays listed, with the day of its removal.",
+                )
 
     def _certificates_of(self, part: _Part, known: Head) -> tuple[bytes, ...]:
         path = part.path.with_name(ROOT_CERTIFICATES)
@@ -364,4 +386,8 @@ def read(source: DataSource | None) -> DataSet:
     """
     if isinstance(source, DataSet):
         return source
+    if source is not None and not isinstance(source, str | Path):
+        raise KnowledgeError(
+            f"a {type(source).__name__} is no data set.", advice=f"Give a folder, a DataSet, or {SHIPPED!r}."
+        )
     return shipped() if source == SHIPPED else installed(source)

@@ -18,12 +18,18 @@ _Hashes = Annotated[tuple[Sha256, ...], msgspec.Meta(max_length=65536)]
 
 
 class IntermediatesFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of the file: SHA-256 of certificates and of SubjectPublicKeyInfos, each sorted."""
+    """The content of the file: SHA-256 of certificates, of SubjectPublicKeyInfos and of subjects, each sorted."""
 
     sources: Sources
     certificates: _Hashes
     keys: _Hashes
+    names: _Hashes
 
     def listed(self) -> Intermediates:
         """The list as a value."""
-        return Intermediates(date=self.date, certificates=frozenset(self.certificates), keys=frozenset(self.keys))
+        return Intermediates(
+            date=self.date,
+            certificates=frozenset(self.certificates),
+            keys=frozenset(self.keys),
+            names=frozenset(self.names),
+        )

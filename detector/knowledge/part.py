@@ -76,19 +76,38 @@ class Head(Record, frozen=True, kw_only=True):
     horizon: dt.date
 
     def current_until(self, kind: KnowledgeKind) -> dt.date:
-        """The last day on which it counts as current: its own horizon, but no more than `HORIZONS` allow."""
-        return min(self.horizon, self.date + min(HORIZONS[kind], dt.date.max - self.date))
+        """The last day on which it counts as current (`horizon_of`)."""
+        return horizon_of(kind, self.date, self.horizon)
+
+    def verify(self) -> None:
+        """Raise ValueError for content that costs too much to look for at each start: see `decode`."""
 
 
 class _Schema(msgspec.Struct, frozen=True):
     schema: Count
 
 
+def horizon_of(kind: KnowledgeKind, date: dt.date, own: dt.date | None = None) -> dt.date:
+    """The last day on which a part of this date counts as current: its `own` horizon, but at most `HORIZONS` later."""
+    latest = date + min(HORIZONS[kind], dt.date.max - date)
+    return latest if own is None else min(own, latest)
+
+
 P = TypeVar("P", bound=Head)
 
 
 def decode(data: bytes, kind: type[P], *, name: str, schema: int) -> P:
-    """Decode a data file in the form `schema`. `name` is the file's, for messages.
+    """Decode a data file from elsewhere, and verify all of it. Arguments and errors are those of `decode_shipped`."""
+    part = decode_shipped(data, kind, name=name, schema=schema)
+    try:
+        part.verify()
+    except ValueError as error:
+        raise KnowledgeError(f"{name}: {error}.", advice=_ADVICE) from error
+    return part
+
+
+def decode_shipped(data: bytes, kind: type[P], *, name: str, schema: int) -> P:
+    """Decode a data file of this package in the form `schema`, which tests verify. `name` is the file's, for messages.
 
     Raises `UnknownSchemaError` for a file in another form, and `KnowledgeError`, which names the field, for bytes that
     are no such file.

@@ -21,21 +21,16 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import msgspec
 
-from detector.aio.lazy import LazyModule
 from detector.errors import KnowledgeError
 from detector.model import Record, json_text
 from detector.model.files import read_file, reason_of
+from detector.model.folders import user_folder
 from detector.model.record import Count, Moment  # noqa: TC001 - msgspec resolves the annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import platformdirs
-else:
-    platformdirs = LazyModule("platformdirs")
 
-APPLICATION: Final = "tls-middleware-detector"
-"""What this program's folders are called."""
 CURRENT: Final = "current.json"
 SETS: Final = "sets"
 MANIFEST: Final = "manifest.json"
@@ -106,18 +101,9 @@ class Opened(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def user_folder() -> Path | None:
-    """This program's data folder by the platform's convention; None without a home directory."""
-    try:
-        folder = platformdirs.user_data_path(APPLICATION, appauthor=False)
-    except RuntimeError:
-        return None
-    return folder if folder.is_absolute() else None  # versions before 4.14 do not expand "~" then, and do not raise
-
-
 def default_folder() -> Path | None:
     """Where sets are installed unless a folder is named; None without a home directory."""
-    folder = user_folder()
+    folder = user_folder("data")
     return None if folder is None else folder / "knowledge"
 
 

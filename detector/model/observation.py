@@ -188,8 +188,8 @@ class Observation(Record, frozen=True, kw_only=True):
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
     milliseconds. `handshake_signature` is None where none was captured, `witness` where none was asked. `hello` is the
     profile of the ClientHello, `engine` what made the recorded handshake (`native` or `openssl`, which follows from the
-    hello; `browser` where the user's own browser reported the connection, which proves nothing; None for QUIC), `ja3`
-    the JA3 fingerprint (MD5, hexadecimal) of the ClientHello actually sent, where it was captured. `proxy` is the proxy
+    hello; `browser` where the user's own browser reported the connection, which proves nothing; None for QUIC), `ja4`
+    the JA4 fingerprint of the ClientHello actually sent, where it was captured. `proxy` is the proxy
     on the route, `asked_for` the `host:port` requested of it, `proxy_file` the proxy auto-configuration file that chose
     the route or should have, `key_kind` the only kind of server key that was accepted, None where any was; `resolution`
     is the answer of a second resolver, `hops` the result of hop tracing, where these were requested. `small_hello` says
@@ -220,7 +220,7 @@ class Observation(Record, frozen=True, kw_only=True):
     unfollowed_proxy: UnfollowedProxy | None = None
     repeat: int = 0
     engine: Engine | None = None
-    ja3: str | None = None
+    ja4: str | None = None
     address: str | None = None
     asked_for: str | None = None
     tls_version: str | None = None

@@ -5,7 +5,7 @@ Room: model. Pure. The JSON Schema of `Report` is generated from these classes (
 
 from __future__ import annotations
 
-import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+import datetime as dt
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -39,6 +39,11 @@ class Knowledge(Record, frozen=True, kw_only=True):
     def is_past(self, at: dt.datetime) -> bool:
         """Whether it was past its horizon at this moment."""
         return self.horizon is not None and at.date() > self.horizon
+
+
+def midnight(day: dt.date) -> dt.datetime:
+    """When a day begins, in UTC."""
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 class Report(Record, frozen=True, kw_only=True):

@@ -91,6 +91,8 @@ def assess(offer: Offer, claims: Claims, *, headers: Iterable[str], data: Browse
     """Collect what the table reads of one request."""
     broken, added = contradicted(offer, claims, data), _added(headers, data)
     found = _explained(offer, broken, data) if broken else CONSISTENT
+    if broken and claims.is_embedded:
+        found = found._replace(facts=found.facts._replace(is_embedded=True))
     if not added:
         return found
     return Assessed(found.facts._replace(has_header=True), (*found.findings, *added), found.products)

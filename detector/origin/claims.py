@@ -57,6 +57,7 @@ _ANOTHER_STACK: Final = (
 )
 _APPLE_MOBILE: Final = ("(iPhone", "(iPad", "(iPod")
 _ON_IOS: Final = (("CriOS/", Family.CHROMIUM), ("EdgiOS/", Family.CHROMIUM), ("FxiOS/", Family.FIREFOX))
+_EMBEDDED: Final = ("; wv)", " Electron/")  # Android's WebView; Electron, whose applications also have Node's stack
 _LINUX: Final = ("Linux", "X11", "BSD")
 _HINT: Final = '"Chromium";v="'
 
@@ -67,12 +68,15 @@ class Claims(Record, frozen=True, kw_only=True):
     `major` is the version of the stack: of Chromium under another brand, of iOS where the browser has another version;
     None where it is not said. `maker_ships` is the family that the maker of a browser on iOS uses elsewhere and may use
     there, as the law of some countries lets it. `is_linux` leaves out Android.
+    `is_embedded` says that the browser is a part of an application, whose own requests may use its name with another
+    stack.
     """
 
     family: Family = Family.UNKNOWN
     major: int | None = None
     maker_ships: Family | None = None
     is_linux: bool = False
+    is_embedded: bool = False
 
     @staticmethod
     def of(user_agent: str | None, sec_ch_ua: str | None = None) -> Claims:
@@ -91,7 +95,8 @@ def _of(agent: str, hints: str) -> Claims:
     if not agent.startswith(_BROWSER) or any(map(agent.__contains__, (*_NOT_A_BROWSER, *_ANOTHER_STACK))):
         return _NOTHING
     if _HINT in hints:
-        return Claims(family=Family.CHROMIUM, major=_number_after(hints, _HINT))
+        is_embedded = any(map(agent.__contains__, _EMBEDDED))
+        return Claims(family=Family.CHROMIUM, major=_number_after(hints, _HINT), is_embedded=is_embedded)
     return _of_ios(agent) or _of_agent(agent)
 
 
@@ -108,7 +113,8 @@ def _of_ios(agent: str) -> Claims | None:
 def _of_agent(agent: str) -> Claims:
     for token in _CHROMIUM:
         if token in agent:
-            return Claims(family=Family.CHROMIUM, major=_number_after(agent, token))
+            is_embedded = any(map(agent.__contains__, _EMBEDDED))
+            return Claims(family=Family.CHROMIUM, major=_number_after(agent, token), is_embedded=is_embedded)
     if "Firefox/" in agent:
         is_linux = "Android" not in agent and any(map(agent.__contains__, _LINUX))
         return Claims(family=Family.FIREFOX, major=_number_after(agent, "Firefox/"), is_linux=is_linux)

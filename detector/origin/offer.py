@@ -30,6 +30,9 @@ HELLO_BYTES_MAX: Final = 64 * 1024
 LIST_MAX: Final = 256
 """Numbers of a list that is read: OpenSSL with everything enabled offers under 200 cipher suites."""
 
+QUIC_TRANSPORT_PARAMETERS: Final = 57
+"""The extension that every ClientHello over QUIC has (RFC 9001 section 8.2)."""
+
 _RECORD_HEADER: Final = 5  # type, version, length (RFC 8446 section 5.1)
 _HANDSHAKE: Final = 22
 _JA4_PARTS: Final = (10, 12, 12)  # characters of each part
@@ -47,7 +50,8 @@ class Offer(Record, frozen=True, kw_only=True):
 
     `reserved_cipher_suites`, `reserved_extensions` and `reserved_groups` say whether the list had reserved values; None
     where the list was not seen, or came without them. `cipher_suites_count` is their number where only that was seen.
-    `is_cut` says that a list may miss its end: then nothing counts as missing. `ja4` is the fingerprint where it was
+    `is_cut` says that a list may miss its end: then nothing counts as missing. `is_quic`: it came over QUIC (or DTLS),
+    where browsers send another ClientHello, to which no rule applies. `ja4` is the fingerprint where it was
     given or can be computed.
     """
 
@@ -62,6 +66,7 @@ class Offer(Record, frozen=True, kw_only=True):
     reserved_groups: bool | None = None
     cipher_suites_count: int | None = None
     is_cut: bool = False
+    is_quic: bool = False
     ja4: str | None = None
 
     @staticmethod
@@ -90,6 +95,7 @@ class Offer(Record, frozen=True, kw_only=True):
             reserved_cipher_suites=len(suites) != len(hello.cipher_suites),
             reserved_extensions=len(extensions) != len(kinds),
             reserved_groups=len(groups) != len(hello.groups),
+            is_quic=QUIC_TRANSPORT_PARAMETERS in kinds,
         )
 
     @staticmethod
@@ -120,6 +126,7 @@ class Offer(Record, frozen=True, kw_only=True):
             reserved_extensions=kinds_reserved if has_reserved else None,
             reserved_groups=curves_reserved if has_reserved else None,
             is_cut=is_cut,
+            is_quic=kinds is not None and QUIC_TRANSPORT_PARAMETERS in kinds,
         )
 
     @staticmethod
@@ -137,6 +144,7 @@ class Offer(Record, frozen=True, kw_only=True):
         return Offer(
             cipher_suites=known.get(parts[1]),
             cipher_suites_count=int(parts[0][4:6]),
+            is_quic=not parts[0].startswith("t"),
             ja4=fingerprint,
         )
 
@@ -169,7 +177,7 @@ def _seen(numbers: Iterable[int] | None, what: str) -> tuple[tuple[int, ...] | N
 
 def _message(data: bytes) -> bytes:
     """Join the records that carry the first handshake message."""
-    message, at = b"", 0
+    message, at = bytearray(), 0
     while len(message) < MESSAGE_HEADER_BYTES or len(message) < MESSAGE_HEADER_BYTES + int.from_bytes(message[1:4]):
         body = at + _RECORD_HEADER
         end = body + int.from_bytes(data[at + 3 : body])
@@ -177,7 +185,7 @@ def _message(data: bytes) -> bytes:
             raise _unreadable("TLS records without a whole ClientHello", "every record that carries it")
         message += data[body:end]
         at = end
-    return message[: MESSAGE_HEADER_BYTES + int.from_bytes(message[1:4])]
+    return bytes(message[: MESSAGE_HEADER_BYTES + int.from_bytes(message[1:4])])
 
 
 def _unreadable(what: str, instead: str) -> OfferError:

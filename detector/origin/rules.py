@@ -7,7 +7,7 @@ Theory of operation
 A browser's ClientHello changes with its version, its settings and its field trials; what its TLS stack does not
 implement it cannot send. A rule is therefore never a fingerprint. None reads an order, which Chromium draws and
 machines without AES instructions change; none needs a post-quantum group, Encrypted ClientHello or trust anchors, which
-policies switch off; none counts what is missing where a list may be cut.
+policies switch off; none counts what is missing where a list may be cut; none reads what came over QUIC.
 
 Each rule reads one part of an offer, so that rules of different parts are independent of each other. A part that was
 not seen contradicts nothing: with less of an offer there are never more contradictions.
@@ -244,7 +244,7 @@ def is_consistent(offer: Offer, claims: Claims, data: BrowserOffers) -> bool:
 
 def _broken(offer: Offer, claims: Claims, data: BrowserOffers) -> Iterator[Contradiction]:
     sets, major = data.families.get(claims.family), claims.major
-    if sets is None or major is None or major < sets.first:
+    if sets is None or major is None or major < sets.first or offer.is_quic:
         return
     plan = _PLANS[claims.family]
     is_covered = major <= sets.last + plan.ahead

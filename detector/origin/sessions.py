@@ -8,7 +8,7 @@ result. Memory depends on the number of networks alone.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.knowledge.browser_offers import Family
@@ -33,6 +33,14 @@ OFFERS_MAX: Final = 64
 
 ACCOUNTS_MAX: Final = 8
 """Accounts that are kept for one offer and family: no rule asks for more than two."""
+
+REPLACED_MIN: Final = 3
+"""People who have another browser's offer in place of their own before it counts: two who change their User-Agent may
+share a home."""
+
+OWN_NETWORKS_MIN: Final = 5
+"""Other networks whose browsers arrive with their own offers before an offer of one network alone is no front's. Fewer
+may be a site's own people, who reach it past its front."""
 
 VOLATILE: Final = frozenset({0, 21, 35, 41, 42, 44})
 """Extensions that come and go with the name and the connection: server_name, padding, session_ticket, pre_shared_key,
@@ -71,9 +79,11 @@ class _Seen:
         self.replaced: dict[Family, set[str]] = defaultdict(set)
         self.engines: dict[Family, set[str]] = defaultdict(set)
         self.gravest: Assessed | None = None
+        self.contradicts = False
 
     def add(self, session: Session, family: Family, assessed: Assessed) -> None:
         """Take one session into account, which counts for this family."""
+        self.contradicts |= bool(assessed.facts.parts)
         if self.gravest is None or _severity(assessed) > _severity(self.gravest):
             self.gravest = assessed
         if session.account is None or family is Family.UNKNOWN or not is_comparable(session.offer):
@@ -99,15 +109,15 @@ class Sessions:
     """Collects sessions, of all networks of a site; the order does not matter.
 
     `nothing_in_between`: the operator states that no front of the site's own ended TLS before the place where the
-    offers were seen. Without, it is inferred: an offer seen in one network alone, while in another one browsers arrive
-    with their own, is not a front's.
+    offers were seen. Without, it is inferred: an offer seen in one network alone, while in `OWN_NETWORKS_MIN` others
+    browsers arrive with their own, is not a front's.
     """
 
     def __init__(self, *, nothing_in_between: bool = False, data: BrowserOffers | None = None) -> None:
         self._data = shipped().browser_offers if data is None else data
         self._stated = nothing_in_between
         self._networks: dict[str, _Network] = defaultdict(_Network)
-        self._where: dict[Hashable, set[str]] = defaultdict(set)
+        self._where: Counter[Hashable] = Counter()
 
     def add(self, session: Session) -> None:
         """Take one session into account."""
@@ -121,39 +131,36 @@ class Sessions:
             network.contradicting += 1
         elif covers(session.claims, self._data) and is_comparable(session.offer):
             network.own.add(family)
-        if assessed.facts.parts and len(self._where[key]) < _SEVERAL:
-            self._where[key].add(session.network)
         if key in network.offers or len(network.offers) < OFFERS_MAX:
-            network.offers.setdefault(key, _Seen()).add(session, family, assessed)
+            seen = network.offers.setdefault(key, _Seen())
+            self._where[key] += bool(assessed.facts.parts) and not seen.contradicts
+            seen.add(session, family, assessed)
 
     def judgments(self) -> tuple[NetworkJudgment, ...]:
         """Assess every network, in the order in which they were first seen."""
-        own = [name for name, network in self._networks.items() if network.own]
+        own = sum(bool(network.own) for network in self._networks.values())
         return tuple(self._judgment(name, network, own) for name, network in self._networks.items())
 
-    def _judgment(self, name: str, network: _Network, own: list[str]) -> NetworkJudgment:
-        elsewhere = any(other != name for other in own[:_SEVERAL])
-        found = [
-            self._of_offer(key, seen, network, own=bool(own), elsewhere=elsewhere)
-            for key, seen in network.offers.items()
-        ]
+    def _judgment(self, name: str, network: _Network, own: int) -> NetworkJudgment:
+        found = [self._of_offer(key, seen, network, own) for key, seen in network.offers.items()]
         gravest = max(found, key=lambda one: (_rank(one.confidence), encode(one)), default=NOTHING)
         return NetworkJudgment(
             network=name, sessions=network.sessions, contradicting=network.contradicting, judgment=gravest
         )
 
-    def _of_offer(self, key: Hashable, seen: _Seen, network: _Network, *, own: bool, elsewhere: bool) -> Judgment:
+    def _of_offer(self, key: Hashable, seen: _Seen, network: _Network, own: int) -> Judgment:
+        """Assess one offer of a network; `own` is the number of networks with browsers that arrive with their own."""
         assessed = seen.gravest
         if assessed is None:
             return NOTHING
-        where = len(self._where[key]) if key in self._where else 0
-        sharing = _sharing(seen)
+        where, elsewhere = self._where[key], own - bool(network.own)
+        sharing = _sharing(seen, assessed)
         facts = assessed.facts._replace(
             sharing=sharing,
-            replaces=len(_everybody(seen.replaced)) >= _SEVERAL and network.own.isdisjoint(seen.replaced),
+            replaces=len(_everybody(seen.replaced)) >= REPLACED_MIN and network.own.isdisjoint(seen.replaced),
             engines_differ=_is_several(seen.engines),
-            nothing_in_between=self._stated or (where == 1 and elsewhere),
-            everywhere=where >= _SEVERAL and not own and not self._stated,
+            nothing_in_between=self._stated or (where == 1 and elsewhere >= OWN_NETWORKS_MIN),
+            everywhere=where >= _SEVERAL and where >= own and not self._stated,
         )
         findings = assessed.findings if sharing is Sharing.NONE else (*assessed.findings, _shared_finding(seen))
         return concluded(facts, findings, assessed.products)
@@ -209,10 +216,11 @@ def _family(session: Session, assessed: Assessed, data: BrowserOffers) -> Family
     return session.claims.family
 
 
-def _sharing(seen: _Seen) -> Sharing:
+def _sharing(seen: _Seen, assessed: Assessed) -> Sharing:
     if not _is_several(seen.accounts):
         return Sharing.NONE
-    return Sharing.NOBODYS if seen.accounts.keys() == seen.replaced.keys() else Sharing.BROWSERS_OWN
+    is_nobodys = seen.accounts.keys() == seen.replaced.keys() and not assessed.facts.another_browsers
+    return Sharing.NOBODYS if is_nobodys else Sharing.BROWSERS_OWN
 
 
 def _is_several(by_family: dict[Family, set[str]]) -> bool:

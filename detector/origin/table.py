@@ -8,9 +8,10 @@ All rules that fit are read, and the most severe decides; of equals, the first. 
 the first whose condition holds gives the confidence. Where none fits, nothing was seen, and that clears nobody:
 products that change a browser's own ClientHello on its way, or send a copy of it, show no contradiction.
 
-Two things hold a grade at `possible`, whatever else was seen: another browser's own ClientHello, which a changed
-User-Agent explains, and a ClientHello that several networks share while no browser anywhere arrives with its own, which
-a front of the site explains. Only `proven` excludes every innocent reading, so only it has no alternatives.
+Two things hold one session at `possible`: another browser's own ClientHello, which a changed User-Agent explains, and a
+browser that is a part of an application, whose own requests may borrow its name. One holds a network there: a
+ClientHello that more networks share than have browsers that arrive with their own, which a front of the site explains.
+Only `proven` excludes every innocent reading, so only it has no alternatives.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Sharing(enum.Enum):
     """Whether signed-in sessions of different people in one network share one offer under several browser families."""
 
     NONE = "not shared"
-    BROWSERS_OWN = "shared, and the offer of one of these browsers"
-    NOBODYS = "shared, and the offer of none of these browsers"
+    BROWSERS_OWN = "shared, and one that a browser can send"
+    NOBODYS = "shared, and the offer of no browser"
 
 
 class Facts(NamedTuple):
@@ -56,16 +57,18 @@ class Facts(NamedTuple):
 
     `parts` is the number of parts of an offer that contradict the claimed family. `another_browsers`: the offer, as far
     as it was seen, is one that another family can send. `has_header`: a request header that only interceptors add.
+    `is_embedded`: the browser is a part of an application.
 
-    Of a network: `sharing`; `replaces`: two people or more have the offer in place of their browser's own, and nobody's
+    Of a network: `sharing`; `replaces`: several people have the offer in place of their browser's own, and nobody's
     browser of these families arrives with its own; `engines_differ`: scripts in the pages saw different engines behind
-    the shared offer; `nothing_in_between`: no front of the site ended TLS; `everywhere`: networks share the offer, and
-    no browser arrives with its own.
+    the shared offer; `nothing_in_between`: no front of the site ended TLS; `everywhere`: more networks share the offer
+    than have browsers that arrive with their own.
     """
 
     parts: int = 0
     another_browsers: bool = False
     has_header: bool = False
+    is_embedded: bool = False
     sharing: Sharing = Sharing.NONE
     replaces: bool = False
     engines_differ: bool = False
@@ -103,7 +106,7 @@ class Decision(NamedTuple):
 
 _FRONT: Final = Grade(
     Confidence.POSSIBLE,
-    "several networks share the offer, and no browser arrives with its own",
+    "several networks share the offer, and no more have browsers that arrive with their own",
     lambda f: f.everywhere,
 )
 
@@ -122,12 +125,12 @@ TABLE: Final = (
             ),
             Grade(
                 Confidence.PROBABLE,
-                "it is the offer of none of these browsers, or scripts saw different engines",
+                "no browser can send it, or scripts saw different engines",
                 lambda f: f.sharing is Sharing.NOBODYS or f.engines_differ,
             ),
             Grade(
                 Confidence.PROBABLE,
-                "two people have it in place of their browser's own, and nobody there with such a browser has that",
+                "three people have it in place of their browser's own, and nobody there with such a browser has that",
                 lambda f: f.replaces,
             ),
             Grade(Confidence.POSSIBLE),
@@ -142,6 +145,11 @@ TABLE: Final = (
         (
             _FRONT,
             Grade(Confidence.POSSIBLE, "another browser can send it", lambda f: f.another_browsers),
+            Grade(
+                Confidence.POSSIBLE,
+                "the browser is a part of an application, whose own requests may name it",
+                lambda f: f.is_embedded,
+            ),
             Grade(Confidence.PROBABLE, "two independent parts of it are impossible", lambda f: f.parts > 1),
             Grade(Confidence.POSSIBLE),
         ),

@@ -15,14 +15,18 @@ import binascii
 import datetime as dt
 import difflib
 import enum
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import msgspec
+
 from detector.aio.lazy import LazyModule
 from detector.errors import PinFileError, TargetError
 from detector.knowledge.data_set import canaries_folder
-from detector.model import Category, Endpoint, KnowledgeKind, Record, RecordedIdentity, toml_files
+from detector.knowledge.part import horizon_of
+from detector.model import Category, Endpoint, Knowledge, KnowledgeKind, Record, RecordedIdentity, toml_files
 from detector.model.files import reason_of, unreadable
 from detector.model.toml_files import MAX_BYTES, MAX_TEXT, shown
 from detector.model.validate import HTTPS_PORT, PORT_MAX
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from detector.knowledge.data_set import DataSet
+    from detector.knowledge.data_set import DataSet, PinFile
 else:  # 13 ms that pin files without a private PKI need not wait for
     x509 = LazyModule("cryptography.x509")
 
@@ -46,6 +50,9 @@ SCHEMA: Final = 1
 
 MAX_ENDPOINTS: Final = 5000
 """Most endpoints in one pin set. One check opens a connection to each; more than this is a scan, not a pin set."""
+
+VENDOR: Final = "vendor:"
+"""Begins a source of pins that is no path: those of a vendor, as the installed data set has them."""
 
 _KIND: Final = "pin file"
 _FILE_KEYS: Final = ("schema", "name", "updated", "expires", "endpoint")
@@ -84,6 +91,7 @@ class PinSet(Record, frozen=True, kw_only=True):
 
     Of several files, `name` joins their names, `updated` is the newest and `expires` the earliest date given; each
     endpoint carries the `expires` and `source` of its own file. `sources` are the files as they were named.
+    `knowledge` identifies the pins of vendors among them.
     """
 
     name: str
@@ -91,19 +99,24 @@ class PinSet(Record, frozen=True, kw_only=True):
     expires: dt.date | None = None
     endpoints: tuple[Endpoint, ...]
     sources: tuple[str, ...] = ()
+    knowledge: tuple[Knowledge, ...] = ()
 
 
-def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[str]) -> PinSet:
+def load(
+    paths: str | Path | Sequence[str | Path], *, root_labels: Collection[str], data: DataSet | None = None
+) -> PinSet:
     """Read pin files, and directories of them (every *.toml, sorted by name), into one set.
 
-    `root_labels` are the names of public roots that a `roots` entry may use: known ones, trusted or not.
+    `vendor:NAME` stands for the pins of that vendor in the installed set of `data`. `root_labels` are the names of
+    public roots that a `roots` entry may use: known ones, trusted or not.
 
     Raises:
         PinFileError: a file is not exactly a pin file.
     """
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    files = [file for path in named for file in _files(Path(path))]
-    if not files:
+    vendors = [name for name in map(str, named) if name.startswith(VENDOR)]
+    files = [file for path in named if str(path) not in vendors for file in _files(Path(path))]
+    if not files and not vendors:
         raise PinFileError("No pin file was named.", advice="Name a pin file or a directory of pin files.")
     contents = [(file, toml_files.read(file, kind=_KIND, error=PinFileError)) for file in files]
     shipped = canaries_folder()
@@ -111,6 +124,7 @@ def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[st
         _File(file, root_labels, is_knowledge=file.resolve().parent == shipped).read(content)
         for file, content in contents
     ]
+    sets += [_of_vendor(name, data, root_labels) for name in dict.fromkeys(vendors)]
     endpoints = tuple(endpoint for pin_set in sets for endpoint in pin_set.endpoints)
     _refuse_duplicates(endpoints)
     if len(endpoints) > MAX_ENDPOINTS:
@@ -118,12 +132,48 @@ def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[st
             f"{', '.join(map(str, named))}: {len(endpoints)} endpoints; at most {MAX_ENDPOINTS} make one pin set.",
             advice="Split the files and check the parts one after another.",
         )
+    return _joined(sets, endpoints)
+
+
+def _joined(sets: Sequence[PinSet], endpoints: tuple[Endpoint, ...]) -> PinSet:
     return PinSet(
         name=", ".join(pin_set.name for pin_set in sets),
         updated=max((pin_set.updated for pin_set in sets if pin_set.updated), default=None),
         expires=min((pin_set.expires for pin_set in sets if pin_set.expires), default=None),
         endpoints=endpoints,
-        sources=tuple(map(str, files)),
+        sources=tuple(source for pin_set in sets for source in pin_set.sources),
+        knowledge=tuple(part for pin_set in sets for part in pin_set.knowledge),
+    )
+
+
+def _of_vendor(source: str, data: DataSet | None, root_labels: Collection[str]) -> PinSet:
+    """The pins that a vendor signed. They state no more than a user's own file may."""
+    vendor = source.removeprefix(VENDOR)
+    files = () if data is None else data.pins_of(vendor)
+    if not files:
+        installed = ", ".join(sorted(data.vendors)) if data is not None else ""
+        raise PinFileError(
+            f"{shown(source)}: no pins of this vendor are installed.",
+            advice=f"Installed are those of {installed}." if installed else "Run `detector data update`.",
+        )
+    sets = []
+    for path, content in files:
+        named = Path(f"{source}/{path.name}")  # not the folder, which can contain a person's name
+        table = toml_files.parse(named, content, error=PinFileError)
+        sets.append(_File(named, root_labels, is_knowledge=False).read(table))
+    joined = _joined(sets, tuple(endpoint for pin_set in sets for endpoint in pin_set.endpoints))
+    return msgspec.structs.replace(joined, knowledge=(_identity(source, joined, files),))
+
+
+def _identity(source: str, pin_set: PinSet, files: Sequence[PinFile]) -> Knowledge:
+    """Identify a vendor's pins. The hash is over the hashes of the files, by name."""
+    updated, expires = pin_set.updated, pin_set.expires
+    return Knowledge(
+        kind=KnowledgeKind.PINS,
+        name=source,
+        date=updated,
+        horizon=expires if updated is None else horizon_of(KnowledgeKind.PINS, updated, expires),
+        sha256=hashlib.sha256(b"".join(hashlib.sha256(file.data).digest() for file in files)).hexdigest(),
     )
 
 
@@ -139,8 +189,20 @@ def shipped(data: DataSet, *, root_labels: Collection[str]) -> PinSet:
         try:
             return of_knowledge(path, content, root_labels=root_labels)
         except PinFileError as error:
-            if not data.leave_out(KnowledgeKind.CANARIES, str(error)):
+            if not data.leave_out(KnowledgeKind.CANARIES, error.message):
                 raise
+
+
+def of_vendor(data: DataSet, vendor: str, *, root_labels: Collection[str]) -> tuple[PinSet, ...]:
+    """Read the pin files of a vendor in a data set. They name no files: what they did name would be this machine's.
+
+    Raises:
+        PinFileError: a file is not exactly a pin file, or has `private_roots`.
+    """
+    return tuple(
+        _VendorFile(path, root_labels, is_knowledge=False).read(toml_files.parse(path, content, error=PinFileError))
+        for path, content in data.pins_of(vendor)
+    )
 
 
 def _files(path: Path) -> list[Path]:
@@ -319,3 +381,11 @@ class _File(toml_files.TableFile):
         if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
             self._refuse(key, "is not a date", f"Write {key} = 2026-11-01, without quotes or time.")
         return value
+
+
+class _VendorFile(_File):
+    """A pin file that came with an update."""
+
+    def _private_root(self, field: str, name: str) -> tuple[bytes, ...]:
+        del name
+        self._refuse(field, "a vendor's pin file names no files", "Name them in a pin file of your own.")

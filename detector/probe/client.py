@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from OpenSSL import SSL
 
+    from detector.knowledge.client_hellos import HelloProfiles
     from detector.model import KeyKind, Observation
 
     from .http import witness  # loads an HTTP parser
@@ -67,6 +68,7 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     clock: Callable[[], float] = time.perf_counter,
     hello: Hello = Hello.BROWSER,
     key_kind: KeyKind | None = None,
+    profiles: HelloProfiles | None = None,
 ) -> ProbeOutcome:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
@@ -85,10 +87,11 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
             here.
         key_kind: The only kind of key the server may prove itself with, None for any; only OpenSSL's widest hello can
             be restricted to one.
+        profiles: What browsers send; by default what the package ships.
     """
     connector = _Observer(endpoint, dialer, timeouts, deadline, clock)
     now = dt.datetime.now(dt.UTC)
-    engines = EngineFallback(host=endpoint.host, hello=hello, key_kind=key_kind, now=now)
+    engines = EngineFallback(host=endpoint.host, hello=hello, key_kind=key_kind, now=now, profiles=profiles)
     if not endpoint.witness:
         observation = await engines.probe(connector.connect)
         return ProbeOutcome(observation, others=_that_differ(observation, connector.others))

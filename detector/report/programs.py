@@ -12,6 +12,7 @@ import msgspec
 
 from detector.errors import MissingExtraError
 from detector.model import Confidence, Verdict, encode
+from detector.model.report import midnight
 
 from . import sentences
 
@@ -69,6 +70,12 @@ def prometheus(report: Report) -> str:
     for each in Verdict:
         verdict.labels(place, each.value).set(report.verdict is each)
     gauge("last_run_seconds", "When the run ended, Unix time.").labels(place).set(report.finished.timestamp())
+    dated = gauge("knowledge_date_seconds", "The day up to which a part knows of changes, Unix time.", "part", "name")
+    current = gauge("knowledge_horizon_seconds", "The last day on which a part is current, Unix time.", "part", "name")
+    for part in report.knowledge:
+        for day, metric in ((part.date, dated), (part.horizon, current)):
+            if day is not None:
+                metric.labels(place, part.kind.value, part.name).set(midnight(day).timestamp())
     endpoints = gauge("endpoint", "1 for the verdict of the endpoint.", "endpoint", "category", "verdict")
     sure = gauge("endpoint_confidence", "How sure: 1 possible, 2 probable, 3 proven; 0 not accused.", "endpoint")
     order = [None, *Confidence]

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from detector import probe
+    from detector.knowledge.client_hellos import HelloProfiles
     from detector.probe import Dialer, Proxy, routes
     from detector.probe.http import client, doh, https, issuers
     from detector.probe.routes import ResolveMap, Resolver, pac, system
@@ -151,7 +152,7 @@ class ProbeSpec(NamedTuple):
     """One probe: an endpoint (with the address to connect to, where that is fixed), a route, a hello and a transport.
 
     `same_address` is a variant of the first probe, made at the address that one found. `mapped` is where the caller
-    maps the endpoint, for a transport that does not use the dialer.
+    maps the endpoint, for a transport that does not use the dialer. `profiles` are what browsers send.
     """
 
     endpoint: Endpoint
@@ -161,6 +162,7 @@ class ProbeSpec(NamedTuple):
     quic: bool = False
     same_address: bool = False
     mapped: tuple[str, int] | None = None
+    profiles: HelloProfiles | None = None
 
 
 class AddressProbes(NamedTuple):
@@ -225,9 +227,9 @@ class Planner:
     """Plans the probes of endpoints from settings that are checked once.
 
     `resolve` maps (host, port) to where to connect instead. `dialer` replaces every route, `resolver` name resolution.
-    `trusts` says whether an ordinary client on this machine would accept an observation of host and port, `clock`
-    gives the time in UTC. With `all_addresses` every address of a host is probed, and each kind of server key. Use one
-    planner per event loop. Raises `ProxyError`.
+    `trusts` says whether an ordinary client on this machine would accept an observation of host and port, `clock` gives
+    the time in UTC. `profiles` gives what browsers send. With `all_addresses` every address of a host is probed, and
+    each kind of server key. Use one planner per event loop. Raises `ProxyError`.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only past the dialer; each is one part of a plan
@@ -241,7 +243,9 @@ class Planner:
         resolver: Resolver | None = None,
         variants: ProbeSettings = DEFAULT_VARIANTS,
         all_addresses: bool = False,
+        profiles: Callable[[], HelloProfiles | None] = lambda: None,
     ) -> None:
+        self._profiles: Final = profiles
         self.all_addresses: Final = all_addresses
         self._given: Final = dialer
         self._settings: Final = settings
@@ -268,12 +272,16 @@ class Planner:
         LOG.debug("%s: routes %s", endpoint.name, ", ".join(each.route for each in dialers))
         specs = variants(endpoint, dialers[0], self._variants, self._resolve)
         if len(dialers) == 1 and not self.all_addresses:
-            return specs
+            return self._with_profiles(specs)
         hello = self._variants.first_hello
         further = [ProbeSpec(endpoint, dialer, hello) for dialer in dialers[1:]]
         if self.all_addresses:
             further += [ProbeSpec(endpoint, dialers[0], Hello.WIDEST, key_kind=kind) for kind in KeyKind]
-        return (*specs, *further)
+        return self._with_profiles((*specs, *further))
+
+    def _with_profiles(self, specs: Sequence[ProbeSpec]) -> tuple[ProbeSpec, ...]:
+        profiles = self._profiles()
+        return tuple(spec._replace(profiles=profiles) for spec in specs)
 
     @property
     def has_further(self) -> bool:
@@ -295,7 +303,7 @@ class Planner:
             )
             for address in found.hosts[:room]
         )
-        return AddressProbes(specs, found.left_out + len(found.hosts) - len(specs))
+        return AddressProbes(self._with_profiles(specs), found.left_out + len(found.hosts) - len(specs))
 
     def plan_comparisons(self, endpoint: Endpoint, seen: Sequence[Observation]) -> tuple[ProbeSpec, ...]:
         """Probes through each proxy that showed another certificate than a direct route, at the address seen directly.
@@ -314,7 +322,7 @@ class Planner:
                 if address is not None:
                     at_address = msgspec.structs.replace(endpoint, address=address)
                     specs.append(ProbeSpec(at_address, dialer, self._variants.first_hello))
-        return tuple(specs)
+        return self._with_profiles(specs)
 
     def first_route(self, endpoint: Endpoint) -> Dialer:
         """The route of the first probe."""

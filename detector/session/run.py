@@ -235,7 +235,9 @@ async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations
 
 async def _run_first(spec: ProbeSpec, until: float) -> Observations:
     """Run one probe, and once more where its chain cannot be verified here."""
-    outcome = await probe.probe(spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello)
+    outcome = await probe.probe(
+        spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello, profiles=spec.profiles
+    )
     seen = outcome.observations
     return (*seen, *await _probe_readable(spec, seen, until))
 
@@ -271,7 +273,12 @@ async def run_each(specs: Sequence[ProbeSpec], until: float) -> Observations:
     async def run(number: int) -> None:
         spec = specs[number]
         outcome = await probe.probe(
-            spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello, key_kind=spec.key_kind
+            spec.endpoint,
+            dialer=spec.dialer,
+            deadline=until,
+            hello=spec.hello,
+            key_kind=spec.key_kind,
+            profiles=spec.profiles,
         )
         found[number], *others = outcome.observations
         repeated[number] = (*others, *await _probe_readable(spec, outcome.observations, until))
@@ -294,6 +301,7 @@ async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: f
         dialer=_dialer_to(unreadable.peer if unreadable.route in DIRECT_ROUTES else None, spec),
         deadline=until,
         hello=Hello.READABLE,
+        profiles=spec.profiles,
     )
     return (again.single,)
 

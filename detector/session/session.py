@@ -22,7 +22,16 @@ from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group, run_in_thread
 from detector.errors import TimestampError
-from detector.model import Endpoint, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result
+from detector.model import (
+    Endpoint,
+    Knowledge,
+    KnowledgeKind,
+    Observation,
+    Outcome,
+    Report,
+    ResolutionObservation,
+    Result,
+)
 from detector.model.validate import seconds
 from detector.trust.budget import CHAIN_SECONDS, RUN_SECONDS, Budget
 from detector.trust.certificate import Certificate
@@ -51,11 +60,14 @@ if TYPE_CHECKING:
     from detector.judge import assess, evidence, network
     from detector.judge.evidence import Context, EndpointEvidence
     from detector.knowledge import age
+    from detector.knowledge.client_hellos import HelloProfiles
     from detector.locate import locate
     from detector.locate.locate import Locating
     from detector.pins import PinSet
+    from detector.probe import Dialer
     from detector.probe.http import timestamp as authorities
     from detector.probe.routes import pac
+    from detector.probe.tls import client_hello
     from detector.trust import certificate_files
     from detector.trust import timestamp as timestamps
     from detector.trust.roots import Roots
@@ -78,6 +90,7 @@ else:
     network = LazyModule("detector.judge.network")
     runner = LazyModule("detector.watch.runner")
     authorities = LazyModule("detector.probe.http.timestamp")
+    client_hello = LazyModule("detector.probe.tls.client_hello")
     pac = LazyModule("detector.probe.routes.pac")
     stream = LazyModule("detector.session.stream")
     timestamps = LazyModule("detector.trust.timestamp")  # the extra `timestamp`
@@ -161,7 +174,7 @@ def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact ab
     endpoint = Endpoint(host=host, port=port)
     if expectations.pins is not None:
         pin_set = expectations.pins_with(lambda: context.roots)
-        context = context._replace(shared_pins=pin_files.shared_pins(pin_set.endpoints))
+        context = context._replace(shared_pins=pin_files.shared_pins(pin_set.endpoints), vendor_pins=pin_set.knowledge)
         endpoint = _find(pin_set, host, port) or endpoint
     observation = Observation(
         outcome=Outcome.EXAMINED,
@@ -207,6 +220,7 @@ class Detector:
         self.pins: Final = self.expectations.pin_set
         self.logs: Final = self.expectations.log_list
         self._seams: Final = seams
+        self._usable_profiles: HelloProfiles | None = None
         self.locating: Final = locating
         rules, dialer = self.network.rules, seams.dialer
         given = frozenset(Endpoint(host=host, port=port).name for host, port in rules)
@@ -222,6 +236,7 @@ class Detector:
             resolver=seams.resolver,
             variants=self.network.variants,
             all_addresses=self.network.all_addresses,
+            profiles=self._hello_profiles,
         )
         follow_up = FollowUp(
             self._planner.first_route,
@@ -247,11 +262,21 @@ class Detector:
     @property
     def knowledge(self) -> tuple[Knowledge, ...]:
         """What chains are assessed with, and how old it is."""
-        return age.used(self.roots, self.logs, self.data)
+        return age.used(self.roots, self.logs, self.data, self.pins.knowledge)
 
     @functools.cached_property
     def _shared_pins(self) -> Container[bytes]:
         return pin_files.shared_pins(self.pins.endpoints)
+
+    def _hello_profiles(self) -> HelloProfiles:
+        """Return what browsers send; that of an update only where hellos can be written from it."""
+        kind, profiles = KnowledgeKind.CLIENT_HELLOS, self.data.client_hellos
+        if profiles is not self._usable_profiles and self.data.is_updated(kind):
+            reason = client_hello.unusable(profiles)
+            if reason is not None and self.data.leave_out(kind, f"{self.data.path_of(kind)}: {reason}."):
+                profiles = self.data.client_hellos
+        self._usable_profiles = profiles
+        return profiles
 
     def canaries(self) -> tuple[Endpoint, ...]:
         """Return the canaries that a follow-up probe chooses from; none with `offline`. May read files."""
@@ -466,6 +491,7 @@ class Detector:
         stop: asyncio.Event | None = None,
         on_probe: Callable[[ProbeResult], None] | None = None,
         environment: WatchEnvironment | None = None,
+        renewed: Callable[[], Detector] | None = None,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Probe every endpoint again and again, and yield an event whenever something changed (docs/watch.md).
 
@@ -473,16 +499,23 @@ class Detector:
         at unpredictable times; one probe takes at most `deadline` seconds. The watch ends after `duration` seconds or
         when `stop` is set, with an event that says so, or when it is closed (`contextlib.aclosing`), which leaves no
         task and no connection. `on_probe` is called after every probe, changed or not. `environment` replaces this
-        machine's clock, networks and randomness.
+        machine's clock, networks and randomness. `renewed` is called before each probe and returns the detector to
+        probe with, this one or one with newer knowledge.
 
         Never raises for network reasons. Raises `TargetError`, and `InputError` for times that are not positive and
         when there is nothing to watch, at once.
         """
         endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
-        canaries, budget = Canaries(self.canaries, again_after=interval), run_budget()
+        budget, renewed = run_budget(), renewed or (lambda: self)
+        canaries = Canaries(lambda: renewed().canaries(), again_after=interval)
+
+        async def probe(endpoint: Endpoint, until: float) -> tuple[EndpointEvidence, ...]:
+            current = renewed()
+            return await current._watched(current.expected(endpoint), until, endpoints, canaries, budget)  # noqa: SLF001 - of this class
+
         return runner.Watcher(
             endpoints=endpoints,
-            probe=lambda endpoint, until: self._watched(endpoint, until, endpoints, canaries, budget),
+            probe=probe,
             budget=budget,
             wall=self._seams.clock,
             options=runner.WatchOptions(interval, deadline, duration, self.network.concurrency),
@@ -542,6 +575,11 @@ class Detector:
             raise TimestampError(f"{pac.shown(url)}: {error}.", advice=advice) from error
         return answer
 
+    async def route_to(self, endpoint: Endpoint) -> Dialer:
+        """Return the usual route to an endpoint, for connections that are no probes."""
+        await self._planner.read_machine_settings()
+        return self._planner.first_route(endpoint)
+
     async def _preload_assessment(self) -> None:
         """Import what assessment needs, and read the roots, in a thread while the network is waited for."""
         if not preload.is_assessing_loaded() or not self._has_roots:
@@ -571,6 +609,7 @@ class Detector:
             installed_at=self._seams.installed_at or machine.installed_at,
             given=self._given,
             shared_pins=pinned,
+            vendor_pins=self.pins.knowledge,
             seen_before=() if callable(self._seen_before) else self._seen_before,
             budget=run_budget(),
         )

@@ -205,7 +205,8 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
     Attributes:
         data: what is known beforehand: a `DataSet`, a folder of installed sets, or `shipped`; None means the user's own
             folder, where updates are installed, or else what the package ships.
-        pins: pin files, a directory of them, endpoints, or a `PinSet`; None means the shipped ones.
+        pins: pin files, a directory of them, the installed pins of a vendor (`vendor:NAME`), endpoints, or a `PinSet`;
+            None means the data set's own.
         roots: the public roots (a PEM file, or `Roots`) instead of those of the data set.
         add_roots: further public roots.
         logs: the known CT logs (Google's log list v3, or a `LogList`) instead of those of the data set.
@@ -239,8 +240,11 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
 
     def roots_at(self, date: dt.date | None) -> Roots:
         """Return the public roots to assess by; those of the data set as they were on this day."""
-        with naming("roots"):
-            public = self.data_set.public_roots(date) if self.roots is None else _roots(self.roots)
+        if self.roots is None:
+            public = self.data_set.public_roots(date)
+        else:
+            with naming("roots"):
+                public = _roots(self.roots)
         if self.add_roots is None:
             return public
         with naming("add_roots"):
@@ -249,10 +253,13 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
     @functools.cached_property
     def log_list(self) -> LogList:
         """The CT logs to assess by."""
+        if self.logs is not None and not isinstance(self.logs, str | Path):
+            return self.logs
+        known = self.data_set.logs
         if self.logs is None:
-            return self.data_set.logs
+            return known
         with naming("logs"):
-            return ct_logs.load(self.logs, known=self.data_set.logs) if isinstance(self.logs, str | Path) else self.logs
+            return ct_logs.load(self.logs, known=known)
 
     @functools.cached_property
     def pin_set(self) -> PinSet:
@@ -267,12 +274,12 @@ class Expectations(Record, frozen=True, kw_only=True, dict=True):
         if isinstance(pins, pin_files.PinSet):
             return pins
         if isinstance(pins, str | Path):
-            return pin_files.load(pins, root_labels=labels)
+            return pin_files.load(pins, root_labels=labels, data=self.data_set)
         endpoints = tuple(source for source in pins if isinstance(source, Endpoint))
         paths = [source for source in pins if not isinstance(source, Endpoint)]
         if not paths:
             return pin_files.PinSet(name="given", endpoints=endpoints)
-        loaded = pin_files.load(paths, root_labels=labels)
+        loaded = pin_files.load(paths, root_labels=labels, data=self.data_set)
         return msgspec.structs.replace(loaded, endpoints=(*endpoints, *loaded.endpoints))
 
     def known_canaries(self) -> tuple[Endpoint, ...]:

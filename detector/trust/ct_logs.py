@@ -86,6 +86,7 @@ class Log(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     count, None while the log is not known to have retired; `shard` is None for logs that take any certificate.
     `former_operators` are in chronological order. `first_listed` and `last_listed` are the days of the oldest and the
     newest list in which the makers of the shipped list found the log, `inferred` the fields that no list gave.
+    `monitoring_url` is where a static log serves its tiles, None where no list says.
     """
 
     log_id: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
@@ -101,6 +102,7 @@ class Log(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first_listed: dt.date | None = None
     last_listed: dt.date | None = None
     inferred: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=_FORMER_MAX)] = ()
+    monitoring_url: _Text | None = None
 
     @property
     def accepted(self) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -69,11 +69,51 @@ NAMES_A_PROXY: Final = frozenset(
 that they add identify the client: a witness leaves their values empty."""
 
 
+OFFER_NUMBERS_MAX: Final = 256
+"""Numbers of one list of a ClientHello in a statement: OpenSSL with everything enabled offers under 200 cipher suites.
+Without a limit the client of an interceptor could make an answer larger than its reader reads."""
+
+OFFER_PROTOCOLS_MAX: Final = 16
+OFFER_PROTOCOL_CHARACTERS_MAX: Final = 32
+"""Application protocols in a statement, and characters of each: a browser offers two, IANA registered none longer."""
+
+CodePoint = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+"""A code point of TLS's registries, which have two bytes (RFC 8447)."""
+
+
+class OfferSeen(Record, frozen=True, kw_only=True):
+    """What a ClientHello offered: its lists in wire order, reserved values (RFC 8701) included."""
+
+    cipher_suites: tuple[CodePoint, ...] = ()
+    groups: tuple[CodePoint, ...] = ()
+    extensions: tuple[CodePoint, ...] = ()
+    signature_schemes: tuple[CodePoint, ...] = ()
+    versions: tuple[CodePoint, ...] = ()
+    alpn: tuple[str, ...] = ()
+
+
 class HelloSeen(Record, frozen=True, kw_only=True):
-    """The ClientHello as it reached the witness: SHA-256 (hexadecimal) of the handshake message, and its JA3 hash."""
+    """The ClientHello as it reached the witness.
+
+    `sha256` is the hash of the handshake message (hexadecimal), `ja4` its fingerprint, `offer` what it offered. The
+    last is None where a list is longer than those of any known client, both where the message cannot be parsed.
+    """
 
     sha256: str
-    ja3: str | None = None
+    ja4: str | None = None
+    offer: OfferSeen | None = None
+
+
+class BrowserClaim(Record, frozen=True, kw_only=True):
+    """The browser that the request says it comes from, and what of the offer that browser cannot send.
+
+    Of the request's headers only `family` and `major` remain. `contradictions` are names of rules
+    (docs/origin-decisions.md); none says nothing, since an interceptor may imitate its client.
+    """
+
+    family: str
+    major: int | None = None
+    contradictions: tuple[str, ...] = ()
 
 
 class Negotiated(Record, frozen=True, kw_only=True):
@@ -93,7 +133,8 @@ class Statement(Record, frozen=True, kw_only=True):
     9266 tls-exporter, 32 bytes); empty where its session has no unique one (TLS 1.2 without extended master secret),
     which then cannot be the session of a client that has one. `server_name` is the name the ClientHello requested.
     `proxy_headers` are the request headers that only intermediaries add (name, value), the value empty where it would
-    identify the client. `peer` is the address the witness saw, omitted unless its operator enabled it.
+    identify the client. `browser` is None where the request names no known browser. `peer` is the address the witness
+    saw, omitted unless its operator enabled it.
     """
 
     version: int = VERSION
@@ -103,6 +144,7 @@ class Statement(Record, frozen=True, kw_only=True):
     tls: Negotiated = Negotiated()
     server_name: str | None = None
     proxy_headers: tuple[tuple[str, str], ...] = ()
+    browser: BrowserClaim | None = None
     time: dt.datetime
     peer: str | None = None
 

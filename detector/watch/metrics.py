@@ -21,15 +21,16 @@ from detector.aio.tasks import cancel_and_wait
 from detector.errors import InputError, MissingExtraError
 from detector.model import Confidence, Outcome, Verdict
 from detector.model.files import reason_of
+from detector.model.report import midnight
 from detector.pins import parse_address
 
 from .events import WatchKind
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
-    from detector.model import Endpoint
+    from detector.model import Endpoint, Knowledge
 
     from .events import WatchEvent
     from .runner import ProbeResult
@@ -86,6 +87,15 @@ class WatchMetrics:
         self._refused = client.Counter(
             "refused_scrapes", "Requests for metrics that the system had no room for.", **ours
         )
+        self._dated = client.Gauge(
+            "knowledge_date_seconds",
+            "The day up to which a part knows of changes, Unix time.",
+            ["part", "name"],
+            **ours,
+        )
+        self._current = client.Gauge(
+            "knowledge_horizon_seconds", "The last day on which a part is current, Unix time.", ["part", "name"], **ours
+        )
         for outcome in Outcome:
             self._probes.labels(outcome.value)
         for kind in WatchKind:
@@ -113,6 +123,15 @@ class WatchMetrics:
         order = [None, *Confidence]
         self._confidence.labels(name).set(order.index(result.confidence))
         self._last.labels(name).set(probe.at.timestamp())
+
+    def knows(self, knowledge: Iterable[Knowledge]) -> None:
+        """Show how old the knowledge is that probes are assessed with from now on."""
+        self._dated.clear()
+        self._current.clear()
+        for part in knowledge:
+            for day, metric in ((part.date, self._dated), (part.horizon, self._current)):
+                if day is not None:
+                    metric.labels(part.kind.value, part.name).set(midnight(day).timestamp())
 
     def held(self) -> None:
         """Count a connection to `serve` that has to wait for another one to end."""

@@ -39,7 +39,10 @@ from OpenSSL import SSL
 
 from detector.aio.accepting import Accepting, listen
 from detector.errors import InputError, ServingError
+from detector.knowledge.data_set import shipped
 from detector.model import Record
+from detector.origin import Claims, Family, Offer, OfferError
+from detector.origin.assess import contradicted
 from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_3, VERSIONS
 from detector.probe.tls.hello import parse_client_hello
 from detector.probe.tls.reader import WireError
@@ -47,7 +50,7 @@ from detector.probe.tls.transport import TLSTransport
 from detector.probe.tls.wire import Wire
 from detector.session.seams import utc_now
 from detector.trust import witness_statement
-from detector.trust.witness_statement import HelloSeen, Negotiated, Statement
+from detector.trust.witness_statement import BrowserClaim, HelloSeen, Negotiated, OfferSeen, Statement
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from detector.probe.tls.hello import ClientHello
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -171,13 +176,13 @@ def read_limits(changes: Iterable[str]) -> Limits:
 class ServerSession(NamedTuple):
     """The witness's end of one connection, as every statement about it describes it.
 
-    `exporter` is empty where the session has no unique one, and None where that could not be determined.
+    `exporter` is empty where the session has no unique one, and None where that could not be determined. `hello` is the
+    first ClientHello.
     """
 
     exporter: bytes | None
-    client_hello: HelloSeen
+    hello: bytes
     tls: Negotiated
-    server_name: str | None
     peer: str | None
 
 
@@ -216,6 +221,7 @@ class Witness:
         self._keys = tuple(keys)
         self._peer_address = peer_address
         self._clock = clock
+        self._browsers = shipped().browser_offers
 
     def answer(self, request: web.BaseRequest) -> web.Response:
         """Respond to a request for `witness_statement.PATH` on a connection of this server."""
@@ -232,18 +238,31 @@ class Witness:
             return _refusal(404, "There is no witness here: TLS of this connection ends somewhere else.")
         if seen.exporter is None:
             return _refusal(503, "This witness could not read its own handshake; nothing is said about it.")
+        client_hello, server_name = _hello_seen(seen.hello)
         statement = Statement(
             nonce=nonces[0],
             exporter=seen.exporter,
-            client_hello=seen.client_hello,
+            client_hello=client_hello,
             tls=seen.tls,
-            server_name=seen.server_name,
+            server_name=server_name,
             proxy_headers=proxy_headers(request.headers.items()),
+            browser=self._browser(request, seen.hello),
             time=self._clock(),
             peer=seen.peer if self._peer_address else None,
         )
         body = witness_statement.sign(statement, self._keys)
         return web.Response(body=body, content_type="application/json", headers=_HEADERS)
+
+    def _browser(self, request: web.BaseRequest, hello: bytes) -> BrowserClaim | None:
+        """The browser that the request claims, and what of the ClientHello contradicts it."""
+        claims = Claims.of(request.headers.get(hdrs.USER_AGENT), request.headers.get("Sec-CH-UA"))
+        if claims.family is Family.UNKNOWN:
+            return None
+        found: tuple[str, ...] = ()
+        with contextlib.suppress(OfferError):  # OpenSSL accepts more than is parsed here
+            broken = contradicted(Offer.of_hello(hello), claims, self._browsers)
+            found = tuple(one.rule for one in broken)
+        return BrowserClaim(family=claims.family, major=claims.major, contradictions=found)
 
 
 _HEADERS: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store", hdrs.SERVER: "tls-witness"}
@@ -268,6 +287,39 @@ def proxy_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
         elif lower in _PERSONAL_HEADERS or lower.startswith(_FORWARDED):
             found.append((lower[:PROXY_HEADER_CHARACTERS_MAX], ""))
     return tuple(found[:PROXY_HEADERS_MAX])
+
+
+def _hello_seen(message: bytes) -> tuple[HelloSeen, str | None]:
+    """Return what a statement has of a ClientHello, and the server name in it."""
+    seen = HelloSeen(sha256=hashlib.sha256(message).hexdigest())
+    try:
+        hello = parse_client_hello(message)
+    except WireError:  # OpenSSL accepts more than is parsed here
+        return seen, None
+    name = None if hello.server_name is None else hello.server_name[:SERVER_NAME_CHARACTERS_MAX]
+    return msgspec.structs.replace(seen, ja4=hello.ja4, offer=_offer(hello)), name
+
+
+def _offer(hello: ClientHello) -> OfferSeen | None:
+    """The lists of a ClientHello, where they are as short as those of clients are."""
+    kinds = tuple(kind for kind, _ in hello.extensions)
+    lists = (hello.cipher_suites, hello.groups, kinds, hello.signature_schemes, hello.versions)
+    longest = max((len(name) for name in hello.alpn), default=0)
+    if max(map(len, lists)) > witness_statement.OFFER_NUMBERS_MAX:
+        return None
+    if (
+        len(hello.alpn) > witness_statement.OFFER_PROTOCOLS_MAX
+        or longest > witness_statement.OFFER_PROTOCOL_CHARACTERS_MAX
+    ):
+        return None
+    return OfferSeen(
+        cipher_suites=hello.cipher_suites,
+        groups=hello.groups,
+        extensions=kinds,
+        signature_schemes=hello.signature_schemes,
+        versions=hello.versions,
+        alpn=hello.alpn,
+    )
 
 
 class _NoCommonProtocolError(Exception):
@@ -456,15 +508,10 @@ class _Handshake(asyncio.Protocol):
 
     def _session(self, transport: asyncio.Transport) -> ServerSession:
         wire, connection = self._wire, self._connection
-        message = wire.client_hellos[0]
-        ja3 = name = None
-        with contextlib.suppress(WireError):  # OpenSSL accepts more than is parsed here
-            hello = parse_client_hello(message)
-            ja3, name = hello.ja3, hello.server_name
         address = transport.get_extra_info("peername")
         return ServerSession(
             exporter=self._exporter(),
-            client_hello=HelloSeen(sha256=hashlib.sha256(message).hexdigest(), ja3=ja3),
+            hello=wire.client_hellos[0],
             tls=Negotiated(
                 version=None if wire.version is None else VERSIONS.get(wire.version),
                 cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite),
@@ -472,7 +519,6 @@ class _Handshake(asyncio.Protocol):
                 alpn=connection.get_alpn_proto_negotiated().decode("ascii") or None,
                 extended_master_secret=wire.extended_master_secret,
             ),
-            server_name=None if name is None else name[:SERVER_NAME_CHARACTERS_MAX],
             peer=str(address[0]) if isinstance(address, tuple) else None,
         )
 
@@ -595,6 +641,12 @@ class _RequestEnd(AbstractAccessLogger):
         """Notify the connection."""
         if (http := _http_of(request)) is not None:
             http.finished()
+
+
+def hello_of(transport: asyncio.BaseTransport) -> bytes | None:
+    """Return the first ClientHello of a connection of this server, for `detector.origin.aiohttp.middleware`."""
+    seen = transport.get_extra_info(_SESSION_KEY)
+    return seen.hello if isinstance(seen, ServerSession) else None
 
 
 def _http_of(request: web.BaseRequest) -> _HTTP | None:

@@ -87,7 +87,7 @@ def test_schema_has_no_place_for_the_person() -> None:
 
 
 def test_bundle_of_the_first_version() -> None:
-    """A bundle recorded earlier verifies as it did then; it was signed again when `hello` and `engine` were edited."""
+    """A bundle recorded earlier verifies as it did then; it was signed again when `hello`, `engine`, `ja4` came."""
     data = (DATA / "intercepted.json").read_bytes()
     verification = bundle.verify(
         data, keys=[PUBLIC], roots=roots.load(DATA / "roots.pem"), logs=ct_logs.load(DATA / "ct_logs.json")

@@ -26,6 +26,7 @@ from support.bundle_recordings import (
     verify,
     with_its_ca,
 )
+from support.stored_sets import install, part
 
 from detector import bundle
 from detector.bundle.form import AnswerLeftOut
@@ -35,7 +36,8 @@ from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import KeyEvidence
 from detector.judge.table import RULE_OF
 from detector.knowledge import data_set
-from detector.knowledge.age import of_roots, used
+from detector.knowledge.age import CHANGES, differing, of_roots, used
+from detector.knowledge.data_set import PARTS
 from detector.model import (
     Endpoint,
     Engine,
@@ -64,6 +66,8 @@ from detector.trust.roots import from_der
 from detector.witness.server import proxy_headers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import World
     from detector_testing import PrivatePKI
 
@@ -411,6 +415,39 @@ class TestClaims:
         assert "The recorder used other knowledge (public roots test roots); use the same" in " ".join(
             verification.reasons
         )
+
+    @pytest.mark.parametrize(
+        ("kind", "changes"),
+        [
+            (KnowledgeKind.CATALOGUE, True),
+            (KnowledgeKind.INTERMEDIATES, True),
+            (KnowledgeKind.REVOCATIONS, True),
+            (KnowledgeKind.CLIENT_HELLOS, False),
+            (KnowledgeKind.BROWSER_OFFERS, False),
+        ],
+    )
+    def test_what_another_part_changes(
+        self,
+        kind: KnowledgeKind,
+        changes: bool,  # noqa: FBT001 - a parameter of a table of cases
+        world: World,
+        pki: PrivatePKI,
+        tmp_path: Path,
+    ) -> None:
+        """A false claim is excused only by a part that can change an assessment of what was recorded."""
+
+        def claim(manifest: dict[str, Any], _: dict[str, Any]) -> None:
+            manifest["claimed"].update(verdict="middleware")
+
+        install(tmp_path, {PARTS[kind].name: part(kind)})
+        genuine = packed(recorded(world, EXAM, pki.issue([EXAM])))
+        read: dict[str, Any] = {"keys": (PUBLIC,), "roots": world.roots, "logs": world.logs, "known": tmp_path}
+        honest = bundle.verify(genuine, **read)
+        assert honest.recorded.others == (kind,)
+        assert honest.conclusion is Conclusion.HOLDS
+        assert CHANGES.get(kind, "which changes nothing") in differing(honest.recorded.others)
+        false = bundle.verify(remade(genuine, claim), **read)
+        assert false.conclusion is (Conclusion.ASSESSED_OTHERWISE if changes else Conclusion.FAILS)
 
     def test_other_logs_excuse_no_change(self, world: World, pki: PrivatePKI) -> None:
         """With other logs another verdict is left open; a changed part or a wrong signature is not."""

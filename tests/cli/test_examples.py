@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from detector_testing import serve_origin
+from detector_testing import StaticLog, serve_origin
 from detector_testing.pki import to_pem
 from support.command import Done, in_thread
 from support.command import run as run_command
@@ -34,7 +34,16 @@ NOT_RUN = {
     "detector nagios --pins /etc/detector/pins --fail-on proven --deadline 20": "reads a file of the system",
     "detector exam native-host --policy policy.toml": "is started by a browser",
     "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install": "installs",
+    "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json": "runs until it is stopped",
+    "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once": "reads the logs of a list",
+    "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once --json": "reads a list",
+    "detector ct watch --pins pins.toml --log https://elm.ct.example/2026=elm.pem --state ct.json --from-start": "asks",
     "detector fleet scheduler --tls fleet --port 8786": "runs until it is stopped",
+    "detector data update --from https://data.example.org/knowledge": "fetches from a server",
+    "detector data update --vendor acme": "fetches from a server",
+    "detector data update --from /media/usb/knowledge": "reads a file of the system",
+    "detector data verify": "verifies what is installed",
+    "detector data export /media/usb/knowledge": "writes outside the folder",
 }
 SERVERS = ("witness serve", "fleet worker", "fleet scan", "locate")
 """Commands that need a scheduler, a port, or routers, whose own tests have them."""
@@ -75,6 +84,8 @@ def prepared(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (folder / "exported.pem").write_bytes(written.roots.read_bytes())
     (folder / "hosts.txt").write_text(f"{EXAM}\nhttps://{LMS}/login\n", "utf-8")
     (folder / "hosts.csv").write_text(f"host,category\n{EXAM},exam\n", "utf-8")
+    log = StaticLog.create("elm")
+    (log.write(folder / "mirror" / "elm").parent.parent / "elm.pem").write_bytes(log.key_pem)
     with in_thread(serve_origin(issued)) as origin:
         rules = [f"{host}:{port}:127.0.0.1:{origin.port}" for host in (EXAM, LMS, INTRANET) for port in (443, 8443)]
         trust = f"roots = {json.dumps(str(written.roots))}\nct_logs = {json.dumps(str(written.ct_logs))}\n"

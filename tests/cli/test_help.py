@@ -182,12 +182,18 @@ def meaning(option: Option) -> tuple[str, ...]:
     return tuple(map(str, (kind, option.metavar, option.default, option.help, option.multiple)))
 
 
+_DATA = ("data update", "data show", "data verify")
 LISTENS = "a server's own address, not what is probed"
 SELECTS = "the name of a place selects what to read or to use"
 DIFFERENT = {
     "--bundle": {},
     "--concurrency": {"fleet scan": "of one job, of which a worker has several"},
-    "--deadline": {"watch": "of one probe", "locate": "a trace takes longer", "bundle sign": "of each authority"},
+    "--deadline": {
+        "watch": "of one probe",
+        "locate": "a trace takes longer",
+        "bundle sign": "of each authority",
+        "data update": "of one update",
+    },
     "--expires-in": {"fleet certificates": "certificates, which nobody renews automatically"},
     "--fail-on": {"nagios": "the states of a monitoring system"},
     "--format": {
@@ -195,6 +201,7 @@ DIFFERENT = {
             (
                 "exam gate",
                 "watch",
+                "ct watch",
                 "scan",
                 "fleet scan",
                 "locate",
@@ -203,24 +210,27 @@ DIFFERENT = {
                 "dossier",
                 "history",
                 "roots audit",
+                *_DATA,
             ),
             "what this command can write",
         ),
         "origin judge": "whose log is read; --output-format says what is written",
     },
     "--history": {
-        **dict.fromkeys(("exam gate", "watch", "nagios"), "nothing is written"),
+        **dict.fromkeys(("exam gate", "watch", "ct watch", "nagios"), "nothing is written"),
         **dict.fromkeys(("history", "history show", "diff", "dossier"), "what is read is the result"),
         "origin judge": "nothing is read",
     },
+    "--from": {"data update": "a repository, not a format"},
     "--host": {
         "fleet scheduler": LISTENS,
         "fleet certificates": LISTENS,
         "witness serve": LISTENS,
         "pins import": SELECTS,
     },
+    "--interval": {"ct watch": "of reading logs, not of probes"},
     "--json": {
-        **dict.fromkeys(("watch", "scan", "fleet scan", "history"), "a stream is one JSON value a line"),
+        **dict.fromkeys(("watch", "ct watch", "scan", "fleet scan", "history"), "a stream is one JSON value a line"),
         "origin judge": "--format says what is read",
     },
     "--key": {"witness serve": "of a TLS server"},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 import pytest
-from detector_testing import PrivatePKI
+from detector_testing import PrivatePKI, StaticLog
 from support.command import run
 
 from detector import cli
@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "bundle show": ("bundle.json",),
     "bundle sign": ("bundle.json", "--signing-key", "key.pem"),
     "check": (NOBODY, *QUIET, "--deadline", "2"),
+    "ct watch": ("--pins", "pins.toml", "--state", "ct.json", "--once", "--proxy", "none", "--log", "log=log.pem"),
     "diff": ("report.json", "report.json"),
     "dossier": ("bundle.json",),
     "examine": ("chain.pem", "--host", "exam.example.edu"),
@@ -139,6 +140,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "pins.toml").write_text(
         f'schema = 1\n[[endpoint]]\nhost = "a.example.edu"\npins = ["{"A" * 43}="]\n', "utf-8"
     )
+    log = StaticLog.create()
+    (log.write(made / "log").parent / "log.pem").write_bytes(log.key_pem)
     assert run("pins", "export", "pins.toml", "--to", "android", "-o", "app.xml", cwd=made).returncode == 0
     assert run("fleet", "certificates", "fleet", "--host", "127.0.0.1", cwd=made).returncode == 0
     outputs = ("--history", "history.db", "--bundle", "bundle.json", "--format", "json", "--output", "report.json")

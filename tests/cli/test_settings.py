@@ -7,6 +7,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,6 +16,7 @@ from detector_testing import serve_middlebox, serve_origin
 from prometheus_client.parser import text_string_to_metric_families
 from support import command
 from support.command import Done, in_thread
+from support.system import program
 
 from detector import cli
 from detector.cli import detector as group
@@ -150,6 +152,43 @@ def test_units_are_units() -> None:
     assert timer["Timer"]["OnCalendar"]
     line = (EXAMPLES / "detector.cron").read_text("utf-8").splitlines()[-1].split(None, 6)
     assert line[6].startswith("detector check") or line[6].startswith("check")
+
+
+def test_units_that_update() -> None:
+    """The units and the cron line that update what is known run a command that exists, where the check reads it."""
+    units = {}
+    for name in ("detector-check.service", "detector-data.service", "detector-data.timer"):
+        units[name] = configparser.ConfigParser(interpolation=None)
+        units[name].optionxform = str  # type: ignore[assignment,method-assign] # the documented way to keep case
+        units[name].read(EXAMPLES / name, "utf-8")
+    service, check = units["detector-data.service"]["Service"], units["detector-check.service"]["Service"]
+    cron = (EXAMPLES / "detector-data.cron").read_text("utf-8").splitlines()[-1].split(None, 6)[6]
+    for line in (service["ExecStart"], cron):
+        words = line.split()
+        assert words[:3] == ["detector", "data", "update"]
+        assert run(*words[1:], "--help").returncode == 0
+    assert "SuccessExitStatus" not in service
+    for key in ("DynamicUser", "User", "StateDirectory"):
+        assert service[key] == check[key]
+    assert service["Environment"] in check["Environment"].split()
+    assert units["detector-data.timer"]["Timer"]["RandomizedDelaySec"]
+
+
+@pytest.mark.lab
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    """systemd finds nothing wrong in any unit of the examples."""
+    units = [*EXAMPLES.glob("*.service"), *EXAMPLES.glob("*.timer")]
+    assert len(units) == 4
+    for unit in units:
+        text = unit.read_text("utf-8").replace("ExecStart=detector ", f"ExecStart={sys.executable} -m detector ")
+        (tmp_path / unit.name).write_text(text, "utf-8")
+    done = subprocess.run(  # noqa: S603 - no shell; the units are files of this repository
+        [program("systemd-analyze"), "verify", *map(str, sorted(tmp_path.iterdir()))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -109,6 +109,20 @@ def test_what_was_genuine_is_known(history: History, make_report: Make) -> None:
     assert history.genuine([exam, *(f"h{number}.example.net:443" for number in range(3 * store.BATCH))]) == {exam}
 
 
+def test_the_keys_of_clean_results_are_known(history: History, make_report: Make) -> None:
+    """Of the assurances that are asked for, by endpoint; nothing of results that were not clean."""
+    report = make_report("genuine", "First")
+    history.record(report)
+    clean, intercepted = report.results
+    names = [result.endpoint.name for result in report.results]
+    assert clean.assurance is not None
+    assert intercepted.observation.chain
+    key = bytes.fromhex(str(clean.observation.chain[0].spki_sha256))
+    assert history.leaf_keys(names, [clean.assurance]) == {clean.endpoint.name: {key}}
+    assert history.leaf_keys(names, set(Assurance) - {clean.assurance}) == {}
+    assert history.leaf_keys(names[1:], list(Assurance)) == {}
+
+
 def test_a_row_with_an_impossible_port_matches_nothing(tmp_path: Path, make_report: Make) -> None:
     """A history is a file that others can write: a port that is none, or no number, breaks no check."""
     place = tmp_path / "history.sqlite"

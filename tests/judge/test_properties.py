@@ -31,6 +31,9 @@ from detector.judge.assess import Assessor, assess_all
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.wording import Confirmation, confirmation
 from detector.model import Confidence, Endpoint, Reason, Result, Verdict
+from detector.trust import acceptance
+from detector.trust.classes import Classified
+from detector.trust.revocations import Revocations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -304,3 +307,32 @@ def test_a_broken_rule_is_found(name: str, maker: Maker, monkeypatch: pytest.Mon
         find(worlds, lambda world: violation(maker, *world) is not None, settings=tried)
     except NoSuchExample:
         pytest.fail(f"no world of 400 contradicts the property although {name}")
+
+
+UNSEEN: Final[dict[str, tuple[object, str, object]]] = {
+    "revocations are not read": (Revocations, "revoked_on", lambda *_: None),
+    "limits of roots are not read": (acceptance, "_limit_refusals", lambda *_: ()),
+    "timestamps may be later than a root's last day": (Classified, "accepted_until", None),
+}
+"""What lets a chain pass that browsers refuse."""
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_browsers_refuse_is_found_unseen(name: str, maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one of the things that browsers say of a CA or a root, a forged chain with timestamps is cleared."""
+    refused = (Signer.REVOKED, Signer.REVOKED_KEY, Signer.DISTRUSTED, Signer.OUTSIDE)
+    worlds = st.tuples(
+        st.builds(
+            Forgery,
+            signer=st.sampled_from(refused),
+            timestamps=st.just(Timestamps.VALID),
+            dates=st.sampled_from(Dates),
+        ),
+        st.sampled_from(PUBLIC),
+    )
+    tried = settings(max_examples=400, deadline=None, database=None)
+    monkeypatch.setattr(*UNSEEN[name])
+    try:
+        find(worlds, lambda world: clears_without_grounds(maker, *world) is not None, settings=tried)
+    except NoSuchExample:
+        pytest.fail(f"no world of 400 is cleared although {name}")

@@ -152,7 +152,7 @@ def test_every_distrusted_log_says_why() -> None:
 def test_reads_google_v3(tmp_path: Path) -> None:
     """Both interfaces are read, with operator, description and the list's own date."""
     listed = json.loads(v3(entry(), log_list_timestamp="2026-10-02T12:00:00Z"))
-    listed["operators"][0]["tiled_logs"] = [entry(b"tiled", description="tiles")]
+    listed["operators"][0]["tiled_logs"] = [entry(b"tiled", description="tiles", monitoring_url="https://elm.example/")]
     path = tmp_path / "log_list.json"
     path.write_text(json.dumps(listed))
     result = ct_logs.load(path)
@@ -170,7 +170,7 @@ def test_reads_google_v3(tmp_path: Path) -> None:
     assert log.accepted
     tiled = result.logs.get(hashlib.sha256(b"tiled").digest())
     assert tiled is not None
-    assert tiled.kind is LogKind.STATIC_CT
+    assert (tiled.kind, tiled.monitoring_url, log.monitoring_url) == (LogKind.STATIC_CT, "https://elm.example/", None)
 
 
 def test_keeps_states_shard_retirement_and_operators() -> None:

@@ -84,6 +84,12 @@ def test_hints_take_precedence() -> None:
     assert Claims.of(AGENTS["Firefox"][0], '"Not)A;Brand";v="8"').family is F
 
 
+def test_embedded_browsers() -> None:
+    """Applications that embed a browser, and may name it in requests of their own, are marked."""
+    assert {name for name in AGENTS if Claims.of(AGENTS[name][0]).is_embedded} == {"Electron", "WebView"}
+    assert Claims.of(AGENTS["WebView"][0], '"Chromium";v="131", "Android WebView";v="131"').is_embedded
+
+
 def test_the_maker_of_a_browser_on_ios_is_kept() -> None:
     """A browser on iOS is Safari, and its maker's own stack is remembered, which law may allow there."""
     makers = {name: Claims.of(AGENTS[name][0]).maker_ships for name in ("CriOS", "EdgiOS", "FxiOS", "iPhone")}

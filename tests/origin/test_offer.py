@@ -14,7 +14,7 @@ from support.offers import FAMILIES, browsers, client, current, others, recorded
 from detector.knowledge.data_set import shipped
 from detector.model import Hello
 from detector.origin import Verdict, judge, rules
-from detector.origin.assess import known_products
+from detector.origin.assess import NOTHING, known_products
 from detector.origin.offer import HELLO_BYTES_MAX, LIST_MAX, Offer, OfferError
 from detector.probe.tls.client_hello import ClientHelloWriter
 
@@ -126,6 +126,14 @@ def test_any_ja4(text: str) -> None:
     """Any text is a fingerprint or raises the documented error."""
     with contextlib.suppress(OfferError):
         Offer.of_ja4(text)
+
+
+def test_quic() -> None:
+    """What came over QUIC, by its transport parameters or JA4, contradicts nothing."""
+    lists = client("Go 1.19")
+    assert judge(Offer.of_lists(cipher_suites=lists.cipher_suites, extensions=[10, 57]), current(C)) == NOTHING
+    assert judge(Offer.of_ja4("q13d2812h3_a01be8c064b6_ef4b9b248d72"), current(C)) == NOTHING
+    assert judge(Offer.of_ja4("t13d2812h3_a01be8c064b6_ef4b9b248d72"), current(C)) != NOTHING
 
 
 def test_known_products() -> None:

@@ -11,7 +11,7 @@ from support.offers import FAMILIES, browsers, client, current, offer_of, others
 
 from detector.model import Alternative, encode
 from detector.origin import Claims, Family, Offer, Session, judge_sessions
-from detector.origin.sessions import ACCOUNTS_MAX, OFFERS_MAX, Sessions, is_comparable, key_of
+from detector.origin.sessions import ACCOUNTS_MAX, OFFERS_MAX, OWN_NETWORKS_MIN, Sessions, is_comparable, key_of
 
 if TYPE_CHECKING:
     import random
@@ -39,6 +39,10 @@ def session(  # noqa: PLR0913 - what a session has, the rest by keyword
 def home(family: Family = C, network: str = "home") -> Session:
     """A session of a browser with its own ClientHello."""
     return session(OWN[family], family, "somebody", network=network)
+
+
+HOMES: Final = [home(network=f"home {number}") for number in range(OWN_NETWORKS_MIN)]
+"""Enough networks whose browsers arrive with their own."""
 
 
 def school(*sessions: Session, nothing_in_between: bool = False) -> Judgment:
@@ -69,10 +73,11 @@ def test_with_engines() -> None:
     two = session(MITM, C, "a", engine=C), session(MITM, F, "b", engine=F)
     assert seen(*two) == ("probable", SHARED)
     assert seen(*two, nothing_in_between=True) == ("proven", SHARED)
-    assert seen(*two, home()) == ("proven", SHARED)
-    assert school(*two, home()).alternatives == ()
+    assert seen(*two, *HOMES) == ("proven", SHARED)
+    assert school(*two, *HOMES).alternatives == ()
+    assert seen(*two, *HOMES[1:]) == ("probable", SHARED)
     one = session(MITM, C, "a", engine=C), session(MITM, F, "b")
-    assert seen(*one, home()) == ("probable", SHARED)
+    assert seen(*one, *HOMES) == ("probable", SHARED)
 
 
 def test_engines_that_contradict_the_claim_prove_nothing() -> None:
@@ -84,7 +89,7 @@ def test_who_signed_in_counts() -> None:
     """One person with two browsers, and sessions without a sign-in, are no two people."""
     one_person = session(MITM, C, "a", engine=C), session(MITM, F, "a", engine=F)
     nobody = session(MITM, C, None), session(MITM, F, None)
-    assert seen(*one_person, home())[1] == OFFER
+    assert seen(*one_person, *HOMES)[1] == OFFER
     assert seen(*nobody)[1] == OFFER
 
 
@@ -104,22 +109,29 @@ def test_developer_tools_and_changed_user_agents() -> None:
 
 
 def test_a_browsers_offer_in_place_of_all_others() -> None:
-    """Two people's Firefox with Chromium's ClientHello is probable, and possible where another has its own."""
-    replaced = session(OWN[C], C, "a"), session(OWN[C], F, "b"), session(OWN[C], F, "c")
+    """Three people's Firefox with Chromium's ClientHello is probable, and possible where another has its own."""
+    replaced = session(OWN[C], C, "a"), *(session(OWN[C], F, account) for account in "bcd")
     assert seen(*replaced) == ("probable", SHARED)
-    assert seen(*replaced, session(OWN[F], F, "d")) == ("possible", SHARED)
+    assert seen(*replaced[:-1]) == ("possible", SHARED)
+    assert seen(*replaced, session(OWN[F], F, "e")) == ("possible", SHARED)
     engines = session(OWN[C], C, "a", engine=C), session(OWN[C], F, "b", engine=F)
-    assert seen(*engines, home(F)) == ("proven", SHARED)
+    assert seen(*engines, *HOMES) == ("proven", SHARED)
+
+
+def test_a_browser_under_two_other_names() -> None:
+    """A browser that names two others, as a site's developers let it, is no program's ClientHello."""
+    assert seen(session(OWN[F], C, "a"), session(OWN[F], S, "b")) == ("possible", SHARED)
 
 
 def test_a_front_of_the_site() -> None:
-    """A front that ends TLS for everybody accuses no network, however many sessions it has."""
+    """A front that ends TLS for everybody accuses no network, also with two people who pass it by."""
     fronted = [
         session("HAProxy", family, f"{network} {family}", network=network, engine=family)
         for network in ("school", "home", "office")
         for family in FAMILIES
     ]
     assert seen(*fronted) == ("possible", SHARED)
+    assert seen(*fronted, *HOMES[:2]) == ("possible", SHARED)
     assert Alternative.FRONT_OF_THE_OPERATOR in school(*fronted).alternatives
     assert seen(*fronted, nothing_in_between=True) == ("proven", SHARED)
 
@@ -132,7 +144,8 @@ def test_one_product_in_two_networks() -> None:
         for family in (C, F)
     ]
     assert seen(*both) == ("possible", SHARED)
-    assert seen(*both, home()) == ("probable", SHARED)
+    assert seen(*both, *HOMES[:2]) == ("possible", SHARED)  # a site's own people, past its front
+    assert seen(*both, *HOMES) == ("probable", SHARED)
 
 
 def test_a_browser_on_ios_with_its_makers_stack() -> None:

@@ -26,6 +26,7 @@ CELLS: Final = {
     "all parts of another browser": (Facts(parts=7, another_browsers=True), "possible", OFFER),
     "two parts, everywhere": (Facts(parts=2, everywhere=True), "possible", OFFER),
     "two parts, nothing in between": (Facts(parts=2, nothing_in_between=True), "probable", OFFER),
+    "two parts, an application": (Facts(parts=2, is_embedded=True), "possible", OFFER),
     "a header": (Facts(has_header=True), "possible", HEADER),
     "a header, and one part": (Facts(has_header=True, parts=1), "possible", OFFER),
     "a header, and two parts": (Facts(has_header=True, parts=2), "probable", OFFER),
@@ -57,8 +58,10 @@ CELLS: Final = {
 }
 
 FACTS: Final = [
-    Facts(parts, another, header, sharing, *rest)
-    for parts, another, header, sharing in itertools.product((0, 1, 2, 7), (False, True), (False, True), Sharing)
+    Facts(parts, another, header, embedded, sharing, *rest)
+    for parts, another, header, embedded, sharing in itertools.product(
+        (0, 1, 2, 7), (False, True), (False, True), (False, True), Sharing
+    )
     for rest in itertools.product((False, True), repeat=4)
 ]
 """Every combination."""

@@ -10,14 +10,13 @@ from typing import Final, NamedTuple
 import build_client_hellos as script
 import pytest
 from build_client_hellos import NAMES, PROGRAMS, Connection, Retry, capture, changes, decode, describe, differences
-from support.ja4 import ja4
 from support.system import program
 
 from detector.knowledge import data_set
 from detector.model import Endpoint, Hello
 from detector.probe.client import probe
 from detector.probe.routes import DirectDialer
-from detector.probe.tls.hello import parse_client_hello
+from detector.probe.tls.hello import GREASE, parse_client_hello
 
 COOKIE: Final = b"a cookie"
 SOCKETS: Final = "<script>" + "".join(f'new WebSocket("wss://{name}:{{port}}/");' for name in NAMES) + "</script>"
@@ -113,15 +112,15 @@ async def test_an_address_has_no_server_name(hello: Hello) -> None:
 @pytest.mark.lab
 @pytest.mark.parametrize("hello", BROWSERS)
 async def test_fingerprints_are_the_same(hello: Hello, capsys: pytest.CaptureFixture[str]) -> None:
-    """JA4, the decoded list and JA3 of sorted extensions are the browser's; JA3 varies where the order does."""
+    """JA4 and the decoded list are the browser's; the order of extensions varies where the browser's does."""
     theirs, ours = await of_browser(hello), await of_probes(hello)
     columns = []
     for side in (theirs, ours):
         read = [parse_client_hello(both.first) for both in side]
         fields = {name: " | ".join(sorted(values)) for name, values in describe(both.first for both in side).items()}
-        fields["JA3, of so many connections"] = f"{len({hello.ja3 for hello in read})} of {len(read)}"
-        fields["JA3 of sorted extensions"] = " ".join({sorted_ja3(hello.ja3_text) for hello in read})
-        fields["JA4"] = " ".join({ja4(hello) for hello in read})
+        orders = {tuple(kind for kind, _ in hello.extensions if kind not in GREASE) for hello in read}
+        fields["orders of extensions, of so many connections"] = f"{len(orders)} of {len(read)}"
+        fields["JA4"] = " ".join({hello.ja4 for hello in read})
         columns.append(fields)
     with capsys.disabled():
         recorded, installed = data_set.shipped().client_hellos.of(hello).client, script.version(PROGRAMS[hello])
@@ -130,12 +129,6 @@ async def test_fingerprints_are_the_same(hello: Hello, capsys: pytest.CaptureFix
             same = "both" if columns[0].get(name) == value else f"ours; the browser: {columns[0].get(name)}"
             print(f"  {name:32} {value}  ({same})")  # noqa: T201 - what the test is to show
     assert differences(*columns) == [], REMAKE
-
-
-def sorted_ja3(text: str) -> str:
-    """The input of JA3 with the extensions in ascending order."""
-    version, suites, kinds, *others = text.split(",")
-    return ",".join((version, suites, "-".join(sorted(kinds.split("-"), key=int)), *others))
 
 
 class TestScript:

@@ -81,6 +81,7 @@ def test_google_and_firefox_lists_are_merged_in_any_order(merged: Merge) -> None
             {
                 "name": "Example",
                 "logs": [record("Example 'Alder2029h1'", state=usable, temporal_interval=interval), pending],
+                "tiled_logs": [record("Elm2029h1", state=usable, monitoring_url="https://elm.example/2029h1/")],
             }
         ],
     }
@@ -105,6 +106,8 @@ def test_google_and_firefox_lists_are_merged_in_any_order(merged: Merge) -> None
         ["2028-12-01T00:00:00Z", "2030-02-01T00:00:00Z"],
         ["shard"],
     )
+    assert found["Elm2029h1"]["monitoring_url"] == "https://elm.example/2029h1/"
+    assert "monitoring_url" not in alder
     assert "Example 'Birch2029h1'" not in found  # may still be accepted, and would stay untrusted once shipped
     assert head["date"] == "2027-04-01"
     assert head["sources"][-2:] == ["Google log list v3 of 2027-02-01", "Firefox"]

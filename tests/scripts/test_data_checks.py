@@ -98,6 +98,8 @@ def first_entry(content: dict[str, Any]) -> dict[str, Any]:
         ("ct_logs.json", lambda c: c.update(date="2020-01-01"), "`date` is 2020-01-01, before"),
         ("ct_logs.json", lambda c: c.update(horizon="2036-01-01"), "`horizon` is 2036-01-01"),
         ("revocations.json", lambda c: c.update(surplus=1), "surplus"),
+        ("ct_logs.json", lambda c: c["logs"].pop(0), "Akamai CT Log: known before"),
+        ("roots.json", lambda c: c["roots"].pop(0), "AC RAIZ FNMT-RCM: known before"),
         ("roots.json", lambda _: None, "another version or day"),
         ("roots.json", lambda c: c["roots"].reverse(), "not the certificates of roots.json, in their order"),
         ("roots.json", lambda c: c["roots"][0].update(sha256="0" * 64), "no certificate of AC RAIZ"),

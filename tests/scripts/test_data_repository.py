@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Delegations, Metadata, Root, Targets
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
@@ -239,6 +239,41 @@ def test_a_vendor_signs_nothing_else(world: World) -> None:
             world.publish(staged)
 
 
+def test_a_vendor_delegates_to_nobody(world: World) -> None:
+    """Its role is the end: nobody else's key signs below it."""
+    acme = CryptoSigner.generate_ed25519()
+    world.vendor("acme", acme)
+    staged = world.stage()
+    metadata = publisher.vendor_targets(world.repository, "acme", {}, at=NOW)
+    metadata.signed.delegations = Delegations({}, {})
+    staged.add("acme", metadata)
+    staged.sign("acme", acme)
+    with pytest.raises(publisher.PublishingError, match="delegates to nobody"):
+        world.publish(staged)
+
+
+def test_pins_that_readers_would_refuse_are_not_published(world: World, tmp_path: Path) -> None:
+    """A vendor may sign anything; the command checks it before the online keys do."""
+    acme = CryptoSigner.generate_ed25519()
+    world.vendor("acme", acme)
+    staged = world.stage()
+    files = {"exam.toml": b"schema = 9"}
+    staged.add(
+        "acme",
+        publisher.vendor_targets(world.repository, "acme", files, at=NOW),
+        publisher.vendor_paths("acme", files),
+    )
+    staged.sign("acme", acme)
+    unused = tmp_path / "no-key"
+    with pytest.raises(SystemExit, match=r"exam\.toml"):
+        publisher.main(
+            [
+                *("publish", str(world.repository.folder), str(staged.folder)),
+                *("--snapshot-key", str(unused), "--timestamp-key", str(unused)),
+            ]
+        )
+
+
 @pytest.mark.parametrize("name", ["root", "targets", "Acme", "a/b", "..", "", "-a", "a" * 65, "acme\n"])
 def test_names_of_vendors(world: World, name: str) -> None:
     """A vendor's name is a folder's and no role's."""
@@ -400,6 +435,22 @@ def test_the_timestamp_is_renewed_and_the_snapshot_when_it_is_due(world: World) 
         assert (timestamp.signed.version, timestamp.signed.expires) == (number, at + dt.timedelta(days=14))
         assert newest.signed.version == snapshot
     assert world.fetch("roots.json") == FIRST["roots.json"]
+
+
+def test_the_timestamp_is_signed_by_its_own_key(world: World) -> None:
+    """A timer with a key that was revoked, or with another role's, breaks nothing."""
+    before = (world.repository.folder / "metadata" / "timestamp.json").read_bytes()
+    with pytest.raises(publisher.PublishingError, match="no key of timestamp"):
+        publisher.renew(world.repository, snapshot_key=world.snapshot, timestamp_key=world.snapshot, at=NOW)
+    assert (world.repository.folder / "metadata" / "timestamp.json").read_bytes() == before
+
+
+def test_people_are_reminded_before_their_signatures_end(world: World) -> None:
+    """Two months before: first of the set, then of the root, too."""
+    world.vendor("acme", CryptoSigner.generate_ed25519())
+    for days, roles in ((1, []), (341, ["targets", "acme"]), (671, ["root", "targets", "acme"])):
+        lines = publisher.ending(world.repository, NOW + dt.timedelta(days=days))
+        assert [line.split(":")[0] for line in lines] == roles
 
 
 def test_a_staged_change_is_taken_whole_or_not_at_all(world: World) -> None:

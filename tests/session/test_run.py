@@ -189,8 +189,8 @@ class TestHello:
         assert told(result) == ("logged", "clean logged")
         [other] = result.other_observations
         assert (result.observation.hello, other.hello) == (Hello.BROWSER, Hello.OPENSSL)
-        assert None not in {result.observation.ja3, other.ja3}
-        assert result.observation.ja3 != other.ja3
+        assert None not in {result.observation.ja4, other.ja4}
+        assert result.observation.ja4 != other.ja4
 
     async def test_browsers_only_are_decrypted(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """The default hello is a browser's, and decrypted; OpenSSL's alone is not. Both together prove it."""

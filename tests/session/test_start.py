@@ -37,6 +37,8 @@ NEVER = (
     "zipfile",
     "detector.frozen",
     "gettext",
+    "tuf",
+    "detector.update",
 )
 """What a check of a clean network needs nothing of."""
 
@@ -60,6 +62,27 @@ def test_import_loads_nothing_that_judges_or_connects() -> None:
     assert early == []
     later = {"OpenSSL", "service_identity", "cryptography", "importlib.metadata", "email", "tempfile"}
     assert (later | set(NEVER)) & set(loaded) == set()
+
+
+SERVERS = {"aiohttp", "uvicorn", "hypercorn", "OpenSSL", "detector.origin.capture"}
+"""Servers, and what keeps ClientHellos."""
+
+
+@pytest.mark.parametrize(
+    ("module", "needed"),
+    [
+        ("detector.origin", set()),
+        ("detector.origin.requests", set()),
+        ("detector.origin.asgi", set()),
+        ("detector.origin.capture", {"detector.origin.capture"}),
+        ("detector.origin.uvicorn", {"detector.origin.capture", "uvicorn"}),
+        ("detector.origin.hypercorn", {"detector.origin.capture", "hypercorn"}),
+        ("detector.origin.aiohttp", {"detector.origin.capture", "aiohttp"}),
+    ],
+)
+def test_a_server_loads_what_it_uses(module: str, needed: set[str]) -> None:
+    """The assessment of a server's requests loads no server and captures nothing; each hook loads its own server."""
+    assert SERVERS & set(loaded_after(f"import {module}")) == needed
 
 
 def test_public_roots_are_read_after_connecting_has_begun() -> None:

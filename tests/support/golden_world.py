@@ -83,8 +83,8 @@ CANARIES: Final = tuple(
 PORTAL: Final = ("connectivitycheck.gstatic.com", 80)
 """Where the control request for captive portals goes."""
 NO_PORTAL: Final = Script(AwaitClient(), Send(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"), Close())
-JA3: Final = "0" * 32
-"""In the place of a fingerprint that differs with each connection: a browser's extensions are shuffled."""
+JA4: Final = "t13d0000h2_000000000000_000000000000"
+"""In the place of a fingerprint that differs with the version of OpenSSL."""
 PARTS_OF: Final = dt.date(2026, 11, 1)
 """The day of which reports say that the parts of the knowledge are, whatever is shipped by now."""
 OF_TERMINALS: Final = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -182,7 +182,7 @@ class Surroundings:
 
         def observation(handshake: NativeHandshake, outcome: Outcome = Outcome.DEADLINE) -> Observation:
             found = real(handshake, outcome)
-            found = msgspec.structs.replace(found, ja3=found.ja3 and JA3)
+            found = msgspec.structs.replace(found, ja4=found.ja4 and JA4)
             if not found.chain:
                 return found
             session = sessions[found.chain[0].sha256]

@@ -21,6 +21,7 @@ PACKAGES: Final = {
     "certutil": "libnss3-tools",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
+    "curl": "curl",
     "danted": "dante-server",
     "dconf": "dconf-cli",
     "firefox-esr": "firefox-esr",
@@ -44,6 +45,7 @@ PACKAGES: Final = {
     "selfserv": "libnss3-tools",
     "squid": "squid-openssl",
     "sslsplit": "sslsplit",
+    "systemd-analyze": "systemd",
     "trust": "p11-kit p11-kit-modules",
     "zsh": "zsh",
 }

@@ -220,7 +220,7 @@ def witnessed(exporter: bytes = b"\2" * 32, **facts: Any) -> dict[str, Any]:  # 
     statement = Statement(
         nonce=witness_statement.encode_nonce(nonce),
         exporter=exporter,
-        client_hello=HelloSeen(sha256="00" * 32, ja3=None),
+        client_hello=HelloSeen(sha256="00" * 32, ja4=None),
         proxy_headers=(),
         time=dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC),
     )

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detector import Detector, Endpoint, Outcome
 from detector.errors import InputError, MissingExtraError
+from detector.knowledge import data_set
 from detector.watch.metrics import ENDPOINTS_MAX, REQUEST_BYTES_MAX, SCRAPES_DEFAULT, WatchMetrics, parse_place, serve
 from detector.watch.runner import ProbeResult
 
@@ -103,6 +104,23 @@ def test_series_are_bounded(world: World) -> None:
 
 def _fields(record: Any) -> dict[str, Any]:  # noqa: ANN401 - any record
     return {name: getattr(record, name) for name in record.__struct_fields__}
+
+
+def test_the_age_of_each_part_is_shown() -> None:
+    """Day and horizon as Unix time, by part and name; what is no longer used is gone."""
+    metrics, parts = WatchMetrics([]), data_set.shipped().parts()
+    metrics.knows(parts)
+    found = samples(metrics.text().decode())
+    for part in parts:
+        assert part.date is not None
+        assert part.horizon is not None
+        dated = found["tls_detector_knowledge_date_seconds", "shipped", part.kind.value]
+        current = found["tls_detector_knowledge_horizon_seconds", "shipped", part.kind.value]
+        assert dt.datetime.fromtimestamp(dated, dt.UTC).date() == part.date
+        assert dt.datetime.fromtimestamp(current, dt.UTC).date() == part.horizon
+    metrics.knows(parts[:1])
+    kinds = {key[-1] for key in samples(metrics.text().decode()) if key[0] == "tls_detector_knowledge_date_seconds"}
+    assert kinds == {"roots"}
 
 
 def test_registries_are_apart() -> None:

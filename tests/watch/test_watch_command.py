@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for one call here
 import pytest
 from detector_testing import Mode, serve_middlebox, serve_origin
+from support.data_repository import DataRepository, shipped_parts
 
 from detector.watch.events import watch_event_schema
 
@@ -118,6 +119,35 @@ def test_clean_to_the_end_is_exit_0(town: Town) -> None:
     assert "Every endpoint has been probed" in first
     assert "The watch is over: the network is clean; 2 clean, 0 intercepted or uncertain, 0 not assessed." in last
     assert "\x1b" not in done.stdout
+
+
+def test_updates_in_the_background(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch with --update installs a newer set, says so, and goes on; one that fails is a sentence alone."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    repository = DataRepository(shipped_parts())
+    repository.write(tmp_path / "served")
+    (tmp_path / "root.json").write_bytes(repository.first_root)
+    updating = ("--update", "--update-every", "60", "--update-root", str(tmp_path / "root.json"))
+    options = (*updating, "--update-from", str(tmp_path / "served"), "--interval", "1", *town.honest)
+    for said in ("What is known was updated to set 1-", "The update of what is known failed: "):
+        with town.start(*options) as (process, lines):
+            assert process.stderr is not None
+            assert "Every endpoint has been probed" in lines.readline()
+            assert process.stderr.readline().startswith(said)
+            process.send_signal(signal.SIGTERM)
+            rest, _ = rest_of(process, lines)
+        assert "the network is clean" in rest
+        assert process.returncode == 0
+        (tmp_path / "served" / "metadata" / "timestamp.json").write_bytes(b"{}")
+
+
+def test_updates_that_cannot_be(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update without a repository, or from a server with --offline, is refused before the watch begins."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for options in ((), ("--update-from", "https://data.example.org/")):
+        done = town.run("--update", *options, *town.honest)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "--update" in done.stderr or "--from" in done.stderr
 
 
 def test_middleware_is_exit_1_and_every_line_an_event(town: Town) -> None:

@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 import logging
 import ssl
+import unittest.mock
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,10 +18,14 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from multidict import CIMultiDict
 from OpenSSL import SSL
+from support.hellos import client_hello, extension, u16, vector
+from support.origin_clients import CHROME, FIREFOX
 from support.witnesses import EXAM, Answered, Client, client_of, context_of, endpoint, signing_key, until, witness_of
 
 from detector.errors import ServingError
+from detector.origin.aiohttp import ASSESSMENT, middleware
 from detector.probe import DirectDialer, open_tls
 from detector.probe.http.witness import with_witness
 from detector.probe.tls.hello import parse_client_hello
@@ -28,7 +33,16 @@ from detector.probe.tls.reader import WireError, WireErrorKind
 from detector.probe.tls.wire import Wire
 from detector.trust import witness_statement
 from detector.trust.envelope import public_key_of
-from detector.witness.server import PROXY_HEADER_CHARACTERS_MAX, PROXY_HEADERS_MAX, Witness, proxy_headers, serve
+from detector.trust.witness_statement import BrowserClaim, Negotiated, OfferSeen
+from detector.witness.server import (
+    PROXY_HEADER_CHARACTERS_MAX,
+    PROXY_HEADERS_MAX,
+    ServerSession,
+    Witness,
+    hello_of,
+    proxy_headers,
+    serve,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,7 +97,17 @@ class TestStatement:
         assert statement.nonce == witness_statement.encode_nonce(observed.nonce)
         assert statement.exporter == handshake.channel_binding()
         assert statement.client_hello.sha256 == hashlib.sha256(handshake.client_hello).hexdigest()
-        assert statement.client_hello.ja3 == parse_client_hello(handshake.client_hello).ja3
+        hello = parse_client_hello(handshake.client_hello)
+        assert statement.client_hello.ja4 == hello.ja4
+        assert statement.client_hello.offer == OfferSeen(
+            cipher_suites=hello.cipher_suites,
+            groups=hello.groups,
+            extensions=tuple(kind for kind, _ in hello.extensions),
+            signature_schemes=hello.signature_schemes,
+            versions=hello.versions,
+            alpn=("http/1.1",),
+        )
+        assert statement.browser is None  # the detector names no browser
         seen = opened.observation
         agreed = (statement.tls.version, statement.tls.cipher, statement.tls.group, statement.tls.alpn)
         assert agreed == (seen.tls_version, seen.cipher, seen.group, "http/1.1")
@@ -192,6 +216,74 @@ class TestStatement:
             ("forwarded", ""),
             ("x-real-ip", ""),
         )
+
+    async def test_a_browser_that_cannot_have_sent_it(self, issued: Issued) -> None:
+        """A statement has family and version of what User-Agent names, and what contradicts it; nothing more of it."""
+        names = {CHROME: ("chromium", 150), FIREFOX: ("firefox", 140), "curl/8.5.0": None, "x" * 7000: None}
+        async with witness_of(issued) as server, client_of(server) as client:
+            for name, expected in names.items():
+                statement = statement_of(await client.get(TARGET, ("User-Agent", name)))
+                browser = statement.browser
+                assert (browser and (browser.family, browser.major)) == expected
+                assert browser is None or "cipher-suite-never-offered" in browser.contradictions
+                assert name not in str(statement)
+
+    async def test_an_application_behind_it_sees_the_same(self, issued: Issued) -> None:
+        """The middleware of `detector.origin` finds the ClientHello that the witness has."""
+
+        async def verdict(request: web.Request) -> web.Response:
+            return web.Response(text=request[ASSESSMENT].judgment.verdict)
+
+        application = web.Application(middlewares=[middleware(hello_of)])
+        application.router.add_get("/", verdict)
+        async with witness_of(issued, application=application) as server, client_of(server) as client:
+            assert (await client.get("/", ("User-Agent", CHROME))).body == b"middleware"
+            assert (await client.get("/")).body == b"nothing-seen"
+
+    def test_a_hostile_hello_makes_no_answer_too_large(self) -> None:
+        """Whatever an interceptor offers, its client reads the answer, and the answer says what contradicts."""
+        most = witness_statement.OFFER_NUMBERS_MAX
+        parts = [extension(kind, b"") for kind in range(100, 100 + most - 3)]
+        for suites, groups, protocols, kept in (
+            (range(most), range(most), [b"\xff" * 8] * 16, True),
+            (range(most + 1), range(3), [b"h2"], False),
+            (range(3), range(most + 1), [b"h2"], False),
+            (range(3), range(3), [b"h2"] * 17, False),
+            (range(3), range(3), [b"h" * 33], False),
+            (range(16_000), range(3), [b"h2"], False),
+        ):
+            alpn = vector(b"".join(vector(name, 1) for name in protocols), 2)
+            lists = [
+                extension(10, vector(u16(*groups), 2)),
+                extension(13, vector(u16(*groups), 2)),
+                extension(16, alpn),
+            ]
+            hello = client_hello(0x0303, tuple(suites), *lists, *parts)
+            session = ServerSession(exporter=b"e" * 32, hello=hello, tls=Negotiated(), peer=None)
+            headers = [("User-Agent", CHROME), *[("Via", "\\" * 256)] * 16]
+            transport = unittest.mock.Mock(**{"get_extra_info.return_value": session})
+            request = make_mocked_request("GET", TARGET, headers=CIMultiDict(headers), transport=transport)
+            body = Witness([signing_key()] * 2).answer(request).body
+            assert isinstance(body, bytes)
+            assert len(body) < witness_statement.ANSWER_BYTES_MAX
+            statement = witness_statement.read(body, keys=[public_key_of(signing_key())]).statement
+            assert statement is not None
+            assert (statement.client_hello.offer is not None) is kept
+            assert statement.client_hello.ja4 is not None
+            assert statement.browser is not None
+            assert "no-reserved-values" in statement.browser.contradictions
+
+    def test_a_hello_that_cannot_be_parsed_has_a_hash(self) -> None:
+        """OpenSSL accepts more than is parsed here: what is known is said."""
+        session = ServerSession(exporter=b"e" * 32, hello=b"\x01\0\0\1x", tls=Negotiated(), peer=None)
+        transport = unittest.mock.Mock(**{"get_extra_info.return_value": session})
+        request = make_mocked_request("GET", TARGET, headers=CIMultiDict({"User-Agent": CHROME}), transport=transport)
+        body = Witness([signing_key()]).answer(request).body
+        assert isinstance(body, bytes)
+        statement = witness_statement.read(body, keys=[public_key_of(signing_key())]).statement
+        assert statement is not None
+        assert (statement.client_hello.ja4, statement.client_hello.offer, statement.server_name) == (None, None, None)
+        assert statement.browser == BrowserClaim(family="chromium", major=150)
 
     def test_proxy_headers_are_bounded(self) -> None:
         """However many and however long: what a statement repeats stays small and printable."""

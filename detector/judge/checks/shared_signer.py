@@ -95,7 +95,7 @@ def _shared(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[tu
     if evidence.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
         yield Outcome.PRIVATE_SIGNER, network.unrelated_with(Shared.PRIVATE_SIGNER, evidence)
         yield Outcome.LEAF_KEY, network.unrelated_with(Shared.LEAF_KEY, evidence)
-    elif evidence.is_a(ChainClass.INCOMPLETE):
+    elif evidence.is_a(ChainClass.INCOMPLETE) and not evidence.issuer_is_named:
         yield Outcome.MISSING_ISSUER, network.unrelated_with(Shared.MISSING_ISSUER, evidence)
     elif evidence.is_a(ChainClass.ACCEPTED) and evidence.logging is Logging.UNLOGGED:
         yield Outcome.UNLOGGED_SIGNER, network.unrelated_with(Shared.UNLOGGED_SIGNER, evidence)

@@ -14,8 +14,6 @@ import msgspec
 from detector.knowledge.part import Text  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.model import ManagedBy, Record
 
-from . import patterns
-
 _Short = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 """A name or the value of a fact, in characters: X.520 allows 64 in an attribute, and the longest fact has 171."""
 _LISTED_MAX: Final = 64
@@ -95,7 +93,8 @@ class Confidence(enum.StrEnum):
 class Fact(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One property that identifies a product's certificates. `unverified`: no stored source shows the string.
 
-    Raises ValueError, on construction too, for a hash that is not one and a pattern that `patterns.check` refuses.
+    Raises ValueError, on construction too, for a hash that is not one. A pattern is checked where it comes from
+    elsewhere (`CatalogueFile.verify`).
     """
 
     field: Field
@@ -107,8 +106,6 @@ class Fact(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     note: Text | None = None
 
     def __post_init__(self) -> None:
-        if self.match is Match.REGEX:
-            patterns.check(self.value)
         is_hash = self.field in (Field.SHA256, Field.SPKI_SHA256)
         if is_hash and (self.match is not Match.EXACT or _SHA256.fullmatch(self.value) is None):
             raise ValueError("a hash is 64 lower-case hexadecimal digits, compared exactly")

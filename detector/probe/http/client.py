@@ -272,9 +272,11 @@ class Answer:
                 self.outcome = FetchOutcome.NOT_HTTP
 
 
-def request_for(authority: str, path: str, *headers: tuple[str, str], method: Method = "GET") -> h11.Request:
+def request_for(
+    authority: str, path: str, *headers: tuple[str, str], method: Method = "GET", encoding: str = "identity"
+) -> h11.Request:
     """Make a request; `authority` is the Host header, `path` is in origin-form. Raises `h11.LocalProtocolError`."""
-    always = [("Host", authority), ("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")]
+    always = [("Host", authority), ("User-Agent", USER_AGENT), ("Accept-Encoding", encoding)]
     return h11.Request(method=method, target=path, headers=[*always, *headers])
 
 

@@ -46,18 +46,24 @@ class HTTPSServer:
         self._deadline = deadline
 
     async def get(
-        self, paths: Sequence[str] | None = None, *, limits: Limits, accept: str = "*/*"
+        self,
+        paths: Sequence[str] | None = None,
+        *,
+        limits: Limits,
+        accept: str = "*/*",
+        encoding: str = "identity",
     ) -> tuple[bytes | None, ...]:
         """Request each of `paths` (default: that of the URL); return the bodies of the answers with status 200.
 
-        None stands for a request without such an answer. Raises nothing for reasons of network or peer.
+        They are as sent: with another `encoding` than `identity` they may be compressed. None stands for a request
+        without such an answer. Raises nothing for reasons of network or peer.
         """
         wanted = (self.path,) if paths is None else tuple(paths)
         bodies: list[bytes | None] = []
         if (connection := self._connection) is None:
             return (None,) * len(wanted)
         for path in wanted:
-            request = request_for(self._authority, path, ("Accept", accept))
+            request = request_for(self._authority, path, ("Accept", accept), encoding=encoding)
             answer = await ask_over(connection, request, limits=limits, until=self._deadline)
             bodies.append(_ok(answer))
             if not answer.leaves_reusable or connection.is_closing():

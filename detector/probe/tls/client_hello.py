@@ -29,13 +29,14 @@ from detector.trust.handshake_signature import SIGNATURE_SCHEMES
 from detector.trust.signature import KeyType
 
 from .codepoints import ExtensionType, HandshakeType
-from .hello import GREASE, RANDOM_BYTES, SESSION_ID_BYTES_MAX
+from .hello import GREASE, RANDOM_BYTES, SESSION_ID_BYTES_MAX, parse_client_hello
+from .key_exchange import GROUPS
 from .reader import Reader, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from detector.knowledge.client_hellos import EchGrease, HelloProfile
+    from detector.knowledge.client_hellos import EchGrease, HelloProfile, HelloProfiles
 
 _X25519_MLKEM768: Final = 0x11EC
 _ML_DSA: Final = frozenset({KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87})
@@ -56,6 +57,16 @@ _ECH_KEY_BYTES: Final = 32  # of an encapsulated key of DHKEM(X25519, HKDF-SHA25
 _ECH_DRAWN_BYTES: Final = 3 + _ECH_KEY_BYTES  # AEAD, length of the payload, config id, and a key that is not one
 _OF_EACH_HELLO: Final = frozenset({ExtensionType.KEY_SHARE, ExtensionType.ENCRYPTED_CLIENT_HELLO})
 """Extensions with content of their own in each hello, reserved values apart."""
+_INDISPENSABLE: Final = frozenset(
+    {
+        ExtensionType.SERVER_NAME,
+        ExtensionType.SUPPORTED_GROUPS,
+        ExtensionType.SIGNATURE_ALGORITHMS,
+        ExtensionType.SUPPORTED_VERSIONS,
+        ExtensionType.KEY_SHARE,
+    }
+)
+"""Extensions without which TLS 1.3 fails (RFC 8446 section 9.2), or meets another host's certificate."""
 _ORDER_BYTES: Final = 4  # of randomness for the place of one extension: two that draw the same are rare enough
 _BLOCK_BYTES_MAX: Final = 0xFFFF  # of all extensions (RFC 8446 section 4.1.2)
 
@@ -86,8 +97,9 @@ class _Offer(NamedTuple):
 class ClientHelloWriter:
     """The ClientHellos of one connection: the first, and the second after a HelloRetryRequest.
 
-    `name` is the server name, None for none. `alpn` replaces the protocols of the profile; without h2 there is no ALPS,
-    as in Chrome's hello for a WebSocket. `small` leaves ML-KEM out, so that the hello fits into one segment.
+    `profiles` are what browsers send, by default the shipped ones. `name` is the server name, None for none. `alpn`
+    replaces the protocols of the profile; without h2 there is no ALPS, as in Chrome's hello for a WebSocket. `small`
+    leaves ML-KEM out, so that the hello fits into one segment.
 
     What is offered, to hold the server's choices against: `cipher_suites`, `groups`, `schemes`, `versions`, `alpn`,
     `compressions` (RFC 8879), and `extensions`, those of the first hello, all without reserved values. The engine
@@ -95,9 +107,17 @@ class ClientHelloWriter:
     """
 
     def __init__(
-        self, hello: Hello, name: bytes | None, *, alpn: Sequence[bytes] | None = None, small: bool = False
+        self,
+        hello: Hello,
+        name: bytes | None,
+        *,
+        alpn: Sequence[bytes] | None = None,
+        small: bool = False,
+        profiles: HelloProfiles | None = None,
     ) -> None:
-        offer = _offer(hello, None if alpn is None else tuple(alpn), small)
+        offer = _offer(
+            profiles or data_set.shipped().client_hellos, hello, None if alpn is None else tuple(alpn), small
+        )
         profile = offer.profile
         self.cipher_suites: Final = profile.cipher_suites
         self.groups: Final = offer.groups
@@ -168,10 +188,33 @@ class ClientHelloWriter:
         return bytes((HandshakeType.CLIENT_HELLO,)) + _vector(3, body)
 
 
+def unusable(profiles: HelloProfiles) -> str | None:
+    """Why no hello can be written, or finished, from these profiles; None where all can."""
+    for hello in (Hello.BROWSER, Hello.FIREFOX, Hello.READABLE):
+        try:
+            writer = ClientHelloWriter(hello, b"www.example", profiles=profiles)
+            parse_client_hello(writer.first(dict.fromkeys(writer.shared_groups, b"\0")))
+        except (KeyError, ValueError, ArithmeticError, struct.error) as error:
+            return f"the hello of {hello} cannot be written: {type(error).__name__} {error}"
+        named = frozenset(profiles.of(hello).extensions)
+        if empty := named - writer.extensions - {ExtensionType.COOKIE}:
+            return f"the hello of {hello} names the extension {min(empty)} without content"
+        if absent := _INDISPENSABLE - named:
+            return f"the hello of {hello} lacks the extension {min(absent)}"
+        if lacking := set(writer.shared_groups) - GROUPS:
+            return f"the hello of {hello} has a key share of a group that is not available here: {min(lacking):#06x}"
+    return None
+
+
 @functools.lru_cache(maxsize=32)  # two profiles, their variations, and the few lists of protocols that callers have
-def _offer(hello: Hello, alpn: tuple[bytes, ...] | None, small: bool) -> _Offer:  # noqa: FBT001 - a cache's key
+def _offer(
+    profiles: HelloProfiles,
+    hello: Hello,
+    alpn: tuple[bytes, ...] | None,
+    small: bool,  # noqa: FBT001 - a cache's key
+) -> _Offer:
     """Work out what is the same in every hello of this kind. Raises KeyError for a hello without a profile."""
-    profile = data_set.shipped().client_hellos.of(hello)
+    profile = profiles.of(hello)
     protocols = tuple(name.encode("ascii") for name in profile.alpn) if alpn is None else alpn
     unwanted = {_X25519_MLKEM768} if small else set[int]()
     groups = tuple(group for group in profile.groups if group not in unwanted)

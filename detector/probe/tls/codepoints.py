@@ -42,8 +42,8 @@ class ExtensionType(enum.IntEnum):
     """Extensions this room reads or writes by name.
 
     RFC 8446 section 4.2, RFC 5077, RFC 5746, RFC 6066, RFC 6962, RFC 7301, RFC 7627, RFC 8422, RFC 8449, RFC 8879, RFC
-    9345, RFC 9849; application_settings (draft-vvv-tls-alps) and trust_anchors (draft-ietf-tls-trust-anchor-ids) are
-    Chrome's.
+    9001, RFC 9345, RFC 9849; application_settings (draft-vvv-tls-alps) and trust_anchors
+    (draft-ietf-tls-trust-anchor-ids) are Chrome's.
     """
 
     SERVER_NAME = 0
@@ -61,6 +61,7 @@ class ExtensionType(enum.IntEnum):
     SUPPORTED_VERSIONS = 43
     COOKIE = 44
     KEY_SHARE = 51
+    QUIC_TRANSPORT_PARAMETERS = 57
     APPLICATION_SETTINGS = 17613
     TRUST_ANCHORS = 0xCA34
     ENCRYPTED_CLIENT_HELLO = 0xFE0D

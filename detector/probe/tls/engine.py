@@ -20,7 +20,7 @@ from detector.trust.certificate import Certificate
 from detector.trust.handshake_signature import KeyProof, check_signature
 
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
-from .hello import ja3_of, requests_scts
+from .hello import ja4_of, requests_scts
 from .reader import WireError, WireErrorKind
 from .wire import Wire
 
@@ -72,9 +72,9 @@ class Handshake:
         return self._wire.client_hellos[0] if self._wire.client_hellos else None
 
     @property
-    def ja3(self) -> str | None:
-        """The JA3 fingerprint of that ClientHello."""
-        return ja3_of(self.client_hello)
+    def ja4(self) -> str | None:
+        """The JA4 fingerprint of that ClientHello."""
+        return ja4_of(self.client_hello)
 
     @property
     def signature(self) -> HandshakeSignature | None:
@@ -116,7 +116,7 @@ class Handshake:
             hello=self.hello,
             small_hello=self.small,
             engine=self.engine,
-            ja3=self.ja3,
+            ja4=self.ja4,
             tls_version=None if wire.version is None else VERSIONS.get(wire.version, f"0x{wire.version:04x}"),
             cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite, f"0x{wire.suite:04x}"),
             group=group,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from OpenSSL import SSL
 
+    from detector.knowledge.client_hellos import HelloProfiles
+
     # pyOpenSSL takes longer to import than a probe takes.
     from . import openssl
     from .engine import ClientHandshake
@@ -104,6 +106,7 @@ class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
     alpn: Sequence[bytes] | None = None
     context: SSL.Context | None = None
     now: dt.datetime | None = None
+    profiles: HelloProfiles | None = None
 
     async def probe(self, connect: Connect) -> Observation:
         """Probe with the hello's engine, and once more with the widest hello where that can help."""
@@ -118,7 +121,9 @@ class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
 
     def native_handshake(self, *, small: bool = False) -> ClientHandshake:
         """Return a handshake with a browser's hello."""
-        return native.NativeHandshake(self.host, hello=self.hello, small=small, alpn=self.alpn, now=self.now)
+        return native.NativeHandshake(
+            self.host, hello=self.hello, small=small, alpn=self.alpn, now=self.now, profiles=self.profiles
+        )
 
     def openssl_handshake(self, *, small: bool = False) -> ClientHandshake:
         """Return a handshake by OpenSSL, whose connection can be kept."""

@@ -1,16 +1,16 @@
-"""ClientHello and ServerHello as records, and the JA3 fingerprint of a ClientHello.
+"""ClientHello and ServerHello as records, and the JA4 fingerprint of a ClientHello.
 
 Room: probe. Pure: one handshake message with its header goes in, a record comes out.
 
 `wire` follows a conversation; this module parses a single message, in wire order, for comparing what was sent with what
-arrived. JA3 is free to implement (BSD licence, salesforce/ja3).
+arrived. JA4 of a TLS client is free to implement (BSD-3 licence, FoxIO-LLC/ja4), the rest of JA4+ is not.
 
 Nothing but `WireError` is raised.
 
 Example::
 
     hello = parse_client_hello(message)
-    hello.server_name, hello.ja3
+    hello.server_name, hello.ja4
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ _HOST_NAME: Final = 0  # NameType host_name, the only one there is (RFC 6066 sec
 GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
 """Reserved values that clients mix in at random (RFC 8701 section 2); a fingerprint leaves them out."""
 
-_EXTENSION_HEADER: Final = struct.Struct(">HH")  # type and length (RFC 8446 section 4.2)
+_JA4_VERSIONS: Final = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2"}
+_JA4_COUNT_MAX: Final = 99  # two digits
+_JA4_HASH_DIGITS: Final = 12
+
 _FORMATS: Final = {1: "B", 2: "H"}  # `struct` formats by size of a number
 
 Extensions = tuple[tuple[int, bytes], ...]
@@ -70,15 +73,25 @@ class ClientHello(Record, frozen=True, kw_only=True):
         }
 
     @property
-    def ja3_text(self) -> str:
-        """The input of JA3: version, cipher suites, extensions, groups and point formats, in decimal."""
-        lists = (self.cipher_suites, tuple(kind for kind, _ in self.extensions), self.groups, self.point_formats)
-        return ",".join((str(self.legacy_version), *map(_joined, lists)))
+    def ja4(self) -> str:
+        """The JA4 fingerprint: a readable part, a hash of the cipher suites, and one of extensions and schemes.
 
-    @property
-    def ja3(self) -> str:
-        """The JA3 hash in hexadecimal."""
-        return hashlib.md5(self.ja3_text.encode("ascii"), usedforsecurity=False).hexdigest()
+        Reserved values (RFC 8701) do not count, and neither does the order of suites and extensions.
+        """
+        suites = [f"{suite:04x}" for suite in self.cipher_suites if suite not in GREASE]
+        kinds = [kind for kind, _ in self.extensions if kind not in GREASE]
+        schemes = [f"{scheme:04x}" for scheme in self.signature_schemes if scheme not in GREASE]
+        version = max((*(set(self.versions) - GREASE),), default=self.legacy_version)
+        start = (
+            "q" if ExtensionType.QUIC_TRANSPORT_PARAMETERS in kinds else "t",
+            _JA4_VERSIONS.get(version, "00"),
+            "d" if ExtensionType.SERVER_NAME in kinds else "i",
+            f"{min(len(suites), _JA4_COUNT_MAX):02}{min(len(kinds), _JA4_COUNT_MAX):02}",
+            _ja4_protocol(dict(reversed(self.extensions)).get(ExtensionType.ALPN)),
+        )
+        others = [f"{kind:04x}" for kind in kinds if kind not in {ExtensionType.SERVER_NAME, ExtensionType.ALPN}]
+        lists = [",".join(numbers) for numbers in (sorted(others), schemes)]
+        return "_".join(("".join(start), _ja4_hash(",".join(sorted(suites))), _ja4_hash("_".join(filter(None, lists)))))
 
 
 class ServerHello(Record, frozen=True, kw_only=True):
@@ -138,20 +151,6 @@ def parse_client_hello(message: bytes) -> ClientHello:
     )
 
 
-def extension_kinds(message: bytes) -> list[int]:
-    """Return the types of a well-formed ClientHello's extensions in wire order, without reading anything else."""
-    at = MESSAGE_HEADER_BYTES + 2 + RANDOM_BYTES
-    at += 1 + message[at]
-    at += 2 + int.from_bytes(message[at : at + 2], "big")
-    at += 1 + message[at] + 2
-    kinds = []
-    while at < len(message):
-        kind, size = _EXTENSION_HEADER.unpack_from(message, at)
-        kinds.append(kind)
-        at += _EXTENSION_HEADER.size + size
-    return kinds
-
-
 def parse_server_hello(message: bytes) -> ServerHello:
     """Parse a ServerHello or HelloRetryRequest, a handshake message with its header."""
     reader = _body(message, HandshakeType.SERVER_HELLO, "ServerHello")
@@ -170,9 +169,9 @@ def parse_server_hello(message: bytes) -> ServerHello:
     )
 
 
-def ja3_of(message: bytes | None) -> str | None:
-    """Return the JA3 fingerprint of a ClientHello of ours; None if there is none, or none that can be parsed."""
-    return None if (hello := own_hello(message)) is None else hello.ja3
+def ja4_of(message: bytes | None) -> str | None:
+    """Return the JA4 fingerprint of a ClientHello of ours; None if there is none, or none that can be parsed."""
+    return None if (hello := own_hello(message)) is None else hello.ja4
 
 
 def requests_scts(message: bytes) -> bool:
@@ -258,6 +257,13 @@ def _protocols(body: bytes | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=64)  # our own hellos offer the same again and again, extensions in another order
-def _joined(numbers: tuple[int, ...]) -> str:
-    return "-".join(str(number) for number in numbers if number not in GREASE)
+def _ja4_hash(text: str) -> str:
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:_JA4_HASH_DIGITS] if text else "0" * _JA4_HASH_DIGITS
+
+
+def _ja4_protocol(alpn: bytes | None) -> str:
+    """The ends of the first protocol offered: characters where both are letters or digits, else hexadecimal digits."""
+    if not alpn or not (name := alpn[3 : 3 + alpn[2]] if len(alpn) > 3 else b""):  # noqa: PLR2004 - two lengths precede it
+        return "00"
+    ends = name[:1] + name[-1:]
+    return ends.decode("ascii") if ends.isalnum() else f"{name[0] >> 4:x}{name[-1] & 0xF:x}"

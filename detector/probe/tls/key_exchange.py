@@ -91,6 +91,9 @@ _EXCHANGES: Final[dict[int, Callable[[], Exchange]]] = {
     SECP521R1: functools.partial(CurveExchange, ec.SECP521R1()),
 }
 
+GROUPS: Final = frozenset(_EXCHANGES)
+"""The groups that a handshake can be finished with; X25519MLKEM768 where `has_ml_kem`."""
+
 
 class KeyShares:
     """Our keys on one connection: one for each group that a share was sent of, or that the server chose."""

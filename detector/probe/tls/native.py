@@ -48,7 +48,7 @@ from . import delegated_credential
 from .client_hello import ClientHelloWriter
 from .codepoints import TLS_1_2, TLS_1_2_SUITES, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType, HandshakeType
 from .engine import ClientHandshake
-from .hello import ClientHello, extension_kinds, parse_client_hello, parse_server_hello
+from .hello import ClientHello, parse_client_hello, parse_server_hello
 from .key_exchange import KeyShares, has_ml_kem
 from .keys import TrafficKeys, expand_label
 from .reader import Reader, WireError, malformed
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from _hashlib import HASH
     from collections.abc import Sequence
 
+    from detector.knowledge.client_hellos import HelloProfiles
     from detector.model import HandshakeSignature, Observation
 
     # Most servers speak TLS 1.3.
@@ -104,13 +105,13 @@ class NativeHandshake(ClientHandshake):
     """A handshake with a browser's hello, for probing only.
 
     `hello` is `browser`, `firefox` or `readable`; `small` leaves ML-KEM out, as does a `cryptography` built without it.
-    `alpn` replaces the protocols of the profile. `now` is the time at which a delegated credential has to be valid;
-    without one such credentials prove nothing.
+    `profiles` are what browsers send, by default the shipped ones. `alpn` replaces the protocols of the profile. `now`
+    is the time at which a delegated credential has to be valid; without one such credentials prove nothing.
     """
 
     engine: ClassVar[Engine | None] = Engine.NATIVE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only past the host; each shapes the hello
         self,
         host: str,
         *,
@@ -118,11 +119,13 @@ class NativeHandshake(ClientHandshake):
         small: bool = False,
         alpn: Sequence[bytes] | None = None,
         now: dt.datetime | None = None,
+        profiles: HelloProfiles | None = None,
     ) -> None:
         super().__init__(host, hello)
         self.small = small or not has_ml_kem()
         self._now = now
-        self._writer = ClientHelloWriter(hello, self._name, alpn=alpn, small=self.small)
+        self._writer = ClientHelloWriter(hello, self._name, alpn=alpn, small=self.small, profiles=profiles)
+        self._profiles = profiles
         self._keys = KeyShares(self._writer.shared_groups, common_x25519=self._writer.common_x25519)
         self._hash_name = ""
         self._handshake_secret: bytes | None = None
@@ -171,7 +174,7 @@ class NativeHandshake(ClientHandshake):
     def start(self) -> bytes:
         """Return the ClientHello to send."""
         message = self._writer.first(self._keys.shares)
-        kind = (self.hello, self.small, self._writer.alpn, self._name is not None)
+        kind = (self._profiles, self.hello, self.small, self._writer.alpn, self._name is not None)
         if (read := _READ.get(kind)) is None:
             read = _READ[kind] = parse_client_hello(message)
         self._wire.offered = msgspec.structs.replace(read, session_id=self._writer.session_id)
@@ -182,12 +185,9 @@ class NativeHandshake(ClientHandshake):
         return _record(ContentType.HANDSHAKE, message, version)
 
     @property
-    def ja3(self) -> str | None:
-        """The JA3 fingerprint of our ClientHello, whose extensions are in another order each time."""
-        if self.client_hello is None or self._wire.offered is None:
-            return None
-        shuffled = tuple((kind, b"") for kind in extension_kinds(self.client_hello))
-        return msgspec.structs.replace(self._wire.offered, extensions=shuffled).ja3
+    def ja4(self) -> str | None:
+        """The JA4 fingerprint of our ClientHello, whose extensions are in another order each time."""
+        return None if self._wire.offered is None else self._wire.offered.ja4
 
     def _scts_requested(self) -> bool:
         return self._wire.offered is not None and self._wire.offered.requests_scts
@@ -434,9 +434,9 @@ class NativeHandshake(ClientHandshake):
         return b""
 
 
-_READ: Final[dict[tuple[Hello, bool, tuple[bytes, ...], bool], ClientHello]] = {}
-"""A hello of each kind, read: by profile, size, protocols, and whether a name is sent. They offer the same, but for the
-session id, the order and the reserved values, which are never offers."""
+_READ: Final[dict[tuple[HelloProfiles | None, Hello, bool, tuple[bytes, ...], bool], ClientHello]] = {}
+"""A hello of each kind, read: by data set, profile, size, protocols, and whether a name is sent. They offer the same,
+but for the session id, the order and the reserved values, which are never offers."""
 
 
 def _record(content_type: ContentType, content: bytes, version: bytes = _RECORD_VERSION) -> bytes:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .pki import CA, CopiedField, CTLog, Issued, KeyKind, PrivateKey, PrivatePKI, WrittenPKI, generate_key
     from .proxy import Lie, Proxy, serve_proxy, serve_socks
     from .quic import serve_datagrams, serve_quic
+    from .static_ct import StaticLog
     from .threads import Serving, serving
     from .timestamps import TimeStampingAuthority, serve_tsa
     from .tls_server import Ending, Script, ScriptedServer, Step, serve_script
@@ -56,6 +57,7 @@ __all__ = (
     "Script",
     "ScriptedServer",
     "Serving",
+    "StaticLog",
     "Step",
     "TimeStampingAuthority",
     "WrittenPKI",
@@ -84,6 +86,7 @@ _MODULES: Final = {
     "pki": "CA CTLog CopiedField Issued KeyKind PrivateKey PrivatePKI WrittenPKI generate_key",
     "proxy": "Lie Proxy serve_proxy serve_socks",
     "quic": "serve_datagrams serve_quic",
+    "static_ct": "StaticLog",
     "threads": "Serving serving",
     "timestamps": "TimeStampingAuthority serve_tsa",
     "tls_server": "Ending Script ScriptedServer Step serve_script",

@@ -150,10 +150,10 @@ class TestHelloDifference:
 
     def test_it_names_both_hellos_and_fingerprints(self, world: World, chains: Chains) -> None:
         """A report says which hello saw what, and what was really sent."""
-        details = {**VARIANTS["hello"][1], "ja3": "0" * 32}
+        details = {**VARIANTS["hello"][1], "ja4": "0" * 32}
         (finding,) = of_check(hello_difference, probed(world, chains.forged, chains.genuine, details))
         assert (finding.data["hello"], finding.data["other_hello"]) == ("browser", "openssl")
-        assert (finding.data["ja3"], finding.data["other_ja3"]) == (None, "0" * 32)
+        assert (finding.data["ja4"], finding.data["other_ja4"]) == (None, "0" * 32)
         assert finding.summary.endswith("OpenSSL's hello, and a private one Chrome's hello.")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector_testing import generate_key
+from support.data_sets import with_parts
 from support.odd_keys import GOST_2012, rewritten
 from support.worlds import (
     DAY,
@@ -21,12 +23,16 @@ from support.worlds import (
     named,
     of_check,
     outcomes,
+    said,
     sent,
 )
 
 from detector.judge.checks import captive_portal, clock, known_interceptor, neighbours, shared_signer
+from detector.knowledge import data_set
 from detector.knowledge.catalogue.entries import ProductCategory
 from detector.model import Outcome, PortalObservation, PortalOutcome, RecordedIdentity, Route, ServerDate
+from detector.trust.certificate import Certificate
+from detector.trust.intermediates import Intermediates
 
 if TYPE_CHECKING:
     from conftest import World
@@ -68,6 +74,31 @@ class TestSharedSigner:
             assert outcomes(shared_signer, case, world.case(LMS, issued, **operator)) == expected
         assert {outcome for expected, *_ in worlds for outcome in expected} == set(S)
         assert outcomes(shared_signer, silent) == []
+
+    def test_an_intermediate_that_is_known_can_be_forgotten_twice(self, world: World) -> None:
+        """Both name an intermediate that the knowledge has; where the roots are stated, the name excuses nothing."""
+        alone = {host: world.pki.issue([host]).chain[:1] for host in (EXAM, LMS)}
+        issuer = Certificate.read(alone[EXAM][0]).issuer
+        assert issuer is not None
+        named = Intermediates(names=frozenset({hashlib.sha256(issuer.der).digest()}))
+        context = world.context(data=with_parts(intermediates=named))
+        for expected, roots in (([], ()), ([S.MISSING_ISSUER], ("Exemplar Root X2",))):
+            cases = [world.case(host, chain, context=context, roots=roots) for host, chain in alone.items()]
+            assert outcomes(shared_signer, *cases) == expected
+            by_hash = Intermediates(certificates=named.names, keys=named.names)
+            other = world.context(data=with_parts(intermediates=by_hash))
+            cases = [world.case(host, chain, context=other, roots=roots) for host, chain in alone.items()]
+            assert outcomes(shared_signer, *cases) == [S.MISSING_ISSUER]
+
+    def test_a_known_name_clears_nothing(self, world: World) -> None:
+        """A leaf that names a known intermediate is as possible as any without its issuer."""
+        leaf = world.pki.issue([EXAM]).chain[:1]
+        issuer = Certificate.read(leaf[0]).issuer
+        assert issuer is not None
+        named = Intermediates(names=frozenset({hashlib.sha256(issuer.der).digest()}))
+        for data in (data_set.shipped(), with_parts(intermediates=named)):
+            (result,) = world.judge(world.case(EXAM, leaf, context=world.context(data=data)))
+            assert said(result) == ("possible", "incomplete-chain")
 
     def test_a_signer_is_a_key_whether_its_certificate_is_sent_or_not(self, world: World) -> None:
         """The leaf's own key that signed it is found, and a CA that is sent; a name is no signer."""

@@ -33,7 +33,7 @@ def body(*keys: Ed25519PrivateKey, exporter: bytes = OURS, nonce: bytes = NONCE,
     statement = Statement(
         nonce=witness_statement.encode_nonce(nonce),
         exporter=exporter,
-        client_hello=HelloSeen(sha256=hello, ja3="11" * 16),
+        client_hello=HelloSeen(sha256=hello, ja4="11" * 16),
         proxy_headers=(("via", "1.1 filter"),),
         time=dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC),
     )
@@ -141,7 +141,7 @@ def test_what_the_witness_saw_is_reported(asked: Callable[..., EndpointEvidence]
     """The finding repeats what helps to find out who is in between."""
     (finding,) = of_check(witness, asked(body=body(exporter=THEIRS, hello="22" * 32)))
     assert finding.data["client_hello_unchanged"] is False
-    assert finding.data["ja3"] == "11" * 16
+    assert finding.data["ja4"] == "11" * 16
     assert finding.data["proxy_headers"] == [["via", "1.1 filter"]]
 
 

@@ -93,7 +93,7 @@ async def test_the_chain_is_captured_and_its_key_proved(key: KeyKind, retry: boo
     assert ders(seen) == exam(key).chain
     assert (seen.tls_version, seen.alpn) == ("TLSv1.3", "h3")
     assert seen.address == f"{address[0]}:{address[1]}"
-    assert seen.ja3 is not None
+    assert seen.ja4 is not None
     assert set(seen.timings_ms) == {"resolve", "certificate", "handshake"}
 
 

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from detector_testing import tls_wire
 from hypothesis import given
 from hypothesis import strategies as st
-from support.ja4 import ja4
 
 from detector.model import Hello
 from detector.probe.tls.client_hello import ClientHelloWriter
@@ -90,7 +89,7 @@ class TestContent:
     @pytest.mark.parametrize(("hello", "fingerprint"), [(Hello.BROWSER, CHROME), (Hello.FIREFOX, FIREFOX)])
     def test_fingerprint(self, hello: Hello, fingerprint: str) -> None:
         """JA4 does not tell it from the browser; a hello without ML-KEM has the same, since JA4 leaves groups out."""
-        assert ja4(first(hello)) == ja4(first(hello, small=True)) == fingerprint
+        assert first(hello).ja4 == first(hello, small=True).ja4 == fingerprint
 
     @pytest.mark.parametrize("hello", PROFILED)
     def test_protocols(self, hello: Hello) -> None:

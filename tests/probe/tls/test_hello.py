@@ -1,4 +1,4 @@
-"""ClientHello and ServerHello as records; JA3 against published answers and real clients.
+"""ClientHello and ServerHello as records; JA4 against a published answer and real clients.
 
 Room: tests of probe. Pure but for OpenSSL on memory buffers.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import ssl
-import struct
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,37 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from support.conversations import exam, output_of, recording
+from support.hellos import RANDOM, client_hello, extension, u16, vector
 
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
 from detector.probe.tls.hello import ClientHello, parse_client_hello, parse_server_hello, requests_scts
 from detector.probe.tls.openssl import OpenSSLHandshake
 from detector.probe.tls.reader import WireError
 from detector.probe.tls.wire import Wire
-
-RANDOM = bytes(range(32))
-
-
-def vector(data: bytes, raw: int) -> bytes:
-    """Data behind its length."""
-    return len(data).to_bytes(raw, "big") + data
-
-
-def u16(*numbers: int) -> bytes:
-    """Numbers of two bytes."""
-    return struct.pack(f">{len(numbers)}H", *numbers)
-
-
-def extension(kind: int, body: bytes = b"") -> bytes:
-    """One extension."""
-    return u16(kind) + vector(body, 2)
-
-
-def client_hello(version: int, suites: tuple[int, ...], *extensions: bytes, compression: bytes = b"\x00") -> bytes:
-    """A ClientHello by hand; without extensions it ends before them, as old clients' did."""
-    body = u16(version) + RANDOM + vector(b"", 1) + vector(u16(*suites), 2) + vector(compression, 1)
-    if extensions:
-        body += vector(b"".join(extensions), 2)
-    return b"\x01" + vector(body, 3)
 
 
 def server_hello(version: int, suite: int, *extensions: bytes, random: bytes = RANDOM) -> bytes:
@@ -64,24 +39,63 @@ POINT_FORMATS = extension(11, vector(b"\x00", 1))
 SUITES = (47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4)
 
 
-class TestKnownAnswers:
-    """Examples published by others, made into the bytes that give them."""
+class TestJA4:
+    """The fingerprint by its description: https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md."""
 
-    def test_ja3(self) -> None:
-        """Version, suites, extensions, groups and point formats, in the order of the wire."""
-        hello = parse_client_hello(client_hello(769, SUITES, NAME, GROUPS, POINT_FORMATS))
-        assert hello.ja3_text == "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0"
-        assert hello.ja3 == "ada70206e40642a3e4461f35503241d5"
+    def test_a_published_example(self) -> None:
+        """The example of the description: Chrome's suites, extensions and schemes give the fingerprint it has there."""
+        suites = "1301 1302 1303 c02b c02f c02c c030 cca9 cca8 c013 c014 009c 009d 002f 0035"
+        kinds = "001b 0000 0033 0010 4469 0017 002d 000d 0005 0023 0012 002b ff01 000b 000a 0015"
+        schemes = "0403 0804 0401 0503 0805 0501 0806 0601"
+        bodies = {
+            0: NAME[4:],
+            10: GROUPS[4:],
+            11: POINT_FORMATS[4:],
+            13: vector(u16(*numbers(schemes)), 2),
+            16: vector(vector(b"h2", 1) + vector(b"http/1.1", 1), 2),
+            27: vector(u16(2), 1),
+            43: vector(u16(0x2A2A, 0x0304, 0x0303), 1),
+        }
+        parts = [extension(kind, bodies.get(kind, b"")) for kind in numbers(kinds)]
+        hello = parse_client_hello(client_hello(TLS_1_2, (0x1A1A, *numbers(suites)), extension(0x3A3A), *parts))
+        assert hello.ja4 == "t13d1516h2_8daaf6152771_e5627efa2ab1"
 
-    def test_ja3_without_extensions(self) -> None:
-        """What is not there leaves its field empty."""
-        hello = parse_client_hello(client_hello(769, (4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99)))
-        assert hello.ja3_text == "769,4-5-10-9-100-98-3-6-19-18-99,,,"
-        assert hello.ja3 == "de350869b8c85de67a350c8d186f11e6"
+    def test_nothing_but_a_cipher_suite(self) -> None:
+        """What is not there has zeros; the name is missing, and so is the protocol."""
+        assert parse_client_hello(client_hello(769, (4,))).ja4 == f"t10i010000_{sha256('0004')}_000000000000"
+        assert parse_client_hello(client_hello(0x0300, ())).ja4 == "ts3i000000_000000000000_000000000000"
+        assert parse_client_hello(client_hello(0x7F12, ())).ja4.startswith("t00i")
+
+    def test_quic(self) -> None:
+        """The hello of QUIC has the extension that no other may have (RFC 9001 section 8.2)."""
+        assert parse_client_hello(client_hello(TLS_1_2, (4,), extension(57))).ja4.startswith("q12i0101")
+
+    @pytest.mark.parametrize(
+        ("protocol", "ends"),
+        [(b"h2", "h2"), (b"http/1.1", "h1"), (b"h", "hh"), (b"\xab\xcd", "ad"), (b"h\xcd", "6d"), (b"-x", "28")],
+    )
+    def test_ends_of_the_first_protocol(self, protocol: bytes, ends: str) -> None:
+        """Two letters or digits; where one is neither, digits of the bytes in hexadecimal."""
+        alpn = extension(16, vector(vector(protocol, 1) + vector(b"zz", 1), 2))
+        assert parse_client_hello(client_hello(TLS_1_2, (4,), alpn)).ja4[8:10] == ends
+
+    def test_counts_have_two_digits(self) -> None:
+        """A hundred suites are counted as 99."""
+        assert parse_client_hello(client_hello(TLS_1_2, tuple(range(100)))).ja4.startswith("t12i9900")
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Code points in hexadecimal."""
+    return tuple(int(number, 16) for number in text.split())
+
+
+def sha256(text: str) -> str:
+    """The digits that a fingerprint has of a hash."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def test_grease_is_left_out_of_fingerprints_only() -> None:
-    """All sixteen reserved values vanish from JA3, wherever they are, and stay in the record; look-alikes count."""
+    """All sixteen reserved values vanish from JA4, wherever they are, and stay in the record; look-alikes count."""
     grease = tuple(0x0A0A + 0x1010 * step for step in range(16))
     plain = client_hello(769, SUITES, NAME, GROUPS, POINT_FORMATS)
     greased = client_hello(
@@ -93,9 +107,9 @@ def test_grease_is_left_out_of_fingerprints_only() -> None:
         POINT_FORMATS,
     )
     hello = parse_client_hello(greased)
-    assert hello.ja3 == parse_client_hello(plain).ja3
+    assert hello.ja4 == parse_client_hello(plain).ja4
     assert hello.cipher_suites[:16] == hello.groups[:16] == grease
-    assert parse_client_hello(client_hello(769, (0x0A1A, *SUITES))).ja3_text.startswith("769,2586-47")
+    assert parse_client_hello(client_hello(769, (0x0A1A, *SUITES))).ja4.startswith(f"t10i{len(SUITES) + 1}")
 
 
 def test_everything_that_is_read() -> None:
@@ -154,7 +168,7 @@ def test_openssl_client() -> None:
     assert (hello.legacy_version, hello.versions[0]) == (TLS_1_2, TLS_1_3)
     assert hello.requests_scts
     assert hello.random != other.random
-    assert hello.ja3 == other.ja3 == hashlib.md5(hello.ja3_text.encode(), usedforsecurity=False).hexdigest()
+    assert hello.ja4 == other.ja4
 
 
 def test_standard_library_client() -> None:
@@ -172,7 +186,6 @@ def test_standard_library_client() -> None:
     assert (hello.server_name, hello.alpn) == ("exam.example.edu", ("http/1.1",))
     offered = {suite["id"] & 0xFFFF for suite in context.get_ciphers()}
     assert offered <= set(hello.cipher_suites) <= offered | {0x00FF}  # and the marker of RFC 5746
-    assert hello.ja3_text.split(",")[1] == "-".join(map(str, hello.cipher_suites))
 
 
 @pytest.mark.parametrize("name", ["1.3", "1.2", "1.0"])
@@ -209,7 +222,7 @@ def test_a_retried_hello() -> None:
         read(raw)
         listener.bio_write(raw)
     first, second = map(parse_client_hello, wire.client_hellos)
-    assert (first.random, first.ja3) == (second.random, second.ja3)
+    assert (first.random, first.cipher_suites) == (second.random, second.cipher_suites)
     assert first.extensions != second.extensions
     assert wire.hello_retry_request is not None
     assert parse_server_hello(wire.hello_retry_request).is_retry
@@ -260,4 +273,4 @@ def test_a_flipped_byte_is_read_or_refused(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(genuine) - 1))
     changed = genuine[:at] + bytes([genuine[at] ^ data.draw(st.integers(1, 255))]) + genuine[at + 1 :]
     with contextlib.suppress(WireError):
-        assert len(parse_client_hello(changed).ja3) == 32
+        assert len(parse_client_hello(changed).ja4) == 36

@@ -1,0 +1,212 @@
+"""`detector data`: updates what is known of roots, logs, products and vendors' pins, and says what is installed.
+
+Room: cli. The only commands that fetch knowledge, with `watch --update`; docs/data.md says what they can and cannot do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from detector.aio.lazy import LazyModule
+from detector.errors import InputError
+from detector.knowledge import data_set, store
+from detector.session.seams import utc_now
+
+from . import common, options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import detector.guard as guards
+    import detector.update as updates
+    from detector.model import Detail
+    from detector.update import status, table
+
+    from .options import Format
+else:
+    guards = LazyModule("detector.guard")
+    status = LazyModule("detector.update.status")
+    table = LazyModule("detector.update.table")
+    updates = LazyModule("detector.update")
+
+DEADLINE_DEFAULT: Final = 120.0
+"""Seconds for one update, as in `detector.update.transport`, which is imported late."""
+
+_folder: Final = options.result("--folder", "Folder of the installed sets, instead of your own.", metavar="DIR")
+_root: Final = options.trusting(
+    "--root", "Begin with this root metadata instead of the one that comes with the package.", metavar="FILE"
+)
+_allow_test_root: Final = options.trusting(
+    "--allow-test-root", "Use a root that is marked as made for tests.", is_flag=True
+)
+_trusted: Final = options.together((_root, _allow_test_root, _folder))
+_guarded: Final = options.settings(only=("pins", "ct-logs", "roots", "add-roots", "proxy", "resolve", "connect-to"))
+_NETWORK: Final = ("proxy", "resolve")
+"""Settings that the connector takes."""
+_TRUST: Final = ("data", "pins", "logs", "roots", "add_roots")
+"""Settings that the guard takes."""
+
+
+@click.group(
+    cls=options.Group,
+    sections={"Update": ("update", "export"), "Read": ("show", "verify")},
+    examples=(
+        "detector data update --from https://data.example.org/knowledge",
+        "detector data show",
+    ),
+)
+def data() -> None:
+    """Update what is known of roots, logs and products."""
+
+
+@data.command(
+    examples=(
+        "detector data update --from https://data.example.org/knowledge",
+        "detector data update --vendor acme",
+        "detector data update --from /media/usb/knowledge",
+    )
+)
+@options.target(
+    "--from place",
+    "The repository: an https or file URL, or a directory.  [default: the URL of the last update]",
+    metavar="URL|DIR",
+)
+@options.target(
+    "--vendor vendors",
+    "Install the pins of this vendor, too, now and in later updates; repeatable.",
+    multiple=True,
+    metavar="NAME",
+)
+@options.target(
+    "--forget-vendor forget", "Stop installing the pins of this vendor; repeatable.", multiple=True, metavar="NAME"
+)
+@options.deadline("Give up after this time.", shortest=1.0, default=DEADLINE_DEFAULT)
+@_trusted
+@_guarded
+@options.record_form
+@options.output
+def update(  # noqa: PLR0913 - one parameter per option
+    *,
+    settings: dict[str, Any],
+    place: str | None,
+    vendors: tuple[str, ...],
+    forget: tuple[str, ...],
+    deadline: float,
+    root: str | None,
+    allow_test_root: bool,
+    folder: str | None,
+    form: Format,
+    detail: Detail,
+    output: str | None,
+) -> int:
+    """Fetch the newest signed set, and use it from now on.
+
+    A set is taken whole or not at all, and only when every signature and hash is right. Connections are assessed before
+    they carry a request, as those of guarded clients are.
+
+    Exit code: 0 updated, or already the newest; 2 bad usage or input; 3 it could not be fetched or verified, or is held
+    back; 74 no room. In each case but 0 the set in use stays.
+    """
+    with common.result_stream(output) as stream:
+        done = updates.update(
+            place or last_repository(folder),
+            folder=folder_of(folder),
+            root=root,
+            test_root=_test_root(allow=allow_test_root),
+            vendors=vendors,
+            forget=forget,
+            connect=connector_of(settings),
+            seconds=deadline,
+        )
+        common.write_record(done, form, stream, lambda: table.of_update(done, detail))
+    return common.CLEAN
+
+
+@data.command(examples=("detector data show", "detector data show --json"))
+@_folder
+@options.record_form
+@options.output
+def show(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
+    """Say what serves: each part with its version, date, age and origin.
+
+    Exit code: 0; 2 bad usage or input.
+    """
+    place = folder_of(folder)
+    serving = data_set.shipped() if place is None else data_set.DataSet(*store.open_installed(place))
+    found = status.status(serving, folder=str(place or ""), at=utc_now())
+    with common.result_stream(output) as stream:
+        common.write_record(found, form, stream, lambda: table.of_status(found, detail))
+    return common.CLEAN
+
+
+@data.command(examples=("detector data verify",))
+@_trusted
+@options.record_form
+@options.output
+def verify(  # noqa: PLR0913 - one parameter per option
+    *,
+    root: str | None,
+    allow_test_root: bool,
+    folder: str | None,
+    form: Format,
+    detail: Detail,
+    output: str | None,
+) -> int:
+    """Verify the installed set again, from the first root on.
+
+    Every signature and every hash is checked. Metadata that has expired since is reported as its age.
+
+    Exit code: 0 right; 2 bad usage or input, or no set is installed; 3 the set is damaged, or not signed by those who
+    may.
+    """
+    with common.result_stream(output) as stream:
+        found = updates.verify(folder_of(folder), root=root, test_root=_test_root(allow=allow_test_root))
+        common.write_record(found, form, stream, lambda: table.of_verification(found, detail, utc_now()))
+    return common.CLEAN
+
+
+@data.command(examples=("detector data export /media/usb/knowledge",))
+@click.argument("directory")
+@_trusted
+def export(*, directory: str, root: str | None, allow_test_root: bool, folder: str | None) -> int:
+    """Write the installed set as a repository for closed networks.
+
+    `detector data update --from` takes it there, and verifies it as it does any other. A repository that is in the
+    directory already is replaced.
+
+    Exit code: as `detector data verify`, and 74 no room.
+    """
+    updates.export(Path(directory), folder_of(folder), root=root, test_root=_test_root(allow=allow_test_root))
+    return common.CLEAN
+
+
+def folder_of(folder: str | None) -> Path | None:
+    """The folder of installed sets that the user named, else the user's own; None without a home directory."""
+    return store.default_folder() if folder is None else Path(folder)
+
+
+def last_repository(folder: str | None) -> str:
+    """The URL that the installed set came from. Raises `InputError` where there is none."""
+    place = folder_of(folder)
+    serving = None if place is None else store.open_installed(place).serving
+    if serving is None or not serving.manifest.repository.startswith("https:"):
+        raise InputError("No repository is known.", advice="Name one: --from URL, or --from DIR for a copy.")
+    return serving.manifest.repository
+
+
+def connector_of(settings: dict[str, Any]) -> Callable[[], guards.GuardedConnector]:
+    """What makes the connector that an update goes through, by the options of a command."""
+
+    def connect() -> guards.GuardedConnector:
+        network = {name: settings[name] for name in _NETWORK if name in settings}
+        trust = {name: settings[name] for name in _TRUST if name in settings}
+        return guards.GuardedConnector(guards.Guard(**trust), **network)
+
+    return connect
+
+
+def _test_root(*, allow: bool) -> updates.TestRoot:
+    return updates.TestRoot.ALLOW if allow else updates.TestRoot.REFUSE

@@ -1,0 +1,191 @@
+"""Writes sets into the folder that `detector.knowledge.store` reads, one writer at a time, whole or not at all.
+
+Room: update. Writes the folder of the knowledge and nothing else.
+
+A set is written to a folder of another name, synchronized, renamed, and only then named by `current.json`, which is
+replaced in one step: whatever ends the process, at any moment, `current.json` names a set that is complete. What a
+process that was killed left behind is removed by the next one that holds the lock.
+
+    metadata/trusted/       what TUF has verified, kept so that nothing older is taken again
+    metadata/sets/<set>/    the metadata that verified this set, as a repository has it: `data verify`, `export`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from typing import TYPE_CHECKING, Final
+
+import filelock
+
+from detector.errors import KnowledgeError, UpdateError
+from detector.knowledge.store import CURRENT, MANIFEST, SETS, Current, read_current
+from detector.model.files import unwritable
+from detector.model.private_files import create_private
+from detector.model.record import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import Self
+
+    from detector.knowledge.store import StoredSet
+
+LOCK: Final = "lock"
+METADATA: Final = "metadata"
+TRUSTED: Final = "trusted"
+UNFINISHED: Final = ".new-"
+"""What the names of files and folders that are not complete begin with."""
+_FOLDER_MODE: Final = 0o700
+"""Permissions that let the owner alone enter: which vendors somebody uses is nobody else's business."""
+_HASH_DIGITS: Final = 8
+_TEMPORARY: Final = (UNFINISHED, ".download-", "tmp")
+"""Names that unfinished files have: ours, those of a download, and those that TUF's updater makes."""
+
+
+def metadata_of(stored: StoredSet) -> Path:
+    """The folder of the metadata that verified an installed set."""
+    return stored.folder.parent.parent / METADATA / SETS / stored.folder.name
+
+
+class Installer:
+    """The one writer of a folder, as a context manager that holds its lock.
+
+    Raises:
+        UpdateError: when another process holds it.
+        OutputError, NoRoomError: when the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder: Final = folder
+        self.trusted: Final = folder / METADATA / TRUSTED
+        self._lock: Final = filelock.FileLock(folder / LOCK, timeout=0, mode=0o600)
+
+    def __enter__(self) -> Self:
+        with self._writing():
+            for folder in (self.folder, self.folder / SETS, self.trusted, self.folder / METADATA / SETS):
+                folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except filelock.Timeout as error:
+                raise UpdateError(
+                    f"{self.folder}: another update is running.",
+                    advice="Wait until it has ended; it installs the same set. The set in use stays.",
+                ) from error
+        try:
+            with self._writing():
+                self._remove_unfinished()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise what the system refuses as `OutputError` or `NoRoomError`, which names the folder."""
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(
+                str(self.folder), error, "Make the folder writable for you, or name another one: --folder DIR."
+            ) from error
+
+    def current(self) -> Current | None:
+        """What serves, as far as it can be read: a damaged file is replaced by the next set."""
+        try:
+            return read_current(self.folder)
+        except KnowledgeError:
+            return None
+
+    def install(self, new: StoredSet, metadata: Mapping[str, bytes]) -> Path:
+        """Put this set in the place of the current one, which becomes the previous one; older ones are removed."""
+        manifest = encode(new.manifest)
+        name = f"{new.manifest.version}-{hashlib.sha256(manifest).hexdigest()[:_HASH_DIGITS]}"
+        before = self.current()
+        previous = None if before is None or before.set == name else before.set
+        with self._writing():
+            self._write_folder(self.folder / METADATA / SETS, name, metadata)
+            self._write_folder(self.folder / SETS, name, {**new.files, MANIFEST: manifest})
+            _replace(self.folder / CURRENT, encode(Current(set=name, previous=previous)))
+            self._remove_older({name, previous})
+        return self.folder / SETS / name
+
+    def refresh(self, name: str, metadata: Mapping[str, bytes]) -> None:
+        """Keep newer metadata that verified the same set: a mirror of it is then as fresh as this copy."""
+        folder = self.folder / METADATA / SETS / name
+        with self._writing():
+            if not folder.is_dir():
+                self._write_folder(folder.parent, name, metadata)
+                return
+            for file, data in metadata.items():
+                if not (folder / file).is_file() or (folder / file).read_bytes() != data:
+                    _replace(folder / file, data)
+
+    def _write_folder(self, parent: Path, name: str, files: Mapping[str, bytes]) -> None:
+        """Write a folder with these files; it has its name only once all of it is on the disk."""
+        unfinished = parent / f"{UNFINISHED}{os.urandom(8).hex()}"
+        unfinished.mkdir(mode=_FOLDER_MODE)
+        for path, data in files.items():
+            file = unfinished / path
+            file.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            _write(file, data)
+        for folder in sorted({(unfinished / path).parent for path in files}, reverse=True):
+            _synchronize(folder)
+        if (parent / name).exists():  # a damaged one, or one that was written and never became current
+            shutil.rmtree(parent / name)
+        unfinished.replace(parent / name)
+        _synchronize(parent)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a process that was killed left behind."""
+        places = (self.folder, self.folder / SETS, self.folder / METADATA / SETS, self.trusted)
+        for place in places:
+            for entry in place.iterdir():
+                if entry.name.startswith(_TEMPORARY):
+                    _remove(entry)
+
+    def _remove_older(self, kept: set[str | None]) -> None:
+        for place in (self.folder / SETS, self.folder / METADATA / SETS):
+            for entry in place.iterdir():
+                if entry.name not in kept:
+                    with contextlib.suppress(OSError):  # the new set serves already; the next update tries again
+                        _remove(entry)
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file that has the old content or the new one, whatever happens."""
+    unfinished = path.with_name(f"{UNFINISHED}{os.urandom(8).hex()}")
+    _write(unfinished, data)
+    unfinished.replace(path)
+    _synchronize(path.parent)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a new private file, and wait until it is on the disk."""
+    with open(create_private(path), "wb") as file:  # noqa: PTH123 - of a descriptor
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _synchronize(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk. Windows has no such call, and needs none (NTFS logs them)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

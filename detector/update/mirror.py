@@ -1,0 +1,54 @@
+"""Writes the installed set as a repository: a directory that closed networks carry, and that any mirror may serve.
+
+Room: update. Writes the directory that is named. What it writes is what was verified, byte for byte: it needs no
+key, anybody may copy it, and nobody can change it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detector.errors import OutputError
+from detector.model.files import unwritable
+
+from .repository import METADATA, TARGETS
+
+if TYPE_CHECKING:
+    from detector.knowledge.store import StoredSet
+
+
+def write(stored: StoredSet, metadata: Path, destination: Path) -> None:
+    """Write the set, which has been verified, into a directory; a repository that is there already is replaced.
+
+    Raises `OutputError` for any other directory that is not empty, and `NoRoomError`.
+    """
+    unfinished = destination.with_name(f".{destination.name}.{os.urandom(8).hex()}.part")
+    new, old = unfinished / "new", unfinished / "old"
+    try:
+        there = _repository_in(destination)
+        shutil.copytree(metadata, new / METADATA, copy_function=shutil.copyfile)
+        for path, data in stored.files.items():
+            file = Path(path)
+            to = new / TARGETS / file.with_name(f"{stored.manifest.files[path].sha256}.{file.name}")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(data)
+        if there:
+            destination.replace(old)
+        new.replace(destination)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise unwritable(str(destination), error, "Name a directory in a place you may write to.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _repository_in(destination: Path) -> bool:
+    """Whether a repository is there already. Raises `OutputError` for anything else, and OSError."""
+    there = {entry.name for entry in destination.iterdir()} if destination.exists() else set()
+    if there and there != {METADATA, TARGETS}:
+        raise OutputError(f"{destination}: not empty, and not a repository.", advice="Name a new directory.")
+    return bool(there)

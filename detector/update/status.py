@@ -1,0 +1,95 @@
+"""What is installed and what serves: the parts with their ages and where each comes from.
+
+Room: update. Pure. It needs no extra: `detector data show` says what a copy knows whether or not it can update it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt  # noqa: TC003 - msgspec resolves the annotations at run time
+from typing import TYPE_CHECKING
+
+from detector.knowledge.data_set import PARTS, SHIPPED
+from detector.model import KnowledgeKind, Record
+from detector.pins.load import of_vendor
+
+if TYPE_CHECKING:
+    from detector.knowledge.data_set import DataSet
+
+
+class PartStatus(Record, frozen=True, kw_only=True):
+    """One part that serves. `origin` is `shipped`, `updated`, or the vendor's name for its pins.
+
+    `age_days` counts from `date`; `is_old` says that the part is past its horizon.
+    """
+
+    kind: KnowledgeKind
+    file: str
+    origin: str
+    version: str
+    date: dt.date | None
+    horizon: dt.date | None
+    age_days: int | None
+    is_old: bool
+
+
+class Status(Record, frozen=True, kw_only=True):
+    """What serves on this machine, and the installed set where there is one.
+
+    `set`, `repository` and `installed_at` are those of the installed set; `left_out` says what of it is not used, and
+    `warnings` what was found damaged.
+    """
+
+    folder: str
+    set: str | None
+    repository: str | None
+    installed_at: dt.datetime | None
+    parts: tuple[PartStatus, ...]
+    left_out: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def status(data: DataSet, *, folder: str, at: dt.datetime) -> Status:
+    """What serves at this moment."""
+    stored = data.stored
+    manifest = None if stored is None else stored.manifest
+    parts = [*(_part(kind, data, at) for kind in PARTS), *(_pins(vendor, data, at) for vendor in sorted(data.vendors))]
+    return Status(
+        folder=folder,
+        set=None if stored is None else stored.folder.name,
+        repository=None if manifest is None else manifest.repository,
+        installed_at=None if manifest is None else manifest.published,
+        parts=tuple(parts),
+        left_out={} if manifest is None else manifest.left_out,
+        warnings=tuple(data.warnings),
+    )
+
+
+def _part(kind: KnowledgeKind, data: DataSet, at: dt.datetime) -> PartStatus:
+    part = data.part(kind)
+    return PartStatus(
+        kind=kind,
+        file=PARTS[kind].name,
+        origin="shipped" if part.name == SHIPPED else "updated",
+        version=part.version,
+        date=part.date,
+        horizon=part.horizon,
+        age_days=None if part.date is None else (at.date() - part.date).days,
+        is_old=part.is_past(at),
+    )
+
+
+def _pins(vendor: str, data: DataSet, at: dt.datetime) -> PartStatus:
+    """The pin files of a vendor together: as old as the oldest, and current as long as the first that expires."""
+    sets = of_vendor(data, vendor, root_labels=data.known_roots.labels)
+    date = min((pin_set.updated for pin_set in sets if pin_set.updated), default=None)
+    horizon = min((pin_set.expires for pin_set in sets if pin_set.expires), default=None)
+    return PartStatus(
+        kind=KnowledgeKind.PINS,
+        file=f"pins/{vendor}/",
+        origin=vendor,
+        version="",
+        date=date,
+        horizon=horizon,
+        age_days=None if date is None else (at.date() - date).days,
+        is_old=horizon is not None and at.date() > horizon,
+    )
