@@ -15,6 +15,7 @@ from detector.origin import Claims, Family, Offer
 from detector.origin.logs import Entry
 from detector.origin.networks import CLIENTS_MAX, COMBINATIONS_MAX, UNKNOWN, Extent, Networks, Share, network_of
 from detector.origin.reports import Log, of_log, of_network
+from detector.origin.sessions import OWN_NETWORKS_MIN
 from detector.report import headline
 
 if TYPE_CHECKING:
@@ -111,16 +112,16 @@ def test_one_offer_under_two_families_is_probable() -> None:
 
 
 def test_scripts_in_the_pages_prove_it() -> None:
-    """Two engines behind one offer, and browsers with their own offers in another network: proven, with no front."""
+    """Two engines behind one offer, and browsers with their own offers in other networks: proven, with no front."""
     people = [
         entry(PROXYS, CHROMIUM, account="a")._replace(engine=Family.CHROMIUM),
         entry(PROXYS, FIREFOX, account="b")._replace(engine=Family.FIREFOX),
     ]
     before = [one._replace(engine=None) for one in people]
-    own = entry(OWN, address="203.0.113.1", account="c")
-    school, _ = counted([*before, *people, own]).found()
+    own = [entry(OWN, address=f"10.0.{number}.1", account=f"{number}") for number in range(OWN_NETWORKS_MIN)]
+    school, *_ = counted([*before, *people, *own]).found()
     assert school.judgment.confidence is Confidence.PROVEN
-    without, _ = counted([*before, own]).found()
+    without, *_ = counted([*before, *own]).found()
     assert without.judgment.confidence is Confidence.PROBABLE
 
 
