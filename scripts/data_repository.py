@@ -168,14 +168,16 @@ class Removed(NamedTuple):
     logs: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, data: object) -> Removed:
-        """Read `{"roots": [...], "logs": [...]}`. Raises `PublishingError`."""
-        if not isinstance(data, dict) or not data.keys() <= {"roots", "logs"}:
-            raise PublishingError('What was removed is {"roots": [...], "logs": [...]}.')
-        return cls(frozenset(data.get("roots", ())), frozenset(data.get("logs", ())))
+    def read(cls, path: Path) -> Removed:
+        """Read a file as `lost` writes it. Raises `PublishingError`."""
+        try:
+            data = json.loads(path.read_bytes())
+            return cls(frozenset(data["roots"]), frozenset(data["logs"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PublishingError(f"{path}: not what the command `lost` writes ({error}).") from error
 
     def as_json(self) -> dict[str, list[str]]:
-        """In the form of `read`, sorted."""
+        """For a file that `read` reads, sorted."""
         return {"roots": sorted(self.roots), "logs": sorted(self.logs)}
 
 
@@ -306,7 +308,10 @@ class Staged:
 
 
 def _read_signed(path: Path) -> Signed:
-    metadata = Metadata.from_file(str(path))
+    try:
+        metadata = Metadata.from_file(str(path))
+    except TufError as error:
+        raise PublishingError(f"{path}: damaged: {error}. Stage it again.") from error
     if not isinstance(metadata.signed, Root | Targets):
         raise PublishingError(f"{path}: neither a root nor targets.")
     return metadata
@@ -862,11 +867,11 @@ def _parts(arguments: argparse.Namespace) -> dict[str, bytes]:
 
 def _stage_set(arguments: argparse.Namespace, at: dt.datetime) -> None:
     repository = Repository(arguments.repository)
+    removed = Removed.read(arguments.removed) if arguments.removed else _NOTHING
     parts, before = _parts(arguments), repository.parts()
     print("\n".join(data_checks.changes(parts, before)))
     if problems := list(data_checks.problems(parts, before)):
         raise PublishingError("\n".join(["nothing is staged:", *problems]))
-    removed = Removed.read(json.loads(arguments.removed.read_bytes())) if arguments.removed else _NOTHING
     staged = next_targets(repository, parts, at=at, removed=removed)
     Staged(arguments.staged).add(Targets.type, staged, parts)
 
@@ -937,7 +942,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     try:
         run(_parser().parse_args(argv), dt.datetime.now(dt.UTC))
-    except PublishingError as error:
+    except (PublishingError, TufError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -662,3 +662,29 @@ def test_what_readers_hold_back_is_not_published(world: World) -> None:
     files = {f"f{number}.toml": PIN_FILE for number in range(65)}
     with pytest.raises(publisher.PublishingError, match=r"hold this back: .* lists 65 files"):
         world.vendor("acme", acme, files=files)
+
+
+def test_damaged_files_are_named(world: World, tmp_path: Path) -> None:
+    """What was carried between machines and lost bytes, a review that is no JSON, and a folder that does not exist."""
+    staged = world.stage()
+    staged.add("targets", publisher.next_targets(world.repository, FIRST, at=NOW), FIRST)
+    path = next(staged.folder.rglob("2.targets.json"))
+    path.write_bytes(path.read_bytes()[:-9])
+    (tmp_path / "review.json").write_text("{")
+    for arguments, message in (
+        (["show", str(world.repository.folder), str(staged.folder)], r"2\.targets\.json: damaged"),
+        (
+            [
+                "stage-set",
+                str(world.repository.folder),
+                str(tmp_path / "s"),
+                "--removed",
+                str(tmp_path / "review.json"),
+            ],
+            r"review\.json: not what the command `lost` writes",
+        ),
+        (["sign", str(staged.folder), "targets", "--key", str(tmp_path / "none")], "no key that this passphrase opens"),
+    ):
+        (tmp_path / "passphrase").write_text(PASSPHRASE)
+        with pytest.raises(SystemExit, match=message):
+            publisher.main(["--passphrase-file", str(tmp_path / "passphrase"), *arguments])
