@@ -652,7 +652,7 @@ def test_pins_of_a_vendor_name_no_files(world: World, tmp_path: Path) -> None:
         'schema = 1\n\n[[endpoint]]\nhost = "exam.example.edu"\ncategory = "exam"\nprivate_roots = ["root.pem"]\n'
     )
     arguments = ["stage-pins", str(world.repository.folder), str(tmp_path / "staged"), "acme", str(tmp_path / "pins")]
-    with pytest.raises(SystemExit, match="names no files"):
+    with pytest.raises(SystemExit, match="name no files"):
         publisher.main(arguments)
 
 
