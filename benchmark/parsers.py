@@ -32,7 +32,7 @@ from detector.knowledge import ct_logs, data_set, known_roots, part
 from detector.knowledge.catalogue import load, match, patterns
 from detector.locate import tracing
 from detector.model import Endpoint, toml_files
-from detector.origin import Claims, engine, offer
+from detector.origin import Claims, engine, logs, offer
 from detector.pins import failure_report, formats
 from detector.probe.http import client, doh, issuers, portal
 from detector.probe.quic import wire as quic
@@ -641,6 +641,7 @@ def _of_files() -> list[Parser]:
             form.BUNDLE_BYTES_MAX,
             128 * KIB,
         ),
+        *_of_log_lines(),
         *_of_json("CT log list", _but(DetectorError, _log_list), ct_logs.LIST_BYTES_MAX, '{"operators":', "}"),
         *_of_data_files(),
         *_of_json("history row", _but(DetectorError, store._result), MIB, '{"endpoint":', "}"),  # noqa: SLF001 - the decoder alone, without a database
@@ -648,6 +649,25 @@ def _of_files() -> list[Parser]:
         Parser("native frames: empty", _frames, filled(bytes(4)), MIB, 256 * KIB),
         Parser("native frames: one byte", _frames, filled(b"\x01\x00\x00\x00a"), MIB, 256 * KIB),
     ]
+
+
+def _of_log_lines() -> list[Parser]:
+    start, end = b'{"ciphers":"AES128-SHA","user_agent":"', b'"}\n'
+    lines = {
+        "escapes that are no JSON": filled(rb"\x22", start, end),
+        "backslashes": filled(b"\\", start, end),
+        "no UTF-8": filled(b"\xff", start, end),
+        "a line that never ends": filled(b"x"),
+        "empty lines": filled(b"\n"),
+        "arrays": filled(b"[", b'{"user_agent":'),
+        "suites": filled(b"0x1301:", b'{"user_agent":"","ciphers":"', end),
+    }
+
+    def read_log(data: bytes) -> object:
+        chunks = (data[at : at + 64 * KIB] for at in range(0, len(data), 64 * KIB))
+        return list(logs.LogReader(logs.LogFormat.NGINX).entries(chunks))
+
+    return [Parser(f"log: {kind}", read_log, make, logs.LINE_BYTES_MAX) for kind, make in lines.items()]
 
 
 def _of_data_files() -> list[Parser]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
-import hashlib
 import os
 import sys
 from pathlib import Path
@@ -19,8 +18,8 @@ import msgspec
 
 from detector.aio.lazy import LazyModule
 from detector.errors import InputError
-from detector.knowledge import browser_offers
-from detector.model import Category, Confidence, Detail, EndpointName, Knowledge, KnowledgeKind, Verdict
+from detector.knowledge import data_set
+from detector.model import Category, Confidence, Detail, EndpointName, KnowledgeKind, Verdict
 from detector.model.files import reason_of
 from detector.origin import reports as origin_reports
 from detector.origin.logs import LogFormat, LogReader
@@ -86,7 +85,7 @@ def origin() -> None:
 )
 @options.fail_on()
 @options.kept_history
-@options.settings(only={"vantage"})
+@options.settings(only={"data", "vantage"})
 @options.form(
     *(Format.TABLE, Format.JSON, Format.JSONL, Format.HTML, Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG),
     flag="--output-format",
@@ -120,11 +119,12 @@ def judge(  # noqa: PLR0913 - one parameter per option
     """
     host, port = parse_target(site)
     key = _key(network_key, by_network=by_network)
-    reader = LogReader(log_format)
-    networks = Networks(key, nothing_in_between=nothing_in_between)
+    known, reader = data_set.read(settings.get("data")), LogReader(log_format)
+    networks = Networks(key, nothing_in_between=nothing_in_between, data=known.browser_offers)
     with common.result_stream(output) as stream, common.SideHistory(place) as kept:
         moments = _read(log, reader, networks)
         _report_faults(log, reader, networks)
+        common.warn_of_age((known.part(KnowledgeKind.BROWSER_OFFERS),), utc_now())
         if moments is None or 2 * reader.unreadable > reader.lines:
             say(f"Error: {_named(log)} has too few lines in the form of --format {log_format} to say anything.")
             return common.INCONCLUSIVE
@@ -133,7 +133,7 @@ def judge(  # noqa: PLR0913 - one parameter per option
             started=moments[0],
             finished=moments[1],
             version=VERSION,
-            knowledge=(_offers(),),
+            knowledge=(known.part(KnowledgeKind.BROWSER_OFFERS),),
         )
         if by_network:
             found = list(networks.found())
@@ -191,19 +191,6 @@ def _read(path: str, reader: LogReader, networks: Networks) -> tuple[dt.datetime
         advice = "Name a readable log, or - for standard input."
         raise InputError(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
     return None if last is None else (_moment(first or last), _moment(last))
-
-
-def _offers() -> Knowledge:
-    """The knowledge that is used: what browsers ever offered."""
-    file = browser_offers.shipped().file
-    return Knowledge(
-        kind=KnowledgeKind.BROWSER_OFFERS,
-        name="shipped",
-        version=str(file.version),
-        date=file.date,
-        horizon=file.horizon,
-        sha256=hashlib.sha256(browser_offers.DATA.read_bytes()).hexdigest(),
-    )
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from detector.knowledge.browser_offers import Family  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.model import encode
 
 from .claims import Claims
@@ -94,7 +95,10 @@ class Recorded(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One line that says what a client offered and claimed. `offer_id` is equal where the offers are."""
+    """One line that says what a client offered and claimed. `offer_id` is equal where the offers are.
+
+    `engine` is what the application knows of the browser's engine by a script in its page (`detector.origin.engine`).
+    """
 
     offer: Offer
     offer_id: bytes
@@ -102,6 +106,7 @@ class Entry(NamedTuple):
     address: str
     account: str
     time: str
+    engine: Family | None = None
 
 
 class _Line(msgspec.Struct):
@@ -135,6 +140,7 @@ class _JsonLine(_Line, kw_only=True):
     alpn: list[str] | None = None
     ja4: str | None = None
     client_hello: str | None = None
+    engine: Family | None = None
 
 
 class _MalformedListError(ValueError):
@@ -187,7 +193,8 @@ class LogReader:
                 continue
             account = "" if fields.account in ABSENT else fields.account
             claims = Claims.of(fields.user_agent, fields.sec_ch_ua)
-            yield Entry(offer, offer_id, claims, fields.address, account, fields.time)
+            engine = fields.engine if isinstance(fields, _JsonLine) else None
+            yield Entry(offer, offer_id, claims, fields.address, account, fields.time, engine)
 
     def _otherwise(self, line: bytes) -> _Line | None:
         """Decode a line with bytes that are not UTF-8, or with nginx's default escapes; None where neither fits."""

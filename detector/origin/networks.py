@@ -21,8 +21,8 @@ import hmac
 import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.knowledge import browser_offers
 from detector.knowledge.browser_offers import Family
+from detector.knowledge.data_set import shipped
 
 from .assess import contradicted
 from .sessions import ACCOUNTS_MAX, Session, Sessions
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .assess import Judgment
     from .claims import Claims
     from .logs import Entry
+
+    _Combination = tuple[bytes, Claims, Family | None]
 
 KEY_BYTES_MIN: Final = 16
 """Shortest key: 128 bits cannot be guessed. All addresses of IPv4 can be tried against a hash without a key."""
@@ -114,7 +116,7 @@ class _Clients:
     def __init__(self) -> None:
         self.contradicts: dict[int, bool] = {}
         self.sampled = 1
-        self.assessed: dict[tuple[bytes, Claims], set[int]] = {}
+        self.assessed: dict[_Combination, set[int]] = {}
 
     def thin(self) -> None:
         """Keep every second client, by a further bit of its hash."""
@@ -141,7 +143,7 @@ class Networks:
         data: BrowserOffers | None = None,
         clients_max: int = CLIENTS_MAX,
     ) -> None:
-        known = browser_offers.shipped() if data is None else data
+        known = shipped().browser_offers if data is None else data
         self._key: Final = key
         self._client_key: Final = hmac.digest(key, b"clients", "sha256")
         self._clients_max: Final = clients_max
@@ -167,13 +169,15 @@ class Networks:
                 return
             clients = self._networks[name] = _Clients()
         combination, client = (entry.offer_id, claims), self._client(entry)
-        assessed = clients.assessed.get(combination)
+        assessed = clients.assessed.get((*combination, entry.engine))
         if assessed is None:
-            assessed = self._begin(clients, combination)
+            assessed = self._begin(clients, (*combination, entry.engine))
         if client not in assessed and len(assessed) < ACCOUNTS_MAX:
             assessed.add(client)
             account = f"{client:x}" if entry.account and name != UNKNOWN else None
-            self._sessions.add(Session(network=name, account=account, offer=entry.offer, claims=claims))
+            self._sessions.add(
+                Session(network=name, account=account, offer=entry.offer, claims=claims, engine=entry.engine)
+            )
         if clients.keeps(client):
             before = clients.contradicts.get(client)
             if not before:
@@ -192,7 +196,7 @@ class Networks:
         """The share of the clients of all networks."""
         return _share(list(self._networks.values()))
 
-    def _begin(self, clients: _Clients, combination: tuple[bytes, Claims]) -> set[int]:
+    def _begin(self, clients: _Clients, combination: _Combination) -> set[int]:
         """The clients of a combination that is new in its network: nobody yet, or a full set where there is no room."""
         if len(clients.assessed) >= COMBINATIONS_MAX or self._assessed >= ASSESSED_MAX:
             self.left_out += 1

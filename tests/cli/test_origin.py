@@ -21,6 +21,9 @@ CHROME: Final = b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (
 FIREFOX: Final = b"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:144.0) Gecko/20100101 Firefox/144.0"
 OWN: Final = (0x4A4A, 0x1301, 0x1302, 0x1303, 0xC02B, 0xC02F), (0x1A1A, 29, 23, 24)
 PROXYS: Final = (0x1302, 0x1303, 0x1301, 0x009E, 0x009F, 0xC023), (29, 23, 30, 25, 24, 256, 257)
+DEVICES: Final = (*PROXYS[0], 0xC027), PROXYS[1]
+HOTELS: Final = (*PROXYS[0], 0x0067), PROXYS[1]
+"""Each network has an interceptor of its own: what several share, a front of the site explains."""
 SCHOOL, HOME, HOTEL = "192.0.2.", "198.51.100.", "2001:db8:7::"
 AGENTS: Final = (CHROME, FIREFOX)
 
@@ -42,10 +45,10 @@ def lines() -> Iterator[bytes]:
     for seat in range(20):
         yield nginx_line(*PROXYS, AGENTS[seat % 2], address=f"{SCHOOL}{seat}", account=f"pupil-{seat}")
     for seat in range(30):
-        suites, groups = PROXYS if seat == 3 else OWN
+        suites, groups = DEVICES if seat == 3 else OWN
         yield nginx_line(suites, groups, CHROME, address=f"{HOME}{seat}", account=f"family-{seat}")
     for seat in range(4):
-        yield nginx_line(*PROXYS, AGENTS[seat % 2], address=f"{HOTEL}{seat}", account=f"guest-{seat}")
+        yield nginx_line(*HOTELS, AGENTS[seat % 2], address=f"{HOTEL}{seat}", account=f"guest-{seat}")
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.log_lines import haproxy_line, nginx_default, nginx_json, nginx_line
+from support.offers import recorded
 
-from detector.origin import Claims, Offer
+from detector.origin import Claims, Family, Offer, judge
 from detector.origin.logs import FAULTS_NAMED, LINE_BYTES_MAX, LogFormat, LogReader, Unreadable, _names
 
 if TYPE_CHECKING:
+    from detector.knowledge.browser_offers import RecordedOffer
     from detector.origin.logs import Entry
 
 CHROMIUM = (0x4A4A, 0x1301, 0x1302, 0x1303, 0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0xC013, 0xC014)
@@ -54,7 +56,7 @@ def test_a_line_of_nginx() -> None:
     assert entry.offer == Offer.of_lists(cipher_suites=CHROMIUM[:6], groups=GROUPS)
     assert entry.offer.reserved_cipher_suites
     assert entry.claims == Claims.of(AGENT.decode(), '"Not:A-Brand";v="8", "Chromium";v="156"')
-    assert entry[3:] == ("127.0.0.1", "ab12", "2026-11-30T18:08:46+00:00")
+    assert entry[3:] == ("127.0.0.1", "ab12", "2026-11-30T18:08:46+00:00", None)
 
 
 def test_a_line_of_haproxy() -> None:
@@ -91,6 +93,23 @@ def test_what_was_offered_is_read_exactly(
     fields = {"user_agent": AGENT.decode(), "cipher_suites": suites, "groups": groups, "extensions": kinds}
     ours = only("jsonl", json.dumps(fields).encode())
     assert ours.offer == unordered(Offer.of_lists(cipher_suites=suites, groups=groups, extensions=kinds))
+
+
+@pytest.mark.parametrize("one", recorded(), ids=lambda one: one.client)
+def test_recorded_hellos_come_through_both_servers(one: RecordedOffer) -> None:
+    """Every recorded ClientHello is read from either server's line as it was sent, and no browser's is contradicted."""
+    grease = (0x0A0A,) if one.reserved else ()
+    suites, groups, kinds = (grease + codes for codes in (one.cipher_suites, one.groups, one.extensions))
+    for form, line in {
+        "nginx": nginx_line(suites, groups, AGENT),
+        "haproxy": haproxy_line(suites, groups, kinds, AGENT, prefix=PREFIX),
+    }.items():
+        found = only(form, line).offer
+        assert (found.cipher_suites, found.groups) == (one.cipher_suites, one.groups or None)
+        assert found.reserved_cipher_suites is one.reserved
+        assert found.extensions == (None if form == "nginx" else tuple(sorted(one.extensions)))
+        if one.family is not Family.UNKNOWN:
+            assert judge(found, Claims(family=one.family, major=one.major)).confidence is None
 
 
 def test_the_order_of_extensions_and_the_values_of_grease_do_not_make_another_offer() -> None:

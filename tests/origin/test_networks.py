@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.model import Category, Confidence, EndpointName, Verdict
-from detector.origin import Claims, Offer
+from detector.origin import Claims, Family, Offer
 from detector.origin.logs import Entry
 from detector.origin.networks import CLIENTS_MAX, COMBINATIONS_MAX, UNKNOWN, Extent, Networks, Share, network_of
 from detector.origin.reports import Log, of_log, of_network
+from detector.origin.sessions import OWN_NETWORKS_MIN
 from detector.report import headline
 
 if TYPE_CHECKING:
@@ -108,6 +109,20 @@ def test_one_offer_under_two_families_is_probable() -> None:
     assert {one.judgment.reason for one in apart.found()} == {"impossible-offer"}
     nowhere = counted(one._replace(address="") for one in people)
     assert only(nowhere).judgment.reason == "impossible-offer"
+
+
+def test_scripts_in_the_pages_prove_it() -> None:
+    """Two engines behind one offer, and browsers with their own offers in other networks: proven, with no front."""
+    people = [
+        entry(PROXYS, CHROMIUM, account="a")._replace(engine=Family.CHROMIUM),
+        entry(PROXYS, FIREFOX, account="b")._replace(engine=Family.FIREFOX),
+    ]
+    before = [one._replace(engine=None) for one in people]
+    own = [entry(OWN, address=f"10.0.{number}.1", account=f"{number}") for number in range(OWN_NETWORKS_MIN)]
+    school, *_ = counted([*before, *people, *own]).found()
+    assert school.judgment.confidence is Confidence.PROVEN
+    without, *_ = counted([*before, *own]).found()
+    assert without.judgment.confidence is Confidence.PROBABLE
 
 
 @pytest.mark.parametrize(
