@@ -60,8 +60,7 @@ from detector.errors import DetectorError, HeldBackError
 from detector.knowledge import data_set
 from detector.knowledge.store import Manifest, StoredSet
 from detector.model.private_files import create_private
-from detector.pins import load as load_pins
-from detector.pins.load import VENDOR
+from detector.pins.load import VENDOR, load
 from detector.update import targets as readers
 from detector.update.bootstrap import TEST_MARK
 from detector.update.targets import PARTS
@@ -719,7 +718,7 @@ def check_pins(vendor: str, files: Mapping[str, bytes], *, at: dt.datetime) -> N
     manifest = Manifest(repository="staged", version=1, published=at, files={})
     staged = data_set.DataSet(StoredSet(Path(), manifest, dict(files)))
     try:
-        load_pins(VENDOR + vendor, root_labels=data_set.shipped().known_roots.labels, data=staged)
+        load(f"{VENDOR}{vendor}", root_labels=data_set.shipped().known_roots.labels, data=staged)
     except DetectorError as error:
         raise PublishingError(str(error)) from error
 
