@@ -9,11 +9,11 @@ written once. Of another output nobody can say; there a line may come twice, wit
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import filelock
 
 from detector.errors import InputError
 from detector.model import Record, json_text
@@ -23,14 +23,8 @@ from detector.model.record import Count, encode
 
 from .findings import FindingKind  # noqa: TC001 - msgspec reads the annotations at run time
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import IO
 
 STATE_SCHEMA: Final = 1
 STATE_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -106,14 +100,14 @@ class State:
                 output.complete(saved.pending)
             self.save()
         except BaseException:  # interruption too: the lock must not outlive this call; nothing is swallowed
-            self._lock.close()
+            self._lock.release()
             raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        self._lock.release()
 
     def was_reported(self, identifier: str) -> bool:
         """Whether a finding with this ID was written."""
@@ -156,7 +150,7 @@ class State:
             raise InputError(f"--state {self._path}: is not the state of such a watch.", advice=_ADVICE)
         return saved
 
-    def _acquire(self) -> IO[bytes]:
+    def _acquire(self) -> filelock.BaseFileLock:
         """Lock a file next to the state, which the system unlocks however this process ends."""
         try:
             is_other = self._path.exists() and not self._path.is_file()
@@ -164,29 +158,17 @@ class State:
             is_other = False
         if is_other:
             raise InputError(f"--state {self._path}: is not a file.", advice=_ADVICE)
-        place = self._path.with_name(f".{self._path.name}.lock")
+        lock = filelock.FileLock(self._path.with_name(f".{self._path.name}.lock"), timeout=0, mode=0o600)
         try:
-            with contextlib.suppress(FileExistsError):
-                os.close(create_private(place))
-            file = place.open("r+b")
-        except (OSError, ValueError) as error:
-            raise unwritable(f"--state {self._path}", error) from error
-        try:
-            _lock(file)
-        except OSError as error:
-            file.close()
+            self._path.parent.stat()  # the lock would make a folder that is not there
+            lock.acquire()
+        except filelock.Timeout as error:
             raise InputError(
                 f"--state {self._path}: another process is using it.", advice="Wait for it, or name another file."
             ) from error
-        return file
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Lock a file for this process, at once. Raises OSError where another one has it."""
-    if sys.platform == "win32":  # pragma: no cover - the tests run on Linux
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (OSError, ValueError) as error:
+            raise unwritable(f"--state {self._path}", error) from error
+        return lock
 
 
 class FileOutput:

@@ -46,7 +46,7 @@ def __getattr__(name: str) -> object:
     try:
         module = importlib.import_module(f".{_MODULES[name]}", __name__)
     except ModuleNotFoundError as error:
-        if error.name in {"tuf", "filelock"}:
+        if error.name == "tuf":
             raise MissingExtraError("Updates of the knowledge need python-tuf.", extra="update") from error
         raise
     return getattr(module, name)
