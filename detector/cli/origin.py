@@ -182,19 +182,35 @@ def _key(path: str | None, *, by_network: bool) -> bytes:
 def _read(path: str, reader: LogReader, networks: Networks) -> tuple[dt.datetime, dt.datetime] | None:
     """Take a whole log; return the moments of its first and last entry, None where it has none. Raises `InputError`."""
     first = last = None
+    with _open(path) as file:
+        for entry in reader.entries(_chunks(file, path)):
+            networks.add(entry)
+            first, last = first or entry.time, entry.time
+    if last is None:
+        return None
+    begun, ended = sorted((_moment(first or last), _moment(last)))
+    return begun, ended
+
+
+def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    if path == common.STDIN:
+        return contextlib.nullcontext(sys.stdin.buffer)
     try:
-        with contextlib.nullcontext(sys.stdin.buffer) if path == common.STDIN else Path(path).open("rb") as file:
-            for entry in reader.entries(_chunks(file)):
-                networks.add(entry)
-                first, last = first or entry.time, entry.time
+        return Path(path).open("rb")
     except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
-        advice = "Name a readable log, or - for standard input."
-        raise InputError(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
-    return None if last is None else (_moment(first or last), _moment(last))
+        raise _unreadable(path, problem) from problem
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    return iter(functools.partial(file.read, CHUNK_BYTES), b"")
+def _chunks(file: BinaryIO, path: str) -> Iterator[bytes]:
+    try:
+        yield from iter(functools.partial(file.read, CHUNK_BYTES), b"")
+    except OSError as problem:
+        raise _unreadable(path, problem) from problem
+
+
+def _unreadable(path: str, problem: OSError | ValueError) -> InputError:
+    advice = "Name a readable log, or - for standard input."
+    return InputError(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice)
 
 
 def _moment(text: str) -> dt.datetime:
