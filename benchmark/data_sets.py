@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def write(folder: Path) -> Path:
-    """Install, in a folder, what the package ships, released anew on a later day; return the folder."""
+    """Install, in a folder, what the package ships, released again on a later day; return the folder."""
     day = max(part.date for part in shipped().parts() if part.date) + dt.timedelta(days=1)
     names = [PARTS[kind].name for kind in PARTS if kind is not KnowledgeKind.CANARIES]
     files = {}

@@ -193,7 +193,7 @@ def print_counts(replies: Sequence[Reply]) -> None:
     """Print every method's counts over everything."""
     columns = ("falsely accused", "possible", "no answer", "missed", "possible", "no answer", "portals wrong")
     print(f"\n{'method':<32}" + "".join(f"{column:>17}" for column in columns))
-    for method, counts in page.count(replies).items():
+    for method, counts in page.count(page.counted(replies)).items():
         cells = [counts[Truth.GENUINE, answer] for answer in (Answer.ACCUSED, Answer.POSSIBLE, Answer.NOTHING)]
         cells += [counts[Truth.INTERCEPTED, answer] for answer in (Answer.CLEAN, Answer.POSSIBLE, Answer.NOTHING)]
         cells.append(sum(counts[Truth.ANOTHER_SERVER, answer] for answer in (Answer.ACCUSED, Answer.CLEAN)))

@@ -15,6 +15,7 @@ from detector.judge.table import RULE_OF
 from . import ages, baselines, corpora, engines, forms, honest, innocent, lab, limits, misissuing, ours, scenarios
 from . import portal_detector as package
 from .material import Answer, Reply, Truth
+from .past import UPDATED
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -104,6 +105,14 @@ class Facts(NamedTuple):
     notes: Sequence[str]
 
 
+def counted(replies: Iterable[Reply]) -> list[Reply]:
+    """The replies that rates are taken of: worlds that are met again after an update would dilute them."""
+    again = {ages.WITH_UPDATE.format(group) for group in (ages.OLD_GENUINE, ages.OLD_FORGED)}
+    return [
+        one for one in replies if one.group not in again and not one.setting.endswith((UPDATED, limits.AFTER_UPDATE))
+    ]
+
+
 def count(replies: Iterable[Reply]) -> dict[str, Counter[tuple[Truth, Answer]]]:
     """Count answers by method, truth and answer."""
     table: dict[str, Counter[tuple[Truth, Answer]]] = defaultdict(Counter)
@@ -116,9 +125,9 @@ def write(facts: Facts, replies: Sequence[Reply], why_limits: Mapping[str, str])
     """Return the whole page."""
     findable = [one for one in replies if one.group != limits.GROUP]
     limited = [one for one in replies if one.group == limits.GROUP]
-    parts = [_head(facts), _definitions(), "## Results", "### Everything", _summary(replies)]
+    parts = [_head(facts), _definitions(), "## Results", "### Everything", _summary(counted(replies))]
     if limited:
-        parts += ["### Without the residuals", _SELECTED, _summary(findable)]
+        parts += ["### Without the residuals", _SELECTED, _summary(counted(findable))]
     parts += [_captured(findable), _updates(findable), _by_knowledge(findable)]
     parts.append(_residuals(findable, limited, why_limits))
     parts.append("## By class\n\nEmpty of faults: `ok`. A wrong answer is bold.")
@@ -151,7 +160,8 @@ def _definitions() -> str:
         "bear their own, everything else a neutral one. Nothing was fetched over AIA, no HTTP date asked for (as with "
         "`--offline`), control requests are answered only where a world says so, and the detector knew of no root "
         "installed on the machine unless said so. `detector` follows up with two canaries by itself when something is "
-        "not cleared; here they are part of the worlds that name them."
+        "not cleared; here they are part of the worlds that name them. Worlds that are met again after an update are "
+        "in tables of their own and count in no rate."
     )
 
 

@@ -28,9 +28,7 @@ import copy
 import datetime as dt
 import getpass
 import json
-import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
@@ -58,16 +56,17 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from detector.errors import DetectorError
+from detector.errors import DetectorError, HeldBackError
 from detector.knowledge import data_set
+from detector.knowledge.store import Manifest, StoredSet
 from detector.model.private_files import create_private
-from detector.pins import load as load_pins
+from detector.pins.load import VENDOR, load
+from detector.update import targets as readers
+from detector.update.bootstrap import TEST_MARK
+from detector.update.targets import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-PARTS: Final = (*(part.name for part in data_set.PARTS.values()), data_set.ROOT_CERTIFICATES)
-"""The files of a set, which the role `targets` signs."""
 
 LIFETIMES: Final = {
     Root.type: dt.timedelta(days=730),
@@ -84,15 +83,8 @@ NOTICE: Final = dt.timedelta(days=60)
 ROOT_KEYS_MIN: Final = 3
 ROOT_THRESHOLD_MIN: Final = 2
 """Two of three people sign a root: one lost key locks nobody out, and one stolen key signs nothing."""
-TEST_ROOT_FIELD: Final = "x-test-root"
-"""The field that marks a root whose keys nobody keeps; `detector data update` refuses it unless asked."""
 PASSPHRASE_MIN: Final = 12
 """Characters of a passphrase: what is shorter is guessed where a key file gets lost."""
-VENDOR: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
-"""The name of a vendor, which is a folder's too."""
-PIN_FILE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,58}\.toml")
-"""The name of a vendor's pin file."""
-
 _HASHES: Final = ["sha256"]
 _METADATA: Final = "metadata"
 _TARGETS: Final = "targets"
@@ -176,14 +168,16 @@ class Removed(NamedTuple):
     logs: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, data: object) -> Removed:
-        """Read `{"roots": [...], "logs": [...]}`. Raises `PublishingError`."""
-        if not isinstance(data, dict) or not data.keys() <= {"roots", "logs"}:
-            raise PublishingError('What was removed is {"roots": [...], "logs": [...]}.')
-        return cls(frozenset(data.get("roots", ())), frozenset(data.get("logs", ())))
+    def read(cls, path: Path) -> Removed:
+        """Read a file as `lost` writes it. Raises `PublishingError`."""
+        try:
+            data = json.loads(path.read_bytes())
+            return cls(frozenset(data["roots"]), frozenset(data["logs"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PublishingError(f"{path}: not what the command `lost` writes ({error}).") from error
 
     def as_json(self) -> dict[str, list[str]]:
-        """In the form of `read`, sorted."""
+        """For a file that `read` reads, sorted."""
         return {"roots": sorted(self.roots), "logs": sorted(self.logs)}
 
 
@@ -306,9 +300,18 @@ class Staged:
         """What is staged for `targets` and vendors."""
         return {role: one for role, one in self.metadata() if _is_targets(one)}
 
+    def files(self, role: str) -> dict[str, bytes]:
+        """The staged files that `targets` or a vendor lists, by their path in a set."""
+        listed = self.targets()[role].signed.targets.items()
+        places = {path: self.folder / _TARGETS / target.get_prefixed_paths()[0] for path, target in listed}
+        return {path: place.read_bytes() for path, place in places.items() if place.is_file()}
+
 
 def _read_signed(path: Path) -> Signed:
-    metadata = Metadata.from_file(str(path))
+    try:
+        metadata = Metadata.from_file(str(path))
+    except TufError as error:
+        raise PublishingError(f"{path}: damaged: {error}. Stage it again.") from error
     if not isinstance(metadata.signed, Root | Targets):
         raise PublishingError(f"{path}: neither a root nor targets.")
     return metadata
@@ -343,7 +346,7 @@ def first_root(
     """
     root = Root(expires=_after(at, Root.type), consistent_snapshot=True)
     if purpose:
-        root.unrecognized_fields[TEST_ROOT_FIELD] = {"purpose": purpose}
+        root.unrecognized_fields[TEST_MARK] = {"purpose": purpose}
     for role in sorted(TOP_LEVEL_ROLE_NAMES):
         for key in keys[role]:
             root.add_key(key, role)
@@ -453,7 +456,7 @@ def with_vendor(
 
     Raises `PublishingError` for a name that no vendor has, and for fewer keys than must sign.
     """
-    if VENDOR.fullmatch(vendor) is None or vendor in TOP_LEVEL_ROLE_NAMES:
+    if not readers.is_vendor(vendor) or vendor in TOP_LEVEL_ROLE_NAMES:
         raise PublishingError(f"{vendor}: a vendor's name has lower-case letters, digits and hyphens, at most 64.")
     if not 1 <= threshold <= len(keys):
         raise PublishingError(f"{vendor}: {threshold} of {len(keys)} keys cannot sign.")
@@ -503,7 +506,7 @@ def vendor_targets(
 ) -> Metadata[Targets]:
     """What a vendor lists next, unsigned: these pin files, by name."""
     for name in files:
-        if PIN_FILE.fullmatch(name) is None:
+        if not readers.is_vendor_file(f"pins/{vendor}/{name}", vendor):
             raise PublishingError(
                 f"{name}: a pin file's name has lower-case letters, digits, - and _, and ends in .toml."
             )
@@ -604,7 +607,7 @@ def _check_targets(
     files: dict[str, bytes] = {}
     roles: list[tuple[str, Metadata[Targets] | None, Root | Targets]] = [(Targets.type, targets, root)]
     for vendor, role in vendors_of(targets).items():
-        if VENDOR.fullmatch(vendor) is None or role.paths != [pattern_of(vendor)] or not role.terminating:
+        if not readers.is_vendor(vendor) or role.paths != [pattern_of(vendor)] or not role.terminating:
             raise PublishingError(f"{vendor}: delegated more or other than {pattern_of(vendor)}.")
         roles.append((vendor, found.get(vendor) or repository.role(vendor), targets.signed))
     for name, metadata, by in roles:
@@ -621,10 +624,14 @@ def _check_targets(
 def _check_files(repository: Repository, staged: Staged, role: str, targets: Targets) -> dict[str, bytes]:
     if role != Targets.type and targets.delegations is not None:
         raise PublishingError(f"{role}: a vendor signs its pins itself, and delegates to nobody.")
+    try:
+        lengths, _ = readers.parts_of(targets) if role == Targets.type else readers.pins_of(role, targets)
+        readers.check_total(lengths)
+    except HeldBackError as error:
+        raise PublishingError(f"Readers would hold this back: {error.message}") from error
     files = {}
     for path, target in targets.targets.items():
-        name = path.removeprefix(f"pins/{role}/")
-        is_own = path in PARTS if role == Targets.type else name != path and PIN_FILE.fullmatch(name)
+        is_own = path in PARTS if role == Targets.type else readers.is_vendor_file(path, role)
         if not is_own:
             raise PublishingError(f"{role}: lists {path}, which is not its own.")
         stored = target.get_prefixed_paths()[0]
@@ -702,25 +709,18 @@ def read_parts(folders: Iterable[Path]) -> dict[str, bytes]:
 
 
 def read_pins(folder: Path) -> dict[str, bytes]:
-    """A vendor's pin files by name. Raises `PublishingError` for any other file."""
-    try:
-        pins = load_pins(folder, root_labels=data_set.shipped().known_roots.labels)
-    except DetectorError as error:
-        raise PublishingError(str(error)) from error
-    if any(endpoint.private_roots for endpoint in pins.endpoints):
-        raise PublishingError(f"{folder}: `private_roots` names files of this machine, which its readers do not have.")
+    """The pin files in a folder, by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
 
 
-def check_pins(staged: Staged, vendor: str) -> None:
-    """Raise `PublishingError` for a staged pin file of a vendor that its readers would refuse."""
-    with tempfile.TemporaryDirectory() as folder:
-        for path, target in staged.targets()[vendor].signed.targets.items():
-            place = staged.folder / _TARGETS / target.get_prefixed_paths()[0]
-            if place.is_file():
-                Path(folder, Path(path).name).write_bytes(place.read_bytes())
-        if any(Path(folder).iterdir()):
-            read_pins(Path(folder))
+def check_pins(vendor: str, files: Mapping[str, bytes], *, at: dt.datetime) -> None:
+    """Raise `PublishingError` for a pin file, by its path in a set, that the vendor's readers would refuse."""
+    manifest = Manifest(repository="staged", version=1, published=at, files={})
+    staged = data_set.DataSet(StoredSet(Path(), manifest, dict(files)))
+    try:
+        load(f"{VENDOR}{vendor}", root_labels=data_set.shipped().known_roots.labels, data=staged)
+    except DetectorError as error:
+        raise PublishingError(str(error)) from error
 
 
 def ending(repository: Repository, at: dt.datetime) -> Iterator[str]:
@@ -867,11 +867,11 @@ def _parts(arguments: argparse.Namespace) -> dict[str, bytes]:
 
 def _stage_set(arguments: argparse.Namespace, at: dt.datetime) -> None:
     repository = Repository(arguments.repository)
+    removed = Removed.read(arguments.removed) if arguments.removed else _NOTHING
     parts, before = _parts(arguments), repository.parts()
     print("\n".join(data_checks.changes(parts, before)))
     if problems := list(data_checks.problems(parts, before)):
         raise PublishingError("\n".join(["nothing is staged:", *problems]))
-    removed = Removed.read(json.loads(arguments.removed.read_bytes())) if arguments.removed else _NOTHING
     staged = next_targets(repository, parts, at=at, removed=removed)
     Staged(arguments.staged).add(Targets.type, staged, parts)
 
@@ -890,6 +890,7 @@ def _remove_vendor(arguments: argparse.Namespace, at: dt.datetime) -> None:
 
 def _stage_pins(arguments: argparse.Namespace, at: dt.datetime) -> None:
     files = read_pins(arguments.folder)
+    check_pins(arguments.vendor, vendor_paths(arguments.vendor, files), at=at)
     staged = vendor_targets(Repository(arguments.repository), arguments.vendor, files, at=at)
     Staged(arguments.staged).add(arguments.vendor, staged, vendor_paths(arguments.vendor, files))
 
@@ -901,7 +902,7 @@ def _sign(arguments: argparse.Namespace, _: dt.datetime) -> None:
 def _publish(arguments: argparse.Namespace, at: dt.datetime) -> None:
     staged = Staged(arguments.staged)
     for vendor in staged.targets().keys() - {Targets.type}:
-        check_pins(staged, vendor)
+        check_pins(vendor, staged.files(vendor), at=at)
     publish(Repository(arguments.repository), staged, **_online(arguments), at=at)
 
 
@@ -941,7 +942,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     try:
         run(_parser().parse_args(argv), dt.datetime.now(dt.UTC))
-    except PublishingError as error:
+    except (PublishingError, TufError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -24,6 +24,7 @@ PAGES: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "THIRD_PARTY_NOTICES.md": "notices.md",
+    "packages/collect/README.md": "collect.md",
     "packages/testing/README.md": "testing.md",
 }
 """Pages of the site by the file that has their text."""

@@ -72,8 +72,21 @@ _DATA_FOLDER: Final = "DETECTOR_TESTS_DATA"
 
 
 CORE: Final = {
-    *("aio", "audit", "bundle", "exam", "golden", "guard", "history", "judge", "knowledge", "locate", "model", "pins"),
-    *("probe", "report", "session", "trust", "witness"),
+    *(
+        "aio",
+        "audit",
+        "bundle",
+        "exam",
+        "golden",
+        "guard",
+        "history",
+        "judge",
+        "knowledge",
+        "locate",
+        "model",
+        "origin",
+    ),
+    *("pins", "probe", "report", "session", "trust", "witness"),
 }
 """Rooms whose tests mostly run in one process; those of the others start programs, again and again."""
 MANY_WORLDS: Final = {"test_properties.py", "test_whole_table.py"}

@@ -20,6 +20,7 @@ from detector.knowledge import data_set
 from detector.knowledge.known_roots import date_of
 from detector.model import Reason, RootOrigin
 from evaluation import (
+    ages,
     baselines,
     corpora,
     engines,
@@ -463,6 +464,30 @@ class TestPackage:
         assert "there is no uv" in notes[0]
 
 
+class TestUpdates:
+    def test_what_an_update_ends(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What an old copy leaves open is cleared or accused after an update, and nothing else gets worse."""
+        monkeypatch.setattr(ages, "AGES", {12: 365})
+        replies = material.worst(one for scene in ages.scenes(lab) for one in ours.run(scene))
+        found = {(one.group, one.name, one.setting, one.host): one for one in replies}
+        open_before = 0
+        for (group, name, setting, host), before in found.items():
+            if (after := found.get((ages.WITH_UPDATE.format(group), name, setting, host))) is None:
+                continue
+            assert (before.wrong, after.wrong) == (False, False)
+            if before.answer is material.Answer.NOTHING:
+                open_before += 1
+                genuine = before.truth is material.Truth.GENUINE
+                cured = {material.Answer.CLEAN} if genuine else {material.Answer.POSSIBLE, material.Answer.ACCUSED}
+                assert after.answer in cured
+            else:
+                assert after.badness >= before.badness
+        assert open_before == 49 + 12
+        text = page.write(page.Facts("c", lab.now.date(), {}, ()), replies, {})
+        assert "| genuine | 12 months | no | 0 | 49 | 63 | 0 | 112 |" in text
+        assert "| genuine | 12 months | yes | 49 | 0 | 63 | 0 | 112 |" in text
+
+
 class TestPage:
     def test_sections_and_residuals(self, lab: Lab) -> None:
         """The page counts limits in the first table only and explains every wrong and every doubtful answer."""
@@ -480,7 +505,8 @@ class TestPage:
         assert "| detector | 1.2.3 |" in text
         assert "### Wrong outside the worlds below: 0" in text
         assert all(f"**{world.name}**" in text and world.why in text for world in worlds)
-        own = [one for one in replies if one.method == ours.METHOD]
+        own = [one for one in page.counted(replies) if one.method == ours.METHOD]
+        assert len(own) < sum(one.method == ours.METHOD for one in replies)
         accused = sum(one.wrong and one.truth is material.Truth.GENUINE for one in own)
         genuine = sum(one.truth is material.Truth.GENUINE for one in own)
         whole, _, rest = text.partition("### Without the residuals")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-SHIPPED: Final = ("detector", "packages/testing/detector_testing")
+SHIPPED: Final = ("detector", "packages/collect/detector_collect", "packages/testing/detector_testing")
 
 MODULES: Final = {
     *("crypt", "curses", "fcntl", "grp", "nis", "posix", "pty", "pwd", "readline", "resource", "spwd", "syslog"),

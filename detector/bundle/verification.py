@@ -206,7 +206,7 @@ class NetworkCheck(Record, frozen=True, kw_only=True):
 class Material(Record, frozen=True, kw_only=True):
     """What the recorder assessed with; `others` are the kinds of knowledge of which the reader used another.
 
-    Pins of vendors are none of them: what they state of an endpoint is recorded.
+    Pins of vendors are not among them: what they state of an endpoint is recorded.
     """
 
     detector_version: str

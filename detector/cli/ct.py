@@ -108,7 +108,7 @@ class _Screen:
     "--leaf-keys-only", "Also report certificates below a pinned CA, unless their own key is known.", is_flag=True
 )
 @options.known_history
-@options.settings(only={"pins", "ct-logs", "proxy", "resolve", "connect-to"})
+@options.settings(only={"data", "pins", "ct-logs", "proxy", "resolve", "connect-to"})
 @options.result("--state", "Where each log was read to; made if it is not there.", required=True, metavar="STATE")
 @options.form(Format.TABLE, Format.JSONL)
 @options.output

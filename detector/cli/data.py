@@ -35,7 +35,9 @@ else:
 DEADLINE_DEFAULT: Final = 120.0
 """Seconds for one update, as in `detector.update.transport`, which is imported late."""
 
-_folder: Final = options.result("--folder", "Folder of the installed sets, instead of your own.", metavar="DIR")
+_folder: Final = options.trusting(
+    "--data folder", "Folder of the installed data sets, instead of your own.", metavar="DIR"
+)
 _root: Final = options.trusting(
     "--root", "Begin with this root metadata instead of the one that comes with the package.", metavar="FILE"
 )

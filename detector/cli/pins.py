@@ -65,7 +65,7 @@ def show(*, settings: dict[str, Any], paths: tuple[str, ...], output: str | None
 
 def _described(expected: Expectations) -> Iterator[str]:
     """The lines that describe a pin set."""
-    pin_set, known = expected.pin_set, expected.data_set.known_roots
+    pin_set = expected.pin_set
     until = f", pins evaluated until {pin_set.expires}" if pin_set.expires else ""
     yield (f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
     for endpoint in pin_set.endpoints:
@@ -73,7 +73,7 @@ def _described(expected: Expectations) -> Iterator[str]:
         canary = ", canary" if endpoint.canary else ""
         yield (f"\n{endpoint.name}  {endpoint.category}{operator}{canary}")
         if endpoint.pins or endpoint.certificates or endpoint.identity is not RecordedIdentity.UNKNOWN:
-            yield (f"  {'identity':<12}{recorded_identity(endpoint, known)}")
+            yield (f"  {'identity':<12}{recorded_identity(endpoint, expected.data_set)}")
         for title, digests in (("pin", endpoint.pins), ("backup", endpoint.backup_pins)):
             for digest in digests:
                 yield (f"  {title:<12}{pin_files.encode_pin(digest)}")

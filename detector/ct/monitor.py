@@ -156,7 +156,8 @@ class Monitor:
     summary: Summary = field(default_factory=Summary)
 
     def __post_init__(self) -> None:
-        """Start with nothing remembered."""
+        """Start with what a program that was killed had found."""
+        self.summary.found.update(self.state.recovered)
         self._issuers: dict[bytes, Certificate] = {}
         self._saved_at = 0.0
         self._unreadable: Counter[str] = Counter()
@@ -226,7 +227,8 @@ class Monitor:
             return
         self.summary.found.update(finding.kind for finding in found)
         lines = "".join(f"{self.line(finding)}\n" for finding in found)
-        self.state.report(lines, [finding.id for finding in found if finding.kind is not FindingKind.LOG])
+        identifiers = [finding.id for finding in found if finding.kind is not FindingKind.LOG]
+        self.state.report(lines, identifiers, [finding.kind for finding in found])
 
     async def _read_log(self, log: FollowedLog, stop: asyncio.Event) -> None:
         checkpoint = await self._checkpoint(log)

@@ -21,6 +21,8 @@ from detector.model.files import read_file, unwritable
 from detector.model.private_files import create_private
 from detector.model.record import Count, encode
 
+from .findings import FindingKind  # noqa: TC001 - msgspec reads the annotations at run time
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -49,11 +51,15 @@ class Position(Record, frozen=True, kw_only=True):
 
 
 class Pending(Record, frozen=True, kw_only=True):
-    """Text that was to be written: to which file, and how long that was before; both None for other outputs."""
+    """Text that was to be written: to which file, and how long that was before; both None for other outputs.
+
+    `kinds` are those of the findings in it.
+    """
 
     text: str
     file: str | None = None
     offset: Count | None = None
+    kinds: tuple[FindingKind, ...] = ()
 
 
 class _Saved(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +85,8 @@ class Output(Protocol):
 class State:
     """The state file, locked for this process until the `with` block ends.
 
-    `positions` are the logs' by hexadecimal log ID.
+    `positions` are the logs' by hexadecimal log ID, `recovered` the kinds of findings that a program that was killed
+    had not finished to report: nobody got its exit code.
 
     Raises:
         InputError: the file is not a state, or another process has it.
@@ -93,6 +100,7 @@ class State:
         try:
             saved = self._load()
             self.positions: Final = dict(saved.logs)
+            self.recovered: Final = saved.pending.kinds if saved.pending else ()
             self._reported = dict.fromkeys(saved.reported)
             if saved.pending is not None:
                 output.complete(saved.pending)
@@ -111,13 +119,13 @@ class State:
         """Whether a finding with this ID was written."""
         return identifier in self._reported
 
-    def report(self, text: str, identifiers: Iterable[str]) -> None:
+    def report(self, text: str, identifiers: Iterable[str], kinds: Iterable[FindingKind] = ()) -> None:
         """Write findings, so that a kill at any moment loses none of them, and save the positions with them."""
         self._reported.update(dict.fromkeys(identifiers))
         while len(self._reported) > REPORTED_MAX:
             del self._reported[next(iter(self._reported))]
         file, offset = self._output.place()
-        self.save(Pending(text=text, file=file, offset=offset))
+        self.save(Pending(text=text, file=file, offset=offset, kinds=tuple(kinds)))
         self._output.write(text)
         self.save()
 

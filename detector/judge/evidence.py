@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
     from detector.knowledge.data_set import DataSet
-    from detector.knowledge.known_roots import KnownRoots
     from detector.model import Finding, Knowledge, Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
     from detector.trust.ct_logs import LogList
@@ -436,7 +435,7 @@ class EndpointEvidence:
         found = set()
         if endpoint.roots or endpoint.canary:
             found.add(Identity.STATED)
-        if recorded_identity(endpoint, self.context.data.known_roots) is RecordedIdentity.PUBLIC:
+        if recorded_identity(endpoint, self.context.data) is RecordedIdentity.PUBLIC:
             found.add(Identity.PINNED_PUBLIC)
         if self.seen_in_run or endpoint.name in self.context.seen_before:
             found.add(Identity.SEEN)
@@ -633,13 +632,16 @@ class EndpointEvidence:
         return EndpointEvidence(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
 
 
-def recorded_identity(endpoint: Endpoint, known: KnownRoots) -> RecordedIdentity:
+def recorded_identity(endpoint: Endpoint, data: DataSet) -> RecordedIdentity:
     """Where the endpoint's pins come from by its pin file, also after they have expired.
 
-    `PUBLIC` where it is recorded, or where a pin is the key or the certificate of a root in `known`.
+    `PUBLIC` where it is recorded, or where a pin is the key or the certificate of a public CA that `data` knows.
     """
     pinned = (*endpoint.pins, *endpoint.backup_pins, *endpoint.certificates)
-    return endpoint.identity if all(known.label_of(digest) is None for digest in pinned) else RecordedIdentity.PUBLIC
+    if endpoint.identity is RecordedIdentity.PUBLIC or not pinned:
+        return endpoint.identity
+    is_public = any(data.known_roots.label_of(one) or data.intermediates.has(one) for one in pinned)
+    return RecordedIdentity.PUBLIC if is_public else endpoint.identity
 
 
 def digests_of(certificates: Iterable[Certificate]) -> list[bytes]:

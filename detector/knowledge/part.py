@@ -80,7 +80,7 @@ class Head(Record, frozen=True, kw_only=True):
         return horizon_of(kind, self.date, self.horizon)
 
     def verify(self) -> None:
-        """Raise ValueError for content that costs too much to look for at each start: see `decode`."""
+        """Raise ValueError for content whose check costs too much at each start (see `decode`)."""
 
 
 class _Schema(msgspec.Struct, frozen=True):

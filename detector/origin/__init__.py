@@ -7,7 +7,8 @@ Room: origin. Pure but for what feeds it; nothing of a person goes in or out.
 An interceptor opens a TLS connection of its own to the server, with its own ClientHello, and passes the browser's
 User-Agent on. `claims` says which browser a request names, `offer` what was seen of the ClientHello, `rules` what that
 browser cannot send, `table` what follows; `assess` does so for one request, `sessions` for the sessions of a network,
-`engine` reads what a script in the page reports of the browser.
+`engine` reads what a script in the page reports of the browser. `requests` assesses a server's requests, and
+`capture` keeps the ClientHellos; `aiohttp`, `asgi`, `uvicorn` and `hypercorn` connect them (docs/origin.md).
 
 Nothing seen never means that nothing intercepts.
 """

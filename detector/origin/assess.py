@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.knowledge.data_set import shipped
 from detector.model import Alternative, Attribution, Confidence, Finding, ManagedBy, Meaning, Record
+from detector.probe.tls.hello import ja4_hash
 
 from . import table
 from .claims import Claims
-from .offer import Offer, ja4_hash
 from .rules import ALONE, RULE_OF, contradictions, is_consistent
 from .table import Facts, Reason, Verdict
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from detector.knowledge.browser_offers import BrowserOffers, Family, ProductOffer
 
+    from .offer import Offer
     from .rules import Contradiction
 
 OFFERS_REMEMBERED_MAX: Final = 256

@@ -10,13 +10,12 @@ Room: origin. Pure: bytes, numbers and text in, a record out. Raises nothing but
 from __future__ import annotations
 
 import functools
-import hashlib
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import InputError
 from detector.knowledge.data_set import shipped
 from detector.model import Record
-from detector.probe.tls.hello import GREASE, MESSAGE_HEADER_BYTES, parse_client_hello
+from detector.probe.tls.hello import GREASE, MESSAGE_HEADER_BYTES, ja4_hash, parse_client_hello
 from detector.probe.tls.reader import WireError
 
 if TYPE_CHECKING:
@@ -153,11 +152,6 @@ class Offer(Record, frozen=True, kw_only=True):
 def _suites_by_hash(data: BrowserOffers) -> dict[str, tuple[int, ...]]:
     """The known sets of cipher suites by the second part of JA4."""
     return {ja4_hash(",".join(sorted(f"{suite:04x}" for suite in suites))): suites for suites in data.cipher_sets}
-
-
-def ja4_hash(text: str) -> str:
-    """The hash of a part of JA4 (BSD-3: https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md)."""
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
 
 
 def _plain(numbers: tuple[int, ...]) -> tuple[int, ...]:

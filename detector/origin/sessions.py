@@ -105,6 +105,31 @@ class _Network:
         self.own: set[Family] = set()
 
 
+class _Site:
+    """How many networks have browsers that arrive with their own offer, and how many have each other offer.
+
+    `fronted` counts those of them where no browser arrives with its own: a front of the site hides all of a network.
+    """
+
+    def __init__(self) -> None:
+        self.own = 0
+        self.contradicting: Counter[Hashable] = Counter()
+        self.fronted: Counter[Hashable] = Counter()
+
+    def add(self, network: _Network) -> None:
+        """Count a network."""
+        found = [key for key, seen in network.offers.items() if seen.contradicts]
+        self.own += bool(network.own)
+        self.contradicting.update(found)
+        if not network.own:
+            self.fronted.update(found)
+
+    def may_be_fronted(self, key: Hashable) -> bool:
+        """Whether an offer may be that of a front: it hides several networks, and more than it does not."""
+        fronted = self.fronted[key]
+        return _SEVERAL <= fronted == self.contradicting[key] and fronted >= self.own
+
+
 class Sessions:
     """Collects sessions, of all networks of a site; the order does not matter.
 
@@ -117,7 +142,6 @@ class Sessions:
         self._data = shipped().browser_offers if data is None else data
         self._stated = nothing_in_between
         self._networks: dict[str, _Network] = defaultdict(_Network)
-        self._where: Counter[Hashable] = Counter()
 
     def add(self, session: Session) -> None:
         """Take one session into account."""
@@ -132,35 +156,34 @@ class Sessions:
         elif covers(session.claims, self._data) and is_comparable(session.offer):
             network.own.add(family)
         if key in network.offers or len(network.offers) < OFFERS_MAX:
-            seen = network.offers.setdefault(key, _Seen())
-            self._where[key] += bool(assessed.facts.parts) and not seen.contradicts
-            seen.add(session, family, assessed)
+            network.offers.setdefault(key, _Seen()).add(session, family, assessed)
 
     def judgments(self) -> tuple[NetworkJudgment, ...]:
         """Assess every network, in the order in which they were first seen."""
-        own = sum(bool(network.own) for network in self._networks.values())
-        return tuple(self._judgment(name, network, own) for name, network in self._networks.items())
+        site = _Site()
+        for network in self._networks.values():
+            site.add(network)
+        return tuple(self._judgment(name, network, site) for name, network in self._networks.items())
 
-    def _judgment(self, name: str, network: _Network, own: int) -> NetworkJudgment:
-        found = [self._of_offer(key, seen, network, own) for key, seen in network.offers.items()]
+    def _judgment(self, name: str, network: _Network, site: _Site) -> NetworkJudgment:
+        found = [self._of_offer(key, seen, network, site) for key, seen in network.offers.items()]
         gravest = max(found, key=lambda one: (_rank(one.confidence), encode(one)), default=NOTHING)
         return NetworkJudgment(
             network=name, sessions=network.sessions, contradicting=network.contradicting, judgment=gravest
         )
 
-    def _of_offer(self, key: Hashable, seen: _Seen, network: _Network, own: int) -> Judgment:
-        """Assess one offer of a network; `own` is the number of networks with browsers that arrive with their own."""
+    def _of_offer(self, key: Hashable, seen: _Seen, network: _Network, site: _Site) -> Judgment:
         assessed = seen.gravest
         if assessed is None:
             return NOTHING
-        where, elsewhere = self._where[key], own - bool(network.own)
+        elsewhere = site.own - bool(network.own)
         sharing = _sharing(seen, assessed)
         facts = assessed.facts._replace(
             sharing=sharing,
             replaces=len(_everybody(seen.replaced)) >= REPLACED_MIN and network.own.isdisjoint(seen.replaced),
             engines_differ=_is_several(seen.engines),
-            nothing_in_between=self._stated or (where == 1 and elsewhere >= OWN_NETWORKS_MIN),
-            everywhere=where >= _SEVERAL and where >= own and not self._stated,
+            nothing_in_between=self._stated or (site.contradicting[key] == 1 and elsewhere >= OWN_NETWORKS_MIN),
+            everywhere=site.may_be_fronted(key) and not self._stated,
         )
         findings = assessed.findings if sharing is Sharing.NONE else (*assessed.findings, _shared_finding(seen))
         return concluded(facts, findings, assessed.products)

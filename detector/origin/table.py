@@ -10,7 +10,8 @@ products that change a browser's own ClientHello on its way, or send a copy of i
 
 Two things hold one session at `possible`: another browser's own ClientHello, which a changed User-Agent explains, and a
 browser that is a part of an application, whose own requests may borrow its name. One holds a network there: a
-ClientHello that more networks share than have browsers that arrive with their own, which a front of the site explains.
+ClientHello that so many networks share, without a browser that arrives with its own, that a front of the site explains
+it.
 Only `proven` excludes every innocent reading, so only it has no alternatives.
 """
 
@@ -61,8 +62,8 @@ class Facts(NamedTuple):
 
     Of a network: `sharing`; `replaces`: several people have the offer in place of their browser's own, and nobody's
     browser of these families arrives with its own; `engines_differ`: scripts in the pages saw different engines behind
-    the shared offer; `nothing_in_between`: no front of the site ended TLS; `everywhere`: more networks share the offer
-    than have browsers that arrive with their own.
+    the shared offer; `nothing_in_between`: no front of the site ended TLS; `everywhere`: several networks have the
+    offer and no browser that arrives with its own, and there are no more networks that have such browsers.
     """
 
     parts: int = 0
@@ -106,7 +107,7 @@ class Decision(NamedTuple):
 
 _FRONT: Final = Grade(
     Confidence.POSSIBLE,
-    "several networks share the offer, and no more have browsers that arrive with their own",
+    "several networks have it, all without a browser with its own, and no more have such browsers",
     lambda f: f.everywhere,
 )
 

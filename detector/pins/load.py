@@ -160,7 +160,7 @@ def _of_vendor(source: str, data: DataSet | None, root_labels: Collection[str]) 
     for path, content in files:
         named = Path(f"{source}/{path.name}")  # not the folder, which can contain a person's name
         table = toml_files.parse(named, content, error=PinFileError)
-        sets.append(_File(named, root_labels, is_knowledge=False).read(table))
+        sets.append(_SetFile(named, root_labels, is_knowledge=False).read(table))
     joined = _joined(sets, tuple(endpoint for pin_set in sets for endpoint in pin_set.endpoints))
     return msgspec.structs.replace(joined, knowledge=(_identity(source, joined, files),))
 
@@ -179,7 +179,7 @@ def _identity(source: str, pin_set: PinSet, files: Sequence[PinFile]) -> Knowled
 
 def of_knowledge(path: Path, content: bytes, *, root_labels: Collection[str]) -> PinSet:
     """Read the content of a data set's own pin file, which may have canaries. Raises `PinFileError`."""
-    return _File(path, root_labels, is_knowledge=True).read(toml_files.parse(path, content, error=PinFileError))
+    return _SetFile(path, root_labels, is_knowledge=True).read(toml_files.parse(path, content, error=PinFileError))
 
 
 def shipped(data: DataSet, *, root_labels: Collection[str]) -> PinSet:
@@ -191,18 +191,6 @@ def shipped(data: DataSet, *, root_labels: Collection[str]) -> PinSet:
         except PinFileError as error:
             if not data.leave_out(KnowledgeKind.CANARIES, error.message):
                 raise
-
-
-def of_vendor(data: DataSet, vendor: str, *, root_labels: Collection[str]) -> tuple[PinSet, ...]:
-    """Read the pin files of a vendor in a data set. They name no files: what they did name would be this machine's.
-
-    Raises:
-        PinFileError: a file is not exactly a pin file, or has `private_roots`.
-    """
-    return tuple(
-        _VendorFile(path, root_labels, is_knowledge=False).read(toml_files.parse(path, content, error=PinFileError))
-        for path, content in data.pins_of(vendor)
-    )
 
 
 def _files(path: Path) -> list[Path]:
@@ -383,9 +371,9 @@ class _File(toml_files.TableFile):
         return value
 
 
-class _VendorFile(_File):
-    """A pin file that came with an update."""
+class _SetFile(_File):
+    """A pin file of a data set. It names no files: those it did name would be this machine's."""
 
     def _private_root(self, field: str, name: str) -> tuple[bytes, ...]:
         del name
-        self._refuse(field, "a vendor's pin file names no files", "Name them in a pin file of your own.")
+        self._refuse(field, "the pin files of a data set name no files", "Name them in a pin file of your own.")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from detector.model import Record
 
 if TYPE_CHECKING:
-    from .certificate import Certificate
     from .distinguished_name import Name
 
 
@@ -32,9 +31,9 @@ class Intermediates(Record, frozen=True, kw_only=True):
     keys: frozenset[bytes] = frozenset()
     names: frozenset[bytes] = frozenset()
 
-    def has(self, certificate: Certificate) -> bool:
-        """Whether this is one of them, by its hash or by its key's."""
-        return certificate.sha256 in self.certificates or certificate.spki_sha256 in self.keys
+    def has(self, digest: bytes) -> bool:
+        """Whether this is the SHA-256 of one of them, or of the key of one."""
+        return digest in self.certificates or digest in self.keys
 
     def has_name(self, name: Name) -> bool:
         """Whether one of them has this name, byte by byte."""

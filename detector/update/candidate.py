@@ -18,7 +18,7 @@ from detector.knowledge.store import Manifest, StoredFile, StoredSet
 from detector.model import KnowledgeKind, json_text, toml_files
 from detector.model.record import encode
 from detector.pins.load import SCHEMA as PINS_SCHEMA
-from detector.pins.load import of_vendor, shipped
+from detector.pins.load import VENDOR, load, shipped
 
 from .targets import shown
 
@@ -94,7 +94,7 @@ def read(new: StoredSet) -> DataSet:
         data.parts()
         shipped(data, root_labels=labels)
         for vendor in sorted(data.vendors):
-            of_vendor(data, vendor, root_labels=labels)
+            load(f"{VENDOR}{vendor}", root_labels=labels, data=data)
     except DetectorError as error:
         raise _misfit("The set", error.message) from error
     if data.warnings:

@@ -6,7 +6,7 @@ make this copy blind, or let it accept more, without the offline role having sai
 * roots or CT logs that are no longer known, or no longer count, and that `removed` does not list. Real bundles lose up
   to a fifth between two releases, so a loss alone says nothing; what the offline role lists was meant.
 * a part that is older than the one an update installed before.
-* a catalogue with a mark or a hash that a public root has: it would accuse every genuine chain below that root.
+* a catalogue with a mark or a hash that a public CA has: it would accuse every genuine chain below that CA.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def check(candidate: DataSet, in_use: DataSet, removed: Removed, left_out: Mappi
         "roots": (lost_roots(in_use, candidate), removed.roots),
         "CT logs": (lost_logs(in_use, candidate), removed.logs),
     }
-    reasons = [*_older(candidate, in_use, left_out), *_accused_roots(candidate)]
+    reasons = [*_older(candidate, in_use, left_out), *_accused_cas(candidate)]
     for kind, (missing, listed) in lost.items():
         unlisted = sorted(label for key, label in missing.items() if key not in listed)
         if unlisted:
@@ -68,8 +68,8 @@ def _older(candidate: DataSet, in_use: DataSet, left_out: Mapping[str, str]) -> 
             yield f"{file.name} of {then.date} is older than that of {now.date} in use" + (f" ({why})" if why else "")
 
 
-def _accused_roots(candidate: DataSet) -> Iterator[str]:
-    """Yield each entry of the catalogue that a public root matches."""
+def _accused_cas(candidate: DataSet) -> Iterator[str]:
+    """Yield each entry of the catalogue that a public root or intermediate matches."""
     for der in candidate.root_certificates:
         root = Certificate.read(der)
         names, text = (root.subject.attributes, root.subject.text) if root.subject else ((), root.sha256.hex())
@@ -77,6 +77,9 @@ def _accused_roots(candidate: DataSet) -> Iterator[str]:
         by_hash = candidate.catalogue.match_digests({root.sha256, root.spki_sha256 or root.sha256})
         for hit in (*by_name, *by_hash):
             yield f"the catalogue's entry {shown(hit.entry.id)} matches the public root {shown(text)}"
+    known = candidate.intermediates
+    for hit in candidate.catalogue.match_digests({*known.certificates, *known.keys}):
+        yield f"the catalogue's entry {shown(hit.entry.id)} matches an intermediate of a public CA"
 
 
 def _age(part: Knowledge) -> tuple[dt.date, int]:

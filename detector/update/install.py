@@ -65,7 +65,13 @@ class Installer:
 
     def __enter__(self) -> Self:
         with self._writing():
-            for folder in (self.folder, self.folder / SETS, self.trusted, self.folder / METADATA / SETS):
+            for folder in (
+                self.folder,
+                self.folder / SETS,
+                self.trusted.parent,
+                self.trusted,
+                self.trusted.parent / SETS,
+            ):
                 folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             try:
                 self._lock.acquire()
@@ -92,7 +98,7 @@ class Installer:
             yield
         except OSError as error:
             raise unwritable(
-                str(self.folder), error, "Make the folder writable for you, or name another one: --folder DIR."
+                str(self.folder), error, "Make the folder writable for you, or name another one: --data DIR."
             ) from error
 
     def current(self) -> Current | None:

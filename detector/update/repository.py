@@ -181,9 +181,7 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unwritable(
-            str(folder), error, "Make the directory writable, or name another one: --folder DIR."
-        ) from error
+        raise unwritable(str(folder), error, "Make the directory writable, or name another one: --data DIR.") from error
 
 
 def _removed(offline: Targets) -> Removed:

@@ -138,7 +138,6 @@ def export(
 
 def _verified(folder: Path | None, root: str | Path | None, test_root: TestRoot) -> tuple[StoredSet, Verification]:
     chosen = _folder(folder)
-    trusted = bootstrap.read(root, test_root)
     try:
         current = read_current(chosen)
         if current is None:
@@ -149,13 +148,13 @@ def _verified(folder: Path | None, root: str | Path | None, test_root: TestRoot)
         stored = open_set(chosen / SETS / current.set)
     except KnowledgeError as error:
         raise UpdateError(error.message, advice=error.advice) from error
-    return stored, verification.verify(stored, metadata_of(stored), trusted)
+    return stored, verification.verify(stored, metadata_of(stored), bootstrap.read(root, test_root))
 
 
 def _folder(folder: Path | None) -> Path:
     chosen = folder or default_folder()
     if chosen is None:
-        raise InputError("There is no home directory to install sets in.", advice="Name a folder: --folder DIR.")
+        raise InputError("There is no home directory to install sets in.", advice="Name a folder: --data DIR.")
     return chosen
 
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from detector.knowledge.data_set import PARTS, SHIPPED
 from detector.model import KnowledgeKind, Record
-from detector.pins.load import of_vendor
+from detector.pins.load import VENDOR, load
 
 if TYPE_CHECKING:
     from detector.knowledge.data_set import DataSet
+    from detector.model import Knowledge
 
 
 class PartStatus(Record, frozen=True, kw_only=True):
-    """One part that serves. `origin` is `shipped`, `updated`, or the vendor's name for its pins.
+    """One part that serves. `origin` is `shipped`, `updated`, or `vendor:NAME` for the pins of a vendor.
 
     `age_days` counts from `date`; `is_old` says that the part is past its horizon.
     """
@@ -66,10 +67,14 @@ def status(data: DataSet, *, folder: str, at: dt.datetime) -> Status:
 
 def _part(kind: KnowledgeKind, data: DataSet, at: dt.datetime) -> PartStatus:
     part = data.part(kind)
+    return _status(part, PARTS[kind].name, "shipped" if part.name == SHIPPED else "updated", at)
+
+
+def _status(part: Knowledge, file: str, origin: str, at: dt.datetime) -> PartStatus:
     return PartStatus(
-        kind=kind,
-        file=PARTS[kind].name,
-        origin="shipped" if part.name == SHIPPED else "updated",
+        kind=part.kind,
+        file=file,
+        origin=origin,
         version=part.version,
         date=part.date,
         horizon=part.horizon,
@@ -79,17 +84,7 @@ def _part(kind: KnowledgeKind, data: DataSet, at: dt.datetime) -> PartStatus:
 
 
 def _pins(vendor: str, data: DataSet, at: dt.datetime) -> PartStatus:
-    """The pin files of a vendor together: as old as the oldest, and current as long as the first that expires."""
-    sets = of_vendor(data, vendor, root_labels=data.known_roots.labels)
-    date = min((pin_set.updated for pin_set in sets if pin_set.updated), default=None)
-    horizon = min((pin_set.expires for pin_set in sets if pin_set.expires), default=None)
-    return PartStatus(
-        kind=KnowledgeKind.PINS,
-        file=f"pins/{vendor}/",
-        origin=vendor,
-        version="",
-        date=date,
-        horizon=horizon,
-        age_days=None if date is None else (at.date() - date).days,
-        is_old=horizon is not None and at.date() > horizon,
-    )
+    """The pin files of a vendor together."""
+    name = f"{VENDOR}{vendor}"
+    (part,) = load(name, root_labels=data.known_roots.labels, data=data).knowledge
+    return _status(part, f"pins/{vendor}/", name, at)

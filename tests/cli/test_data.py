@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
+PINS = b"""schema = 1
+name = "Acme"
+updated = 2026-11-01
+expires = 2027-11-01
+
+[[endpoint]]
+host = "exam.acme.example"
+pins = [
+  "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+  "sha256/BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+]
+operator = "Acme"
+identity = "unknown"
+"""
 
 
 class Site:
@@ -84,6 +98,19 @@ def test_json(site: Site) -> None:
     assert parts["roots"]["origin"] == "shipped"
     verified = json.loads(site.data("verify", "--json").stdout)
     assert {role["role"] for role in verified["roles"]} == {"root", "timestamp", "snapshot", "targets"}
+
+
+def test_pins_of_a_vendor(site: Site) -> None:
+    """A vendor's pins are shown with their age, and are a source of pins for other commands until it is forgotten."""
+    site.repository.add_vendor("acme", {"pins/acme/exam.toml": PINS})
+    site.repository.publish()
+    assert "With the pins of acme." in site.update("--vendor", "acme").stdout
+    pins = json.loads(site.data("show", "--json").stdout)["parts"][-1]
+    assert (pins["kind"], pins["origin"], pins["date"]) == ("pins", "vendor:acme", "2026-11-01")
+    env = {"XDG_DATA_HOME": str(site.home)}
+    assert run("pins", "lint", "vendor:acme", env=env).returncode == 0
+    assert site.update("--forget-vendor", "acme").returncode == 0
+    assert run("pins", "lint", "vendor:acme", env=env).returncode == 2
 
 
 def test_show_without_a_set(site: Site) -> None:

@@ -188,6 +188,7 @@ SELECTS = "the name of a place selects what to read or to use"
 DIFFERENT = {
     "--bundle": {},
     "--concurrency": {"fleet scan": "of one job, of which a worker has several"},
+    "--data": dict.fromkeys((*_DATA, "data export"), "what the package ships is not installed"),
     "--deadline": {
         "watch": "of one probe",
         "locate": "a trace takes longer",

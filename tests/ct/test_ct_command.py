@@ -136,6 +136,17 @@ def test_a_list_of_logs_is_followed_over_http(place: Place) -> None:
     assert "in Elm, entry 0." in done.stdout
 
 
+def test_what_a_killed_run_found_counts(place: Place) -> None:
+    """A run that was killed before it could exit left a finding: the next one writes it, and exits with 1."""
+    assert run(*place.arguments, cwd=place.folder).returncode == 1
+    kept = json.loads((place.folder / "state").read_bytes())
+    kept["pending"] = {"text": "a line\n", "kinds": ["certificate"]}
+    (place.folder / "state").write_text(json.dumps(kept), "utf-8")
+    done = run(*place.arguments, cwd=place.folder)
+    assert (done.returncode, done.stdout) == (1, "a line\n")
+    assert run(*place.arguments, cwd=place.folder).returncode == 0
+
+
 def test_an_unreachable_log_exits_with_3(place: Place) -> None:
     """Nothing was found, and nothing was read: that is not nothing unknown."""
     (place.folder / "mirror" / "checkpoint").unlink()

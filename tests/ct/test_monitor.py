@@ -14,6 +14,7 @@ from support.ct_world import HOST, World
 
 from detector.ct import monitor
 from detector.ct.findings import FindingKind, LogProblem
+from detector.ct.source import Folder
 from detector.model import Endpoint
 
 if TYPE_CHECKING:
@@ -314,3 +315,28 @@ def test_a_folder_can_be_one_of_many(tmp_path: Path, pki: PrivatePKI) -> None:
     world.publish()
     assert world.run().entries == 1
     assert len(world.found) == 1
+
+
+def test_a_problem_is_reported_once_as_long_as_it_lasts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that fails in several readings is one finding; that it can be followed again is said."""
+    world.log.damaged.add("tile/0/001.p/44")
+    world.publish()
+    stop = asyncio.Event()
+    readings = 0
+    read = Folder.read
+
+    async def counted(self: Folder, path: str, most: int) -> bytes | None:
+        nonlocal readings
+        readings += path == "checkpoint"
+        if readings == 3:
+            world.log.damaged.clear()
+            world.publish()
+        if readings == 5:
+            stop.set()
+        return await read(self, path, most)
+
+    monkeypatch.setattr(Folder, "read", counted)
+    summary = world.run(start=0, stop=stop, interval=0.001)
+    assert problems(world) == [LogProblem.WRONG_HASH]
+    assert world.notes[-1].endswith("can be followed again.")
+    assert (summary.entries, summary.problems) == (300, {})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from detector.ct import state
+from detector.ct.findings import FindingKind
 from detector.ct.state import FileOutput, Pending, Position, State
 from detector.errors import InputError, OutputError
 
@@ -78,6 +79,19 @@ def test_a_state_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     for name in (tmp_path / "no" / "state", Path(f"{tmp_path}/a\0b")):
         with pytest.raises((OutputError, InputError)):
             State(name, output)
+    output.close()
+
+
+def test_what_was_begun_to_be_reported_is_recovered(tmp_path: Path) -> None:
+    """A program that is killed while it writes leaves its findings to the next one, once."""
+    output = FileOutput(str(tmp_path / "out"))
+    with State(tmp_path / "state", output) as killed:
+        killed.save(Pending(text="a\n", file=str(tmp_path / "out"), offset=0, kinds=(FindingKind.CERTIFICATE,)))
+    with State(tmp_path / "state", output) as following:
+        assert following.recovered == (FindingKind.CERTIFICATE,)
+    with State(tmp_path / "state", output) as last:
+        assert last.recovered == ()
+    assert (tmp_path / "out").read_text() == "a\n"
     output.close()
 
 

@@ -23,6 +23,7 @@ COMPUTED: Final = {
     "frozen/pyinstaller/hook-detector.py",  # looks for what is named
     "guard/__init__.py",  # modules of the guard
     "session/preload.py",  # modules of this package
+    "update/__init__.py",  # modules of the room
 }
 """Files that compute the name of a module to import; each computes names of this package, or of what others name."""
 
@@ -41,6 +42,7 @@ READ: Final = {
     "probe/routes/pac_worker.py": "probe/routes/data",
     "report/html.py": "report/templates",
     "scan/fleet/messages.py": ".",  # the source, for interpreters
+    "update/bootstrap.py": "update/data",
 }
 """Files that mention `__file__`, and the folder whose files they read."""
 

@@ -193,9 +193,11 @@ class TestInstalled:
             assert len(data.public_roots()) == len(shipped().public_roots())
             assert data.part(KnowledgeKind.ROOTS).name == SHIPPED
             assert ROOT_CERTIFICATES in data.warnings[0]
-        matching = json.loads((data_set.DATA / ROOT_CERTIFICATES).read_bytes())["certificates"][1:]
-        install(tmp_path, {"roots.json": fewer, ROOT_CERTIFICATES: certificates(certificates=matching)})
-        assert len(installed(tmp_path).known_roots.roots) == len(content["roots"]) - 1
+        removed = part(
+            KnowledgeKind.ROOTS, roots=[{**content["roots"][0], "removed": "2027-01-01"}, *content["roots"][1:]]
+        )
+        install(tmp_path, {"roots.json": removed, ROOT_CERTIFICATES: certificates()})
+        assert len(installed(tmp_path).public_roots()) == len(shipped().public_roots()) - 1
 
     def test_a_certifi_older_than_the_set_withdraws_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

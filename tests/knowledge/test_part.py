@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from detector.errors import KnowledgeError, UnknownSchemaError
 from detector.knowledge import data_set
+from detector.knowledge.browser_offers import BrowserOffers, BrowserOffersFile
 from detector.knowledge.catalogue import Catalogue
 from detector.knowledge.catalogue.load import PARTIAL_MAX, CatalogueFile
 from detector.knowledge.client_hellos import HelloProfiles
@@ -33,8 +34,9 @@ FORMS: Final[dict[str, type[Head]]] = {
     "revocations.json": RevocationsFile,
     "interceptors.json": CatalogueFile,
     "client_hellos.json": HelloProfiles,
+    "browser_offers.json": BrowserOffersFile,
 }
-"""The files of a set, but the offers of browsers and the canaries, which their own rooms read."""
+"""The files of a set, but the canaries, which are a pin file."""
 SHIPPED: Final = {name: (data_set.DATA / name).read_bytes() for name in FORMS}
 
 
@@ -59,6 +61,8 @@ def read(name: str, data: bytes) -> Head:
     part = decode(data, FORMS[name], name=name, schema=SHORT[name]["schema"])
     if isinstance(part, CatalogueFile):
         Catalogue(part.entries)
+    elif isinstance(part, BrowserOffersFile):
+        BrowserOffers(part)
     elif isinstance(part, IntermediatesFile | RevocationsFile):
         part.listed()
     elif isinstance(part, LogsFile):

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h2.config
@@ -17,7 +18,6 @@ import h2.events
 import hypercorn.asyncio
 import pytest
 import uvicorn
-import uvloop
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -165,9 +165,11 @@ class TestServers:
         assert "Nothing here." in caplog.messages
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not made for Windows")
 @pytest.mark.parametrize("server", SERVERS)
 def test_on_uvloop(server: str, files: Files) -> None:
     """Both servers use uvloop where it is installed, whose transports are of classes of their own."""
+    import uvloop  # noqa: PLC0415 - Windows has no uvloop, and skips
 
     async def run() -> list[str]:
         async with serve(server, application(), files) as port:

@@ -13,7 +13,6 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
@@ -23,7 +22,7 @@ from detector.origin.capture import HELLO_BYTES_MAX, HelloCapture
 from detector.probe.tls.hello import parse_client_hello
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from detector_testing import PrivatePKI
 
@@ -323,32 +322,23 @@ class TestUnavailable:
         )
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_what_a_transport_returns_is_the_connection(
-    loop: Callable[[], asyncio.AbstractEventLoop],
-    server: ssl.SSLContext,
-    client: ssl.SSLContext,
-    captured: HelloCapture,
+async def test_what_a_transport_returns_is_the_connection(
+    server: ssl.SSLContext, client: ssl.SSLContext, captured: HelloCapture
 ) -> None:
-    """On asyncio's loop and on uvloop: the hello is found by the transport's `ssl_object`, from the start on."""
+    """The hello is found by the transport's `ssl_object`, from the start of the protocol on."""
     found: list[bytes | None] = []
 
     class Server(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            found.append(captured.hello(transport.get_extra_info("ssl_object")))
+            found.append(captured.hello_of(transport))
             transport.close()
 
-    async def connect() -> None:
-        running = asyncio.get_running_loop()
-        listening = await running.create_server(Server, "127.0.0.1", 0, ssl=server)
-        async with listening:
-            address = listening.sockets[0].getsockname()
-            reader, writer = await asyncio.open_connection(*address, ssl=client, server_hostname=HOST)
-            assert await reader.read() == b""
-            writer.close()
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(connect())
+    listening = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0, ssl=server)
+    async with listening:
+        address = listening.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(*address, ssl=client, server_hostname=HOST)
+        assert await reader.read() == b""
+        writer.close()
     (hello,) = found
     assert hello is not None
     assert parse_client_hello(hello).server_name == HOST

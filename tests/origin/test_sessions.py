@@ -146,6 +146,7 @@ def test_one_product_in_two_networks() -> None:
     assert seen(*both) == ("possible", SHARED)
     assert seen(*both, *HOMES[:2]) == ("possible", SHARED)  # a site's own people, past its front
     assert seen(*both, *HOMES) == ("probable", SHARED)
+    assert seen(*both, home(network="another school")) == ("probable", SHARED)  # a front would hide that browser, too
 
 
 def test_a_browser_on_ios_with_its_makers_stack() -> None:

@@ -43,14 +43,14 @@ def test_roots_are_named_by_key_and_by_certificate() -> None:
 def test_pinned_root_says_that_the_endpoint_is_public(field: str) -> None:
     """Who pins a public root by hand expects a public certificate; any other pin says nothing of it."""
     for digest in (ROOT_KEY, ROOT_SHA256):
-        assert recorded_identity(pinning(field, bytes(32), digest), DATA.known_roots) is RecordedIdentity.PUBLIC
-    assert recorded_identity(pinning(field, bytes(32)), DATA.known_roots) is RecordedIdentity.UNKNOWN
+        assert recorded_identity(pinning(field, bytes(32), digest), DATA) is RecordedIdentity.PUBLIC
+    assert recorded_identity(pinning(field, bytes(32)), DATA) is RecordedIdentity.UNKNOWN
 
 
 @pytest.mark.parametrize("recorded", RecordedIdentity)
 def test_recorded_identity_needs_no_pins(recorded: RecordedIdentity) -> None:
     """What the file records holds by itself."""
-    assert recorded_identity(Endpoint(host=HOST, identity=recorded), DATA.known_roots) is recorded
+    assert recorded_identity(Endpoint(host=HOST, identity=recorded), DATA) is recorded
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def first_entry(content: dict[str, Any]) -> dict[str, Any]:
         (
             "interceptors.json",
             lambda c: first_entry(c)["facts"][0].update(value="(a+)+$"),
-            r"\$\.entries\[0\]\.facts\[0\]",
+            r"`entries\[0\]\.facts\[0\]`",
         ),
         ("ct_logs.json", lambda c: c["logs"][0].update(log_id=c["logs"][1]["log_id"]), r"`logs\[0\]\.log_id`"),
         ("ct_logs.json", lambda c: c.update(date="2020-01-01"), "`date` is 2020-01-01, before"),

@@ -23,6 +23,8 @@ from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
 from detector.knowledge import data_set
+from detector.update.bootstrap import TEST_MARK
+from detector.update.targets import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -500,7 +502,7 @@ def test_the_shipped_root_is_a_test_root() -> None:
     root = Metadata[Root].from_file(str(ROOT / "detector" / "update" / "data" / "root.json"))
     root.signed.verify_delegate("root", root.signed_bytes, root.signatures)
     publisher.check_root(root.signed)
-    assert publisher.TEST_ROOT_FIELD in root.signed.unrecognized_fields
+    assert TEST_MARK in root.signed.unrecognized_fields
     assert root.signed.expires > dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
 
 
@@ -621,7 +623,7 @@ def served(folder: Path) -> World:
 def test_the_page_names_every_part_and_command() -> None:
     """The table of parts is that of the code, and so are the commands and the time that a signature counts."""
     named = [row[0].strip("`") for row in table("## The parts")]
-    assert set(named) == {*publisher.PARTS, "pins/<vendor>/*.toml"}
+    assert set(named) == {*PARTS, "pins/<vendor>/*.toml"}
     days = {row[0].strip("`"): row[-1] for row in table("## Who signs what")}
     vendor = days.pop("a vendor")
     assert days == {role: f"{time.days} days" for role, time in publisher.LIFETIMES.items()}
@@ -643,8 +645,46 @@ def test_a_set_that_fails_its_checks_is_not_staged(world: World, tmp_path: Path)
     assert not (tmp_path / "set").exists()
 
 
-def test_pins_of_a_vendor_name_no_files(tmp_path: Path) -> None:
+def test_pins_of_a_vendor_name_no_files(world: World, tmp_path: Path) -> None:
     """A vendor's pin file is read on machines that have none of its files."""
-    (tmp_path / "a.toml").write_text("schema = 2\n")
-    with pytest.raises(publisher.PublishingError, match=r"a\.toml"):
-        publisher.read_pins(tmp_path)
+    (tmp_path / "pins").mkdir()
+    (tmp_path / "pins" / "a.toml").write_text(
+        'schema = 1\n\n[[endpoint]]\nhost = "exam.example.edu"\ncategory = "exam"\nprivate_roots = ["root.pem"]\n'
+    )
+    arguments = ["stage-pins", str(world.repository.folder), str(tmp_path / "staged"), "acme", str(tmp_path / "pins")]
+    with pytest.raises(SystemExit, match="name no files"):
+        publisher.main(arguments)
+
+
+def test_what_readers_hold_back_is_not_published(world: World) -> None:
+    """More files than a set has of one role."""
+    acme = CryptoSigner.generate_ed25519()
+    files = {f"f{number}.toml": PIN_FILE for number in range(65)}
+    with pytest.raises(publisher.PublishingError, match=r"hold this back: .* lists 65 files"):
+        world.vendor("acme", acme, files=files)
+
+
+def test_damaged_files_are_named(world: World, tmp_path: Path) -> None:
+    """What was carried between machines and lost bytes, a review that is no JSON, and a folder that does not exist."""
+    staged = world.stage()
+    staged.add("targets", publisher.next_targets(world.repository, FIRST, at=NOW), FIRST)
+    path = next(staged.folder.rglob("2.targets.json"))
+    path.write_bytes(path.read_bytes()[:-9])
+    (tmp_path / "review.json").write_text("{")
+    for arguments, message in (
+        (["show", str(world.repository.folder), str(staged.folder)], r"2\.targets\.json: damaged"),
+        (
+            [
+                "stage-set",
+                str(world.repository.folder),
+                str(tmp_path / "s"),
+                "--removed",
+                str(tmp_path / "review.json"),
+            ],
+            r"review\.json: not what the command `lost` writes",
+        ),
+        (["sign", str(staged.folder), "targets", "--key", str(tmp_path / "none")], "no key that this passphrase opens"),
+    ):
+        (tmp_path / "passphrase").write_text(PASSPHRASE)
+        with pytest.raises(SystemExit, match=message):
+            publisher.main(["--passphrase-file", str(tmp_path / "passphrase"), *arguments])

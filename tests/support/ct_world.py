@@ -51,8 +51,10 @@ class World:
         for log in logs_ or (self.log, *self.others):
             log.write(self.folder / log.ct_log.description)
 
-    def run(self, *, start: int | None = None, stop: asyncio.Event | None = None) -> Summary:
-        """Read what the mirrors have, once."""
+    def run(
+        self, *, start: int | None = None, stop: asyncio.Event | None = None, interval: float | None = None
+    ) -> Summary:
+        """Read what the mirrors have: once, or at this interval until `stop` is set."""
         followed = []
         for log in (self.log, *self.others):
             key = self.folder / f"{log.ct_log.description}.pem"
@@ -70,7 +72,7 @@ class World:
                 note=self.notes.append,
                 start=start,
             )
-            summary = asyncio.run(monitor.run(interval=None, stop=stop or asyncio.Event()))
+            summary = asyncio.run(monitor.run(interval=interval, stop=stop or asyncio.Event()))
         output.close()
         return summary
 

@@ -14,7 +14,7 @@ from support.data_repository import newer, shipped_parts
 from detector.errors import InputError
 from detector.knowledge import data_set
 from detector.model import KnowledgeKind
-from detector.update import TestRoot, Update, bootstrap, targets, update, verify
+from detector.update import TestRoot, Update, bootstrap, update, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,16 +121,6 @@ def test_a_set_with_everything(tmp_path: Path) -> None:
     assert [file.data for file in serving.pins_of("acme")] == [PINS]
     verified = verify(tmp_path / "knowledge", root=tmp_path / "root.json")
     assert {role.role: role.version for role in verified.roles}["root"] == 2
-
-
-def test_both_sides_agree() -> None:
-    """Files of a set, the mark of a test root, and names of vendors and pin files are the same on both sides."""
-    assert set(publisher.PARTS) == set(targets.PARTS)
-    assert publisher.TEST_ROOT_FIELD == bootstrap.TEST_MARK
-    for name in ("acme", "a-1", "-a", "a-", "A", "con", "a.b", "../a", "", "a" * 64, "a" * 65):
-        assert not targets.is_vendor(name) or publisher.VENDOR.fullmatch(name)
-    for name in ("exam.toml", "con.toml", "a.b.toml", ".toml", "x" * 70 + ".toml"):
-        assert not targets.is_vendor_file(f"pins/acme/{name}", "acme") or publisher.PIN_FILE.fullmatch(name)
 
 
 def test_the_shipped_root() -> None:

@@ -22,6 +22,7 @@ from detector import Detector, Endpoint
 from detector.judge.checks import witness
 from detector.judge.evidence import EndpointEvidence
 from detector.model import WitnessObservation, WitnessOutcome
+from detector.origin.rules import TABLE
 from detector.pins.encoding import encode_witness_key, parse_witness_key
 from detector.trust import envelope, witness_statement
 from detector.trust.envelope import public_key_of
@@ -64,6 +65,8 @@ def test_statement_and_envelope() -> None:
     statement = msgspec.json.decode(STATEMENT, type=Statement)
     assert msgspec.json.encode(statement) == STATEMENT
     assert statement.exporter == EXPORTER
+    assert statement.browser is not None
+    assert set(statement.browser.contradictions) < {rule.name for rule in TABLE}
     assert witness_statement.sign(statement, KEYS[:1]) == ENVELOPE
     assert witness_statement.read(ENVELOPE, keys=PINS) == (statement, PINS[0], None)
     both = msgspec.json.decode(witness_statement.sign(statement, KEYS))

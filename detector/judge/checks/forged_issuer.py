@@ -104,9 +104,11 @@ def _public_cas(evidence: EndpointEvidence, certificate: Certificate) -> Iterato
 
 
 def _is_public_ca(evidence: EndpointEvidence, certificate: Certificate) -> bool:
-    """Whether a public root signed this CA: then its name and key belong together."""
+    """Whether a public root signed this CA, or a list knows it: then its name and key belong together."""
     if certificate.issuer is None or certificate.is_ca is not True:
         return False
+    if certificate.sha256 in evidence.context.data.intermediates.certificates:
+        return True
     roots = evidence.context.roots.by_subject.get(certificate.issuer.canonical, ())[:NAMESAKES_MAX]
     return any(
         root.certificate.spki is not None and verify_issued(certificate, root.certificate.spki) is Signed.VALID

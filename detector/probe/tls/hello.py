@@ -91,7 +91,7 @@ class ClientHello(Record, frozen=True, kw_only=True):
         )
         others = [f"{kind:04x}" for kind in kinds if kind not in {ExtensionType.SERVER_NAME, ExtensionType.ALPN}]
         lists = [",".join(numbers) for numbers in (sorted(others), schemes)]
-        return "_".join(("".join(start), _ja4_hash(",".join(sorted(suites))), _ja4_hash("_".join(filter(None, lists)))))
+        return "_".join(("".join(start), ja4_hash(",".join(sorted(suites))), ja4_hash("_".join(filter(None, lists)))))
 
 
 class ServerHello(Record, frozen=True, kw_only=True):
@@ -257,7 +257,8 @@ def _protocols(body: bytes | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _ja4_hash(text: str) -> str:
+def ja4_hash(text: str) -> str:
+    """Return the hash that JA4 has of a list; zeros for an empty one."""
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:_JA4_HASH_DIGITS] if text else "0" * _JA4_HASH_DIGITS
 
 

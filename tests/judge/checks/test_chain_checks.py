@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from detector_testing import generate_key
 from detector_testing.der import children
 from detector_testing.pki import encode_tls_scts, sct_list_of
+from support.data_sets import with_parts
 from support.odd_keys import GOST_2012, ec_spki, rewritten
 from support.worlds import (
     DAY,
@@ -32,6 +33,7 @@ from detector.judge.checks import chain, expected_root, forged_issuer, machine_r
 from detector.knowledge import data_set
 from detector.model import Engine, Outcome, RootOrigin
 from detector.trust.certificate import Certificate
+from detector.trust.intermediates import Intermediates
 from detector.trust.roots import Roots, from_der
 from detector.trust.spki import read as read_spki
 
@@ -271,6 +273,21 @@ class TestForgedIssuer:
         genuine = pki.intermediate_ec.certificate
         assert outcomes(forged_issuer, world.case(EXAM, (copied.leaf, genuine))) == ["not-signed-by"]
         assert outcomes(forged_issuer, world.case(EXAM, copied)) == []
+
+    def test_a_listed_intermediate_needs_no_root_above_it(self, world: World) -> None:
+        """An intermediate below another one is known by a list of certificates, not by one of keys."""
+        deep = below(world.pki.intermediate_ec, "Deep CA")
+        copied = world.pki.private_ca(copy_from=deep.certificate).issue([EXAM])
+        read = Certificate.read(deep.certificate)
+        assert read.spki_sha256 is not None
+        for listed, expected in (
+            (Intermediates(), []),
+            (Intermediates(keys=frozenset({read.spki_sha256})), []),
+            (Intermediates(certificates=frozenset({read.sha256})), ["not-signed-by"]),
+        ):
+            context = world.context(data=with_parts(intermediates=listed))
+            case = world.case(EXAM, (copied.leaf, deep.certificate), context=context)
+            assert outcomes(forged_issuer, case) == expected
 
     @pytest.mark.parametrize("how", ["genuine", "declared", "name alone", "no key identifier", "own private CA"])
     def test_innocent_chains(self, how: str, world: World) -> None:

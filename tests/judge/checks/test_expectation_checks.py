@@ -43,6 +43,8 @@ class TestIdentity:
             ([I.STATED], case(roots=("Exemplar Root X2",))),
             ([I.PINNED_PUBLIC], case(pins=(b"\1" * 32,), identity=RecordedIdentity.PUBLIC)),
             ([I.PINNED_PUBLIC], case(backup_pins=tuple(data_set.shipped().known_roots.keys)[:1])),
+            ([I.PINNED_PUBLIC], case(pins=tuple(data_set.shipped().intermediates.keys)[:1])),
+            ([I.PINNED_PUBLIC], case(certificates=tuple(data_set.shipped().intermediates.certificates)[:1])),
             ([I.SEEN_IN_RUN], case(seen=there, others=[world.observed(genuine, address=ELSEWHERE)])),
             ([I.SEEN_AT_SAME_ADDRESS, I.SEEN_IN_RUN], case(seen=there, others=[world.observed(genuine, address=HERE)])),
             ([I.SEEN_BEFORE], case(context=world.context(seen_before=frozenset({f"{EXAM}:443"})))),

@@ -14,7 +14,7 @@ from detector.judge.witness_answer import WitnessResult
 from detector.model import Outcome, WitnessObservation, WitnessOutcome
 from detector.trust import envelope, witness_statement
 from detector.trust.envelope import public_key_of
-from detector.trust.witness_statement import HelloSeen, Statement
+from detector.trust.witness_statement import BrowserClaim, HelloSeen, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KEY, NEXT, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3))
 NONCE, OURS, THEIRS = b"\x01" * 32, b"\x02" * 32, b"\x03" * 32
-HELLO = "00" * 32
+HELLO, JA4 = "00" * 32, "t13d0811h1_48922242edce_ef081fd03dcb"
 
 
 def body(*keys: Ed25519PrivateKey, exporter: bytes = OURS, nonce: bytes = NONCE, hello: str = HELLO) -> bytes:
@@ -33,7 +33,8 @@ def body(*keys: Ed25519PrivateKey, exporter: bytes = OURS, nonce: bytes = NONCE,
     statement = Statement(
         nonce=witness_statement.encode_nonce(nonce),
         exporter=exporter,
-        client_hello=HelloSeen(sha256=hello, ja4="11" * 16),
+        client_hello=HelloSeen(sha256=hello, ja4=JA4),
+        browser=BrowserClaim(family="chromium", major=156, contradictions=("no-reserved-values",)),
         proxy_headers=(("via", "1.1 filter"),),
         time=dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC),
     )
@@ -141,7 +142,8 @@ def test_what_the_witness_saw_is_reported(asked: Callable[..., EndpointEvidence]
     """The finding repeats what helps to find out who is in between."""
     (finding,) = of_check(witness, asked(body=body(exporter=THEIRS, hello="22" * 32)))
     assert finding.data["client_hello_unchanged"] is False
-    assert finding.data["ja4"] == "11" * 16
+    assert finding.data["ja4"] == JA4
+    assert (finding.data["browser"], finding.data["contradictions"]) == ("chromium", ["no-reserved-values"])
     assert finding.data["proxy_headers"] == [["via", "1.1 filter"]]
 
 
