@@ -140,7 +140,8 @@ def judge(  # noqa: PLR0913 - one parameter per option
             shown = [one for one in found if one.name and one.share.clients >= at_least]
             reports = sorted((origin_reports.of_network(one, about) for one in shown), key=_gravity)
             if left := len(found) - len(shown):
-                say(f"Note: {left} networks with fewer than {at_least} clients, or without an address, are not shown.")
+                few = f"with fewer than {at_least} clients or without an address"
+                say(f"Note: not shown, {few}: {left} of {len(found)}.")
         else:
             reports = [origin_reports.of_log(networks, about, vantage=settings.get("vantage", ""))]
         common.in_order(
@@ -259,11 +260,11 @@ def _table(reports: Sequence[Report], stream: TextIO, detail: Detail) -> str:
     """The networks in short: a sentence, a row for each, and with -v the evidence on each."""
     seen = [report for report in reports if report.verdict is Verdict.MIDDLEWARE]
     counts = {level: sum(report.confidence is level for report in seen) for level in reversed(Confidence)}
-    parts = [f"{number} {level}" for level, number in counts.items() if number]
+    parts = [f"{level} in {number}" for level, number in counts.items() if number]
     text = (
-        f"Interception is seen in {len(seen)} of {len(reports)} networks ({', '.join(parts)}).\n"
+        f"Of {len(reports)} networks, interception is {', '.join(parts)}.\n"
         if seen
-        else f"Nothing was seen in {len(reports)} networks, which clears none of them.\n"
+        else f"Of {len(reports)} networks, nothing was seen in any, which clears none of them.\n"
     )
     if detail is Detail.VERDICT:
         return text
