@@ -140,7 +140,8 @@ def judge(  # noqa: PLR0913 - one parameter per option
             shown = [one for one in found if one.name and one.share.clients >= at_least]
             reports = sorted((origin_reports.of_network(one, about) for one in shown), key=_gravity)
             if left := len(found) - len(shown):
-                say(f"Note: {left} networks with fewer than {at_least} clients, or without an address, are not shown.")
+                few = f"with fewer than {at_least} clients or without an address"
+                say(f"Note: not shown, {few}: {left} of {len(found)}.")
         else:
             reports = [origin_reports.of_log(networks, about, vantage=settings.get("vantage", ""))]
         common.in_order(
@@ -182,19 +183,35 @@ def _key(path: str | None, *, by_network: bool) -> bytes:
 def _read(path: str, reader: LogReader, networks: Networks) -> tuple[dt.datetime, dt.datetime] | None:
     """Take a whole log; return the moments of its first and last entry, None where it has none. Raises `InputError`."""
     first = last = None
+    with _open(path) as file:
+        for entry in reader.entries(_chunks(file, path)):
+            networks.add(entry)
+            first, last = first or entry.time, entry.time
+    if last is None:
+        return None
+    begun, ended = sorted((_moment(first or last), _moment(last)))
+    return begun, ended
+
+
+def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    if path == common.STDIN:
+        return contextlib.nullcontext(sys.stdin.buffer)
     try:
-        with contextlib.nullcontext(sys.stdin.buffer) if path == common.STDIN else Path(path).open("rb") as file:
-            for entry in reader.entries(_chunks(file)):
-                networks.add(entry)
-                first, last = first or entry.time, entry.time
+        return Path(path).open("rb")
     except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
-        advice = "Name a readable log, or - for standard input."
-        raise InputError(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
-    return None if last is None else (_moment(first or last), _moment(last))
+        raise _unreadable(path, problem) from problem
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    return iter(functools.partial(file.read, CHUNK_BYTES), b"")
+def _chunks(file: BinaryIO, path: str) -> Iterator[bytes]:
+    try:
+        yield from iter(functools.partial(file.read, CHUNK_BYTES), b"")
+    except OSError as problem:
+        raise _unreadable(path, problem) from problem
+
+
+def _unreadable(path: str, problem: OSError | ValueError) -> InputError:
+    advice = "Name a readable log, or - for standard input."
+    return InputError(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice)
 
 
 def _moment(text: str) -> dt.datetime:
@@ -243,11 +260,11 @@ def _table(reports: Sequence[Report], stream: TextIO, detail: Detail) -> str:
     """The networks in short: a sentence, a row for each, and with -v the evidence on each."""
     seen = [report for report in reports if report.verdict is Verdict.MIDDLEWARE]
     counts = {level: sum(report.confidence is level for report in seen) for level in reversed(Confidence)}
-    parts = [f"{number} {level}" for level, number in counts.items() if number]
+    parts = [f"{level} in {number}" for level, number in counts.items() if number]
     text = (
-        f"Interception is seen in {len(seen)} of {len(reports)} networks ({', '.join(parts)}).\n"
+        f"Of {len(reports)} networks, interception is {', '.join(parts)}.\n"
         if seen
-        else f"Nothing was seen in {len(reports)} networks, which clears none of them.\n"
+        else f"Of {len(reports)} networks, nothing was seen in any, which clears none of them.\n"
     )
     if detail is Detail.VERDICT:
         return text

@@ -72,11 +72,13 @@ def test_networks_apart(desk: Desk) -> None:
     """A school that decrypts is probable, one device at home possible, and a hotel with four guests is not shown."""
     done = desk.by_network()
     assert done.returncode == 1
-    assert done.stdout.startswith("Interception is seen in 2 of 2 networks (1 probable, 1 possible).\n")
+    assert done.stdout.startswith("Of 2 networks, interception is probable in 1, possible in 1.\n")
     assert "20 of 20 accounts (83% to 100%)" in done.stdout
     assert "1 of 30 accounts (0% to 17%)" in done.stdout
-    assert "1 networks with fewer than 5 clients" in done.stderr
-    assert desk.by_network("--at-least", "4").stdout.startswith("Interception is seen in 3 of 3 networks")
+    assert "not shown, with fewer than 5 clients or without an address: 1 of 3." in done.stderr
+    assert desk.by_network("--at-least", "4").stdout.startswith(
+        "Of 3 networks, interception is probable in 2, possible in 1."
+    )
     silent = desk.by_network("--at-least", "31")
     assert (silent.returncode, silent.stdout) == (3, "No network has 31 clients or more.\n")
 
