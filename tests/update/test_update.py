@@ -307,27 +307,33 @@ def test_a_set_older_than_the_package(place: Place, parts: dict[str, bytes]) -> 
     assert place.serving().part(KnowledgeKind.LOGS).name == "shipped"
 
 
-@pytest.mark.parametrize("retired", [True, False])
-def test_roots_that_nobody_removed(place: Place, parts: dict[str, bytes], retired: bool) -> None:  # noqa: FBT001 - a case of each
-    """A set without a root that serves, or with it as removed, is held back unless the offline role lists it."""
+def test_roots_that_nobody_removed(place: Place, parts: dict[str, bytes]) -> None:
+    """A set that calls a root removed which counts now is held back unless the offline role lists it."""
     content = json.loads(parts["roots.json"])
-    lost = next(number for number, root in enumerate(content["roots"]) if "removed" not in root)
-    digest = content["roots"][lost]["sha256"]
-    certificates = json.loads(parts["root_certificates.json"])
-    if retired:
-        content["roots"][lost]["removed"] = "2026-11-20"
-    else:
-        del content["roots"][lost], certificates["certificates"][lost]
+    lost = next(root for root in content["roots"] if "removed" not in root)
+    lost["removed"] = "2026-11-20"
+    place.repository.parts["roots.json"] = json.dumps(content).encode()
+    place.publish("roots.json")
+    with pytest.raises(HeldBackError, match=r"1 roots are lost and not listed as removed"):
+        place.update()
+    place.repository.custom["roots.json"] = {"removed": {"roots": ["00" * 32, lost["sha256"]]}}
+    place.repository.publish()
+    assert place.update().installed
+
+
+def test_roots_that_are_forgotten(place: Place, parts: dict[str, bytes]) -> None:
+    """A set that does not know a root any more is refused, listed or not: its chains would pass for a private CA's."""
+    content, certificates = json.loads(parts["roots.json"]), json.loads(parts["root_certificates.json"])
+    lost = content["roots"].pop(0)
+    certificates["certificates"].pop(0)
     place.repository.parts |= {
         "roots.json": json.dumps(content).encode(),
         "root_certificates.json": json.dumps(certificates).encode(),
     }
+    place.repository.custom["roots.json"] = {"removed": {"roots": [lost["sha256"]]}}
     place.publish("roots.json")
-    with pytest.raises(HeldBackError, match=r"1 roots are lost and not listed as removed"):
+    with pytest.raises(HeldBackError, match="lacks 1 of the roots"):
         place.update()
-    place.repository.custom["roots.json"] = {"removed": {"roots": ["00" * 32, digest]}}
-    place.repository.publish()
-    assert place.update().installed
 
 
 def test_a_fifth_of_the_logs(place: Place, parts: dict[str, bytes]) -> None:
@@ -633,15 +639,18 @@ def test_kill_at_any_moment(place: Place, tmp_path: Path) -> None:
     place.publish("ct_logs.json", version=3)
     place.repository.write(place.served)
     moments = random.Random(18)  # noqa: S311 - the same moments in each run
-    served, completed = [], []
+    served: list[str] = []
     with Updater(place, place.served) as updater:
         _restore(place, tmp_path)
         started = time.monotonic()
         assert updater.run(None)
         longest = time.monotonic() - started
-        for number in range(KILLS):
+        while len(served) < KILLS:
             _restore(place, tmp_path)
-            completed.append(updater.run((number + moments.random()) / KILLS * longest))
+            moment = moments.uniform(0, longest)
+            if updater.run(moment):  # it was faster than the one that was measured
+                longest *= 0.95
+                continue
             opened = store.open_installed(place.folder)
             assert opened.warnings == ()
             served.append(data_set.DataSet(*opened).part(KnowledgeKind.LOGS).version)
@@ -650,9 +659,7 @@ def test_kill_at_any_moment(place: Place, tmp_path: Path) -> None:
             assert place.serving().part(KnowledgeKind.LOGS).version == "3"
             left = [path for path in place.folder.rglob("*") if path.name.startswith((".new-", ".download-", "tmp"))]
             assert left == []
-    killed, old = completed.count(False), served.count("2")
-    print(f"killed {killed} of {KILLS} updates of {longest:.3f} s; the old set served {old} times")  # noqa: T201 - for -rP
-    assert killed > KILLS // 2
+    print(f"killed {KILLS} updates within {longest:.3f} s; the old set served {served.count('2')} times")  # noqa: T201 - for -rP
     assert {"2"} <= set(served) <= {"2", "3"}
 
 
