@@ -15,16 +15,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
+import stat
 from typing import TYPE_CHECKING, Final
 
 import filelock
 
 from detector.errors import KnowledgeError, UpdateError
-from detector.knowledge.store import CURRENT, MANIFEST, SETS, Current, read_current
+from detector.knowledge.store import CURRENT, MANIFEST, SET_NAME, SETS, Current, read_current
 from detector.model.files import unwritable
 from detector.model.private_files import create_private
 from detector.model.record import encode
+
+from .repository import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,11 +42,15 @@ METADATA: Final = "metadata"
 TRUSTED: Final = "trusted"
 UNFINISHED: Final = ".new-"
 """What the names of files and folders that are not complete begin with."""
+_UNFINISHED: Final = re.compile(r"\.new-[0-9a-f]{16}", re.ASCII)
+_SET: Final = re.compile(SET_NAME)
 _FOLDER_MODE: Final = 0o700
 """Permissions that let the owner alone enter: which vendors somebody uses is nobody else's business."""
 _HASH_DIGITS: Final = 8
-_TEMPORARY: Final = (UNFINISHED, ".download-", "tmp")
-"""Names that unfinished files have: ours, those of a download, and those that TUF's updater makes."""
+_TEMPORARY: Final = (".download-", "tmp")
+"""What the names of unfinished files among the trusted metadata begin with: downloads, and files of TUF's updater."""
+_ROOTS: Final = "root_history"
+"""The folder of earlier roots among the trusted metadata."""
 
 
 def metadata_of(stored: StoredSet) -> Path:
@@ -148,19 +156,32 @@ class Installer:
         _synchronize(parent)
 
     def _remove_unfinished(self) -> None:
-        """Remove what a process that was killed left behind."""
-        places = (self.folder, self.folder / SETS, self.folder / METADATA / SETS, self.trusted)
-        for place in places:
+        """Remove what a process that was killed left behind, and nothing else: a folder may have been named amiss."""
+        for place in (self.folder, self.folder / SETS, self.folder / METADATA / SETS):
             for entry in place.iterdir():
-                if entry.name.startswith(_TEMPORARY):
+                if _UNFINISHED.fullmatch(entry.name):
                     _remove(entry)
+        for entry in (*self.trusted.iterdir(), *(self.trusted / _ROOTS).glob("*")):
+            if entry.name.startswith(_TEMPORARY) or not _is_metadata(entry):
+                _remove(entry)
 
     def _remove_older(self, kept: set[str | None]) -> None:
         for place in (self.folder / SETS, self.folder / METADATA / SETS):
             for entry in place.iterdir():
-                if entry.name not in kept:
+                if _SET.match(entry.name) and entry.name not in kept:
                     with contextlib.suppress(OSError):  # the new set serves already; the next update tries again
                         _remove(entry)
+
+
+def _is_metadata(entry: Path) -> bool:
+    """Whether TUF's updater, which reads all of what it finds, may have kept this: no pipe, device or endless file."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return False
+    if entry.name == _ROOTS:
+        return stat.S_ISDIR(status.st_mode)
+    return stat.S_ISREG(status.st_mode) and status.st_size <= CONFIG.targets_max_length
 
 
 def _remove(entry: Path) -> None:
