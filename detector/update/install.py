@@ -143,16 +143,19 @@ class Installer:
     def _write_folder(self, parent: Path, name: str, files: Mapping[str, bytes]) -> None:
         """Write a folder with these files; it has its name only once all of it is on the disk."""
         unfinished = parent / f"{UNFINISHED}{os.urandom(8).hex()}"
-        unfinished.mkdir(mode=_FOLDER_MODE)
-        for path, data in files.items():
-            file = unfinished / path
-            file.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            _write(file, data)
-        for folder in sorted({(unfinished / path).parent for path in files}, reverse=True):
-            _synchronize(folder)
-        if (parent / name).exists():  # a damaged one, or one that was written and never became current
-            shutil.rmtree(parent / name)
-        unfinished.replace(parent / name)
+        try:
+            unfinished.mkdir(mode=_FOLDER_MODE)
+            for path, data in files.items():
+                file = unfinished / path
+                file.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+                _write(file, data)
+            for folder in sorted({(unfinished / path).parent for path in files}, reverse=True):
+                _synchronize(folder)
+            if (parent / name).exists():  # a damaged one, or one that was written and never became current
+                shutil.rmtree(parent / name)
+            unfinished.replace(parent / name)
+        finally:  # a device that is full is not left so
+            shutil.rmtree(unfinished, ignore_errors=True)
         _synchronize(parent)
 
     def _remove_unfinished(self) -> None:
@@ -194,8 +197,11 @@ def _remove(entry: Path) -> None:
 def _replace(path: Path, data: bytes) -> None:
     """Write a file that has the old content or the new one, whatever happens."""
     unfinished = path.with_name(f"{UNFINISHED}{os.urandom(8).hex()}")
-    _write(unfinished, data)
-    unfinished.replace(path)
+    try:
+        _write(unfinished, data)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     _synchronize(path.parent)
 
 

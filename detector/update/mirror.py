@@ -30,10 +30,12 @@ def write(stored: StoredSet, metadata: Path, destination: Path) -> None:
     new, old = unfinished / "new", unfinished / "old"
     try:
         there = _repository_in(destination)
-        shutil.copytree(metadata, new / METADATA, copy_function=shutil.copyfile)
+        (new / METADATA).mkdir(parents=True)
+        for file in metadata.iterdir():
+            shutil.copyfile(file, new / METADATA / file.name)
         for path, data in stored.files.items():
-            file = Path(path)
-            to = new / TARGETS / file.with_name(f"{stored.manifest.files[path].sha256}.{file.name}")
+            name = Path(path)
+            to = new / TARGETS / name.with_name(f"{stored.manifest.files[path].sha256}.{name.name}")
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(data)
         if there:

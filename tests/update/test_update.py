@@ -541,6 +541,30 @@ def test_what_is_no_metadata_among_the_trusted(place: Place, name: str, kind: st
     assert place.update().installed
 
 
+def test_an_export_to_a_full_disk(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that there is no room, and leaves nothing."""
+    place.update()
+
+    def copy(_: Path, to: Path) -> None:
+        to.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    there = sorted(tmp_path.iterdir())
+    with pytest.raises(NoRoomError, match="No space left"):
+        export(tmp_path / "usb", place.folder, root=place.root)
+    assert sorted(tmp_path.iterdir()) == there
+
+
+@pytest.mark.parametrize("year", [1, 1970, 2026])
+def test_a_clock_that_is_behind(place: Place, year: int) -> None:
+    """The sentence names the clock, and accuses no publisher before it is right."""
+    place.publish("ct_logs.json")
+    with pytest.raises(HeldBackError, match="clock") as caught:
+        place.update(clock=lambda: dt.datetime(year, 1, 1, tzinfo=dt.UTC))
+    assert caught.value.advice.startswith("Set the clock.")
+
+
 def test_an_update_removes_nothing_of_others(place: Place) -> None:
     """In a folder that was named amiss, what only resembles unfinished files or sets stays."""
     others = [place.folder / name for name in ("tmp/x", "tmpfile", ".new-mail/x", "sets/list/x", "metadata/sets/tmp/x")]
@@ -588,7 +612,7 @@ def test_writers_at_once(place: Place) -> None:
 
 
 def test_a_full_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At whichever file the disk is full, the old set stays, and the error names the folder."""
+    """At whichever file the disk is full, the old set stays, and nothing of the new one takes room."""
     place.update()
     before = place.serving().parts()
     for failing in itertools.count():
@@ -601,6 +625,7 @@ def test_a_full_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         if len(written) <= failing:
             break
         assert place.serving().parts() == before
+        assert list(place.folder.rglob(f"{install.UNFINISHED}*")) == []
     assert failing > len(place.repository.parts)
     assert place.serving().part(KnowledgeKind.LOGS).version == str(failing + 2)
 
