@@ -110,8 +110,8 @@ def test_sureness(make_report: Make) -> None:
 def test_what_else_differed_is_noted(make_report: Make) -> None:
     """Another place, other roots, other logs or another version could explain a change: said."""
     before = make_report()
-    roots, logs, catalogue = before.knowledge
-    other = (msgspec.structs.replace(roots, version="2"), msgspec.structs.replace(logs, name="other"), catalogue)
+    roots, logs, *others = before.knowledge
+    other = (msgspec.structs.replace(roots, version="2"), msgspec.structs.replace(logs, name="other"), *others)
     after = msgspec.structs.replace(before, vantage="home", knowledge=other, detector_version="9")
     _, knowledge, _ = compare(before, after).notes
     assert "public roots test roots 2" in knowledge
