@@ -22,6 +22,7 @@ from support.stored_sets import (
     NEWER,
     PUBLISHED,
     REPOSITORY,
+    VENDOR_FILE,
     canaries,
     certificates,
     install,
@@ -452,19 +453,6 @@ class TestDamage:
         monkeypatch.setattr(data_set, "DATA", tmp_path)
         with pytest.raises(KnowledgeError, match=r"ct_logs\.json"):
             _ = DataSet().logs
-
-
-VENDOR_FILE = b"""
-schema = 1
-name = "Acme exams"
-updated = 2027-02-01
-expires = 2027-08-01
-
-[[endpoint]]
-host = "exam.acme.example"
-category = "exam"
-pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
-"""
 
 
 class TestVendors:

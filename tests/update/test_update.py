@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.data_repository import DataRepository, edited, newer, shipped_parts
+from support.data_repository import PINS, DataRepository, edited, newer, shipped_parts
 
 from detector.errors import HeldBackError, InputError, NoRoomError, OutputError, UpdateError
 from detector.knowledge import data_set, store
@@ -33,16 +33,6 @@ from detector.update.install import Installer
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
-
-PINS = b"""schema = 1
-name = "Acme"
-updated = 2026-11-01
-expires = 2027-11-01
-
-[[endpoint]]
-host = "exam.acme.example"
-pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
-"""
 
 
 class Place:
