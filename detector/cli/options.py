@@ -178,6 +178,8 @@ def _naming_the_option(message: str, context: click.Context) -> str:
     for parameter in context.command.params:
         if isinstance(parameter, Option):
             flag = max(parameter.opts, key=len)
+            if message.startswith(f"{flag} "):
+                return message
             if colon and field and field == parameter.field:
                 return f"{flag}: {rest}"
             values = given.get(parameter.setting or str(parameter.name))

@@ -67,7 +67,7 @@ def named(text: str, dialer_for: DialerFor) -> FollowedLog:
     """A log as the caller names it: `URL=KEY` or `DIRECTORY=KEY`. Raises `InputError`."""
     place, equals, file = text.rpartition("=")
     if not equals or not place or not file:
-        raise InputError(f"log: {text!r} has no key file.", advice=_ADVICE)
+        raise InputError(f"{text!r} has no key file.", advice=_ADVICE)
     source = open_source(place, dialer_for)
     key = read_public_key(file)
     return FollowedLog(_name(key, source.name), key, source)

@@ -48,6 +48,9 @@ LOG: Final = logging.getLogger("detector.ct")
 LOGS_AT_ONCE: Final = 4
 """Logs that are read at the same time: each may take 150 MiB of memory for the largest tile, and ten usual tiles a
 second."""
+TURN_SECONDS: Final = 300.0
+"""Seconds of reading after which a log lets others go first, and goes on afterwards: a log can sign a tree that nobody
+reads to its end. As long as one usually waits between two readings."""
 STALE_AFTER: Final = dt.timedelta(hours=25)
 """Age of a checkpoint that is too old: logs sign one at least once in their maximum merge delay (RFC 6962 section 3),
 which is a day for all of them. An hour allows for clocks."""
@@ -161,16 +164,23 @@ class Monitor:
         self._issuers: dict[bytes, Certificate] = {}
         self._saved_at = 0.0
         self._unreadable: Counter[str] = Counter()
+        self._unfinished: set[str] = set()
 
     async def run(self, *, interval: float | None, stop: asyncio.Event) -> Summary:
         """Read what the logs have, once; or again after every `interval` seconds until `stop` is set.
 
         Raises `OutputError`.
         """
+        logs = self.logs
         try:
             while True:
-                await for_each(self.logs, lambda log: self._follow(log, stop), limit=LOGS_AT_ONCE)
+                self._unfinished.clear()
+                await for_each(logs, lambda log: self._follow(log, stop), limit=LOGS_AT_ONCE)
                 self.state.save()
+                if self._unfinished and not stop.is_set():
+                    if interval is None:
+                        logs = [log for log in logs if log.name.id in self._unfinished]
+                    continue
                 if interval is None or stop.is_set():
                     return self.summary
                 with contextlib.suppress(TimeoutError):
@@ -275,8 +285,9 @@ class Monitor:
             raise _FailureError(LogProblem.MALFORMED, str(error)) from error
 
     async def _read_entries(self, log: FollowedLog, tree: Tree, stop: asyncio.Event) -> Entry | None:
-        """Read from the next entry to the end of the tree, tile by tile; returns one that claims another number."""
+        """Read from the next entry on, tile by tile, for one turn; returns one that claims another number."""
         odd: Entry | None = None
+        until = asyncio.get_running_loop().time() + TURN_SECONDS
         while not stop.is_set() and (position := self.state.positions[log.name.id]).next < position.size:
             first = position.next - position.next % WIDTH
             width = min(WIDTH, position.size - first)
@@ -295,6 +306,9 @@ class Monitor:
             self._advance(found)
             odd = odd or next((entry for entry in new if entry.claimed not in {None, entry.number}), None)
             await asyncio.sleep(0)  # a copy on disk never waits, and signals must be heard
+            if asyncio.get_running_loop().time() >= until and first + width < position.size:
+                self._unfinished.add(log.name.id)
+                break
         return odd
 
     def _advance(self, found: Sequence[Finding]) -> None:

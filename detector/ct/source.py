@@ -176,7 +176,9 @@ def open_server(url: str, dialer_for: DialerFor) -> Source:
         return Server(url, dialer_for)
     if "?" not in url and parse_url(url) is not None:
         return PlainServer(url, dialer_for)
-    raise InputError("log: is not the URL of a log.", advice="Write https://HOST/PATH, without credentials and query.")
+    raise InputError(
+        "The address is not the URL of a log.", advice="Write https://HOST/PATH, without credentials and query."
+    )
 
 
 def open_source(place: str, dialer_for: DialerFor) -> Source:
@@ -192,7 +194,5 @@ def open_source(place: str, dialer_for: DialerFor) -> Source:
     except ValueError:  # a NUL character in the name
         is_there = False
     if not is_there:
-        raise InputError(
-            f"log: {place!r} is not a directory.", advice="Name a directory with a copy of a log, or a URL."
-        )
+        raise InputError(f"{place!r} is not a directory.", advice="Name a directory with a copy of a log, or a URL.")
     return Folder(folder)

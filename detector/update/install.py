@@ -104,7 +104,7 @@ class Installer:
         """Raise what the system refuses as `OutputError` or `NoRoomError`, which names the folder."""
         try:
             yield
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
             raise unwritable(
                 str(self.folder), error, "Make the folder writable for you, or name another one: --data DIR."
             ) from error

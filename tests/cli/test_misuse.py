@@ -12,6 +12,7 @@ import click
 import pytest
 from detector_testing import PrivatePKI, StaticLog
 from support.command import run
+from support.data_repository import DataRepository, shipped_parts
 
 from detector import cli
 from detector.cli.options import Option
@@ -34,6 +35,10 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "bundle sign": ("bundle.json", "--signing-key", "key.pem"),
     "check": (NOBODY, *QUIET, "--deadline", "2"),
     "ct watch": ("--pins", "pins.toml", "--state", "ct.json", "--once", "--proxy", "none", "--log", "log=log.pem"),
+    "data export": ("usb", "--root", "root.json", "--data", "knowledge"),
+    "data show": (),
+    "data update": ("--from", "served", "--root", "root.json", "--data", "knowledge"),
+    "data verify": ("--root", "root.json", "--data", "knowledge"),
     "diff": ("report.json", "report.json"),
     "dossier": ("bundle.json",),
     "examine": ("chain.pem", "--host", "exam.example.edu"),
@@ -47,6 +52,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "history show": ("1",),
     "locate": (NOBODY, "--deadline", "2"),
     "nagios": (NOBODY, *QUIET, "--deadline", "2"),
+    "origin judge": ("site.log", "--format", "nginx", "--by-network", "--network-key", "chain.pem"),
     "pins export": ("pins.toml", "--to", "android"),
     "pins import": ("app.xml", "--from", "android"),
     "pins learn": (NOBODY, "--proxy", "none", "--deadline", "2"),
@@ -69,6 +75,10 @@ class Place(NamedTuple):
 
     command: str
     flag: str
+
+
+ENDLESS: Final = Place("origin judge", "FILE|-")
+"""A log of any length is read to its end, which a device that gives zeros does not have."""
 
 
 def places() -> list[Place]:
@@ -140,6 +150,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "pins.toml").write_text(
         f'schema = 1\n[[endpoint]]\nhost = "a.example.edu"\npins = ["{"A" * 43}="]\n', "utf-8"
     )
+    repository = DataRepository(shipped_parts())
+    repository.write(made / "served")
+    (made / "root.json").write_bytes(repository.first_root)
+    assert run("data", "update", *COMMANDS["data update"], cwd=made).returncode == 0
+    (made / "site.log").touch()
     log = StaticLog.create()
     (log.write(made / "log").parent / "log.pem").write_bytes(log.key_pem)
     assert run("pins", "export", "pins.toml", "--to", "android", "-o", "app.xml", cwd=made).returncode == 0
@@ -154,6 +169,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wrong_files(command: str, kind: str, folder: Path, tmp_path: Path) -> None:
     """Each option of the command, with a file of this kind: no traceback, no fault, and the option in the message."""
     for place in (place for place in places() if place.command == command):
+        if kind == "full" and place == ENDLESS:
+            continue
         home = {"HOME": str(tmp_path)}
         done = run(*line(place, give(kind, tmp_path)), cwd=folder, env=home)
         assert done.returncode in {0, 2, 3, 74}, (place, done.stderr)

@@ -298,6 +298,38 @@ def test_other_logs_go_on(world: World) -> None:
     assert {one.kind for one in world.found} == {FindingKind.CERTIFICATE, FindingKind.LOG}
 
 
+@pytest.mark.parametrize("interval", [None, 0.0])
+def test_a_log_without_end_keeps_no_other_waiting(
+    interval: float | None, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log has more than is ever read, which costs it nothing; what comes to another log meanwhile is found."""
+    monkeypatch.setattr(monitor, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(monitor, "LOGS_AT_ONCE", 1)
+    other = StaticLog.create("Fir")
+    world.others.append(other)
+    world.log.fill(20_000, lambda index: b"%d" % index)
+    if interval is None:
+        other.issue(world.pki.intermediate_ec, [HOST])
+    world.publish()
+    stop, tiles = asyncio.Event(), 0
+    read = Folder.read
+
+    async def counted(self: Folder, path: str, most: int) -> bytes | None:
+        nonlocal tiles
+        if path.startswith("tile/data/") and self.name == str(world.mirror):
+            tiles += 1
+            if tiles == 10 and interval is not None:
+                other.issue(world.pki.intermediate_ec, [HOST])
+                world.publish(other)
+            if tiles == 40:
+                stop.set()
+        return await read(self, path, most)
+
+    monkeypatch.setattr(Folder, "read", counted)
+    world.run(start=0, interval=interval, stop=stop)
+    assert [one.kind for one in world.found] == [FindingKind.CERTIFICATE]
+
+
 def test_a_stop_ends_reading_between_tiles(world: World) -> None:
     """What was read by then is saved, and the next run goes on there."""
     stop = asyncio.Event()
