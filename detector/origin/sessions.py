@@ -98,7 +98,8 @@ class _Seen:
         if session.account is None or family is Family.UNKNOWN or not is_comparable(session.offer):
             return
         _keep(self.accounts[family], session.account)
-        if assessed.facts.parts:
+        is_renamed = assessed.facts.another_browsers and session.engine not in {None, family}
+        if assessed.facts.parts and not is_renamed:
             _keep(self.replaced[family], session.account)
         if session.engine is family:
             _keep(self.engines[family], session.account)
