@@ -96,14 +96,7 @@ class _Screen:
     default=INTERVAL_DEFAULT,
     metavar="SECONDS",
 )
-@options.probing(
-    "--duration",
-    "Stop after this time; without it, on Ctrl-C, SIGTERM or SIGHUP.",
-    type=click.FloatRange(min=0, min_open=True),
-    default=math.inf,
-    show_default=False,
-    metavar="SECONDS",
-)
+@options.duration
 @options.trusting(
     "--leaf-keys-only", "Also report certificates below a pinned CA, unless their own key is known.", is_flag=True
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import math
 import os
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -462,6 +463,16 @@ def deadline(
 ) -> Decorator:
     """Declare --deadline in seconds; `words` say what must be done by then."""
     return probing("--deadline", words, type=click.FloatRange(shortest, longest), default=default, metavar="SECONDS")
+
+
+duration: Final = probing(
+    "--duration",
+    "Stop after this time; without it, on Ctrl-C, SIGTERM or SIGHUP.",
+    type=click.FloatRange(min=0, min_open=True),
+    default=math.inf,
+    show_default=False,
+    metavar="SECONDS",
+)
 
 
 def form(*formats: Format, flag: str = "--format") -> Decorator:

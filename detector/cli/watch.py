@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,14 +72,7 @@ _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
     default=INTERVAL_DEFAULT,
     metavar="SECONDS",
 )
-@options.probing(
-    "--duration",
-    "Stop after this time; without it, on Ctrl-C, SIGTERM or SIGHUP.",
-    type=click.FloatRange(min=0, min_open=True),
-    default=math.inf,
-    show_default=False,
-    metavar="SECONDS",
-)
+@options.duration
 @options.deadline("Time limit of one probe.", longest=DEADLINE_LONGEST)
 @options.fail_on()
 @options.result(

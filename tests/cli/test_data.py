@@ -10,7 +10,7 @@ import pytest
 from detector_testing import serve_origin
 from support.command import Done, in_thread, run, run_process
 from support.data_hosts import HOST, serving
-from support.data_repository import DataRepository, edited, newer, shipped_parts
+from support.data_repository import PINS, DataRepository, edited, newer, shipped_parts
 
 from detector.knowledge import store
 from detector.update.bootstrap import SHIPPED
@@ -21,20 +21,6 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
-PINS = b"""schema = 1
-name = "Acme"
-updated = 2026-11-01
-expires = 2027-11-01
-
-[[endpoint]]
-host = "exam.acme.example"
-pins = [
-  "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-  "sha256/BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-]
-operator = "Acme"
-identity = "unknown"
-"""
 
 
 class Site:

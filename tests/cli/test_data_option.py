@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import command
 from support.command_tree import COMMANDS
-from support.stored_sets import NEWER, REPOSITORY, install, whole
+from support.stored_sets import NEWER, REPOSITORY, VENDOR_FILE, install, whole
 
 from detector.cli.options import Option
 from detector.knowledge import store
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
 CHECK = ("check", "127.0.0.1:1", "--offline", "--proxy", "none", "--format", "json")
-VENDOR_FILE = b"""
-schema = 1
-name = "Acme exams"
-updated = 2027-02-01
-expires = 2027-08-01
-
-[[endpoint]]
-host = "exam.acme.example"
-category = "exam"
-pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
-"""
 
 
 @pytest.fixture

@@ -31,13 +31,9 @@ READ: Final = {
     "frozen/contents.py": ".",  # at build time
     "frozen/pyinstaller/__init__.py": "frozen/pyinstaller",  # at build time
     "history/store.py": "history/migrations",
-    "knowledge/catalogue/load.py": "knowledge/catalogue/data",
-    "knowledge/client_hellos.py": "knowledge/data",
-    "knowledge/ct_logs.py": "knowledge/data",
-    "knowledge/known_roots.py": "knowledge/data",
+    "knowledge/data_set.py": "knowledge/data",  # and the folder of the shipped pin files, checked below
     "knowledge/roots.py": ".",  # certifi's folder
     "language/__init__.py": "language/data",
-    "pins/load.py": "pins/shipped",
     "probe/routes/pac.py": ".",  # `pac_worker.py`, for interpreters
     "probe/routes/pac_worker.py": "probe/routes/data",
     "report/html.py": "report/templates",
@@ -92,6 +88,9 @@ def test_every_file_that_is_read_is_collected() -> None:
         folder for _, folder in collected
     } == {"detector/frozen/pyinstaller"}
     assert all(Path(file).is_file() for file, _ in collected)
+    assert {Path(file).name for file, folder in collected if folder == "detector/pins/shipped"} == {
+        path.name for path in canaries_folder().glob("*.toml")
+    }
     assert set(contents.PACKAGE.rglob("*.json")) <= {Path(file) for file, _ in collected}
 
 

@@ -11,7 +11,8 @@ import pytest
 from detector_testing.pki import to_pem
 from support.browser import chromium
 from support.firefox import run_firefox
-from support.logging_sites import HOST, SITES, Site
+from support.logging_sites import SITES, Site
+from support.origin_clients import CHROME, FIREFOX, HOST, SAFARI
 from support.tls_proxies import DECRYPTING, Proxies, Proxy
 
 from detector.cli import run
@@ -25,13 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-AGENTS: Final = {
-    "chromium": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 "
-    "Safari/537.36",
-    "firefox": "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:144.0) Gecko/20100101 Firefox/144.0",
-    "safari": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.4 "
-    "Safari/605.1.15",
-}
+AGENTS: Final = {"chromium": CHROME, "firefox": FIREFOX, "safari": SAFARI}
 FORMS: Final = tuple(SITES)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from aiohttp import web
-from support.lab_programs import free_port, running
+from support.lab_programs import free_port, running_application, running_haproxy, running_nginx
 from support.origin_clients import CHROME, CURL, FIREFOX, HOST, agent, ask, chrome, openssl
 
 from detector.origin.aiohttp import ASSESSMENT, middleware
@@ -39,8 +39,7 @@ def block(language: str) -> str:
     return str(found)
 
 
-@contextlib.asynccontextmanager
-async def application(form: Form) -> AsyncIterator[int]:
+def application(form: Form) -> web.Application:
     """The application, which believes the proxy on this machine."""
 
     async def verdict(request: web.Request) -> web.Response:
@@ -50,13 +49,7 @@ async def application(form: Form) -> AsyncIterator[int]:
     requests = Requests(proxies=[Proxy(peers=("127.0.0.1",), header=HEADER, form=form)])
     served = web.Application(middlewares=[middleware(HelloCapture().hello_of, requests=requests)])
     served.router.add_get("/", verdict)
-    runner, port = web.AppRunner(served), free_port()
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield port
-    finally:
-        await runner.cleanup()
+    return served
 
 
 @contextlib.asynccontextmanager
@@ -65,15 +58,12 @@ async def nginx(issued: Issued, folder: Path, behind: int) -> AsyncIterator[int]
     chain, key, port = folder / "chain.pem", folder / "key.pem", free_port()
     chain.write_bytes(issued.chain_pem)
     key.write_bytes(issued.key_pem)
-    folders = "".join(f"{kind}_temp_path {kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     location = block("nginx").replace("127.0.0.1:8080", f"127.0.0.1:{behind}")
-    (folder / "nginx.conf").write_text(
-        "daemon off; master_process off; pid pid; error_log error.log; events { worker_connections 64; }\n"
-        f"http {{ {folders} access_log off; server {{ listen 127.0.0.1:{port} ssl;\n"
-        f"ssl_certificate {chain}; ssl_certificate_key {key};\n{location} }} }}\n",
-        "utf-8",
+    http = (
+        f"access_log off; server {{ listen 127.0.0.1:{port} ssl;\n"
+        f"ssl_certificate {chain}; ssl_certificate_key {key};\n{location} }}"
     )
-    async with running(port, "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")):
+    async with running_nginx(port, folder, http):
         yield port
 
 
@@ -82,14 +72,13 @@ async def haproxy(issued: Issued, folder: Path, behind: int) -> AsyncIterator[in
     """HAProxy with the page's line."""
     both, port = folder / "both.pem", free_port()
     both.write_bytes(issued.chain_pem + issued.key_pem)
-    (folder / "haproxy.cfg").write_text(
+    configuration = (
         "global\n  tune.ssl.capture-buffer-size 512\n"
         "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
         f"frontend exam\n  bind 127.0.0.1:{port} ssl crt {both}\n  {block('haproxy')}  default_backend exam\n"
-        f"backend exam\n  server application 127.0.0.1:{behind}\n",
-        "utf-8",
+        f"backend exam\n  server application 127.0.0.1:{behind}\n"
     )
-    async with running(port, "haproxy", "-f", str(folder / "haproxy.cfg")):
+    async with running_haproxy(port, folder, configuration):
         yield port
 
 
@@ -98,7 +87,7 @@ async def test_what_the_proxy_passes(form: Form, pki: PrivatePKI, tmp_path: Path
     """Chrome is left alone, OpenSSL under a browser's name is seen, and a header of the client's own is replaced."""
     proxy = nginx if form == "nginx" else haproxy
     genuine = {HEADER: '{"ciphers":"0x1a1a:TLS_AES_128_GCM_SHA256","curves":"0x2a2a:X25519","user_agent":""}'}
-    async with application(form) as behind, proxy(pki.issue([HOST]), tmp_path, behind) as port:
+    async with running_application(application(form)) as behind, proxy(pki.issue([HOST]), tmp_path, behind) as port:
         left_alone = await asyncio.to_thread(ask, port, chrome(), agent(CHROME), agent(CHROME))
         found = await asyncio.to_thread(ask, port, openssl(), agent(CHROME), {**agent(FIREFOX), **genuine}, agent(CURL))
         without_proxy = await asyncio.to_thread(ask, behind, None, agent(CHROME))

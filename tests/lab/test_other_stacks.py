@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 from detector_testing.streams import LOOPBACK
-from support.lab_programs import free_port, running
+from support.lab_programs import free_port, running, running_nginx
 from support.system import program as system_program
 
 from detector.model import Endpoint, Engine, Hello, Outcome
@@ -126,16 +126,12 @@ async def openssl(files: Files, *, staples: bool = False, old: bool = False) -> 
 
 @contextlib.asynccontextmanager
 async def nginx(files: Files, *, staples: bool = False, old: bool = False) -> AsyncIterator[int]:
-    port, settings = free_port(), files.folder / "nginx.conf"
-    folders = "".join(f"{kind}_temp_path {kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    settings.write_text(
-        "daemon off; master_process off; pid pid; error_log error.log; events { worker_connections 64; }\n"
-        f"http {{ access_log off; {folders} server {{ listen {LOOPBACK}:{port} ssl;\n"
-        f"ssl_certificate {files.chain}; ssl_certificate_key {files.key}; ssl_protocols TLSv1.{2 if old else 3};\n"
-        + (f"ssl_stapling on; ssl_stapling_file {files.response};\n" if staples else "")
-        + "} }\n"
+    port, stapling = free_port(), f"ssl_stapling on; ssl_stapling_file {files.response};" if staples else ""
+    http = (
+        f"access_log off; server {{ listen {LOOPBACK}:{port} ssl; ssl_certificate {files.chain};\n"
+        f"ssl_certificate_key {files.key}; ssl_protocols TLSv1.{2 if old else 3}; {stapling} }}"
     )
-    async with running(port, "nginx", "-p", str(files.folder), "-c", str(settings)):
+    async with running_nginx(port, files.folder, http):
         yield port
 
 

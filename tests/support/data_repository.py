@@ -33,6 +33,15 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 ROLES = ("root", "timestamp", "snapshot", "targets")
 DAY = dt.timedelta(days=1)
+PINS = b"""schema = 1
+name = "Acme"
+updated = 2026-11-01
+expires = 2027-11-01
+
+[[endpoint]]
+host = "exam.acme.example"
+pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
+"""
 
 
 def unpublished(kind: type[S], **fields: Any) -> S:  # noqa: ANN401 - fields of the signed part

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from detector_testing.streams import LOOPBACK
-from support.lab_programs import free_port, running
+from support.lab_programs import free_port, running_application, running_haproxy, running_nginx
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from detector_testing import Issued
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "docs" / "examples"
-HOST: Final = "exam.example.edu"
 SIGNED_IN: Final = "seat"
 """The query that the application takes for an account: /?seat=7 is signed in as the seventh."""
 DATAGRAM_MAX: Final = 1 << 16
@@ -42,18 +41,10 @@ async def _answer(request: web.Request) -> web.Response:
     return web.Response(text="<title>exam</title>", content_type="text/html", headers=headers)
 
 
-@contextlib.asynccontextmanager
-async def _application() -> AsyncIterator[int]:
+def _application() -> web.Application:
     application = web.Application()
     application.router.add_get("/{path:.*}", _answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    try:
-        port = free_port()
-        await web.TCPSite(runner, LOOPBACK, port).start()
-        yield port
-    finally:
-        await runner.cleanup()
+    return application
 
 
 def example(name: str, **instead: str) -> str:
@@ -72,7 +63,7 @@ async def nginx_site(issued: Issued, folder: Path) -> AsyncIterator[Site]:
     chain.write_bytes(issued.chain_pem)
     key.write_bytes(issued.key_pem)
     port = free_port()
-    async with _application() as behind:
+    async with running_application(_application()) as behind:
         published = example(
             "nginx.conf",
             **{
@@ -84,12 +75,7 @@ async def nginx_site(issued: Issued, folder: Path) -> AsyncIterator[Site]:
                 "127.0.0.1:8080": f"{LOOPBACK}:{behind}",
             },
         )
-        folders = "".join(f"{kind}_temp_path {kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        (folder / "nginx.conf").write_text(
-            "daemon off; master_process off; pid pid; error_log error.log; events { worker_connections 64; }\n"
-            f"http {{ {folders}\n{published} }}\n"
-        )
-        async with running(port, "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")):
+        async with running_nginx(port, folder, published):
             yield Site(port, log.read_bytes)
 
 
@@ -111,19 +97,17 @@ async def haproxy_site(issued: Issued, folder: Path) -> AsyncIterator[Site]:
                     logged.extend(daemon.recv(DATAGRAM_MAX).rstrip(b"\n") + b"\n")
             return bytes(logged)
 
-        async with _application() as behind:
-            (folder / "haproxy.cfg").write_text(
-                example(
-                    "haproxy.cfg",
-                    **{
-                        "bind :443": f"bind {LOOPBACK}:{port}",
-                        "/etc/ssl/exam/chain-and-key.pem": str(both),
-                        "/dev/log": path,
-                        "127.0.0.1:8080": f"{LOOPBACK}:{behind}",
-                    },
-                )
+        async with running_application(_application()) as behind:
+            published = example(
+                "haproxy.cfg",
+                **{
+                    "bind :443": f"bind {LOOPBACK}:{port}",
+                    "/etc/ssl/exam/chain-and-key.pem": str(both),
+                    "/dev/log": path,
+                    "127.0.0.1:8080": f"{LOOPBACK}:{behind}",
+                },
             )
-            async with running(port, "haproxy", "-f", str(folder / "haproxy.cfg")):
+            async with running_haproxy(port, folder, published):
                 yield Site(port, read)
 
 

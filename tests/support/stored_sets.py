@@ -19,6 +19,18 @@ REPOSITORY: Final = "test repository"
 PUBLISHED: Final = dt.datetime(2027, 3, 1, tzinfo=dt.UTC)
 NEWER: Final = dt.date(2027, 2, 28)
 """The day of parts that are newer than the shipped ones."""
+VENDOR_FILE: Final = b"""
+schema = 1
+name = "Acme exams"
+updated = 2027-02-01
+expires = 2027-08-01
+
+[[endpoint]]
+host = "exam.acme.example"
+category = "exam"
+pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
+"""
+"""A pin file of a vendor."""
 
 
 def part(kind: KnowledgeKind, *, date: dt.date = NEWER, **changed: Any) -> bytes:  # noqa: ANN401 - any fields

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives import serialization
 from detector_testing import run_mitmproxy
 from detector_testing.streams import LOOPBACK
-from support.lab_programs import free_port, running
+from support.lab_programs import free_port, running, running_haproxy, running_nginx
+from support.origin_clients import HOST, PATIENCE
 from support.system import program
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     from detector_testing import PrivatePKI
 
-HOST: Final = "exam.example.edu"
-PATIENCE: Final = 60.0
-"""Seconds for one request; a loaded machine needs a few."""
 GO: Final = Path(__file__).resolve().parents[1] / "lab" / "go_proxy"
 NODE: Final = Path(__file__).resolve().parents[1] / "lab" / "node_proxy" / "main.js"
 CERTGEN: Final = "/usr/lib/squid/security_file_certgen"
@@ -130,29 +128,26 @@ class Proxies:
     @contextlib.asynccontextmanager
     async def haproxy(self, server: int) -> AsyncIterator[Proxy]:
         """HAProxy that encrypts again."""
-        port, configuration = free_port(), self._folder / "proxy-haproxy.cfg"
-        configuration.write_text(
+        port = free_port()
+        configuration = (
             "defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n"
             f"listen proxy\n bind {LOOPBACK}:{port} ssl crt {self._both}\n"
             f" server exam {LOOPBACK}:{server} ssl verify none sni str({HOST})\n"
         )
-        async with running(port, "haproxy", "-f", str(configuration)):
+        async with running_haproxy(port, self._folder, configuration):
             yield Proxy(port)
 
     @contextlib.asynccontextmanager
     async def nginx(self, server: int) -> AsyncIterator[Proxy]:
         """nginx with proxy_pass to https."""
-        port, folder = free_port(), self._folder / "proxy-nginx"
-        folder.mkdir()
-        folders = "".join(f"{kind}_temp_path {kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        (folder / "nginx.conf").write_text(
-            "daemon off; master_process off; pid pid; error_log error.log; events { worker_connections 64; }\n"
-            f"http {{ access_log off; {folders} server {{ listen {LOOPBACK}:{port} ssl;\n"
+        port = free_port()
+        http = (
+            f"access_log off; server {{ listen {LOOPBACK}:{port} ssl;\n"
             f"ssl_certificate {self._chain}; ssl_certificate_key {self._key};\n"
             f"location / {{ proxy_pass https://{LOOPBACK}:{server}; proxy_ssl_server_name on; proxy_ssl_name {HOST};\n"
-            "proxy_set_header Host $host; } } }\n"
+            "proxy_set_header Host $host; } }"
         )
-        async with running(port, "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")):
+        async with running_nginx(port, self._folder, http):
             yield Proxy(port)
 
     @contextlib.asynccontextmanager

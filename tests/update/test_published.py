@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import data_repository as publisher
 import pytest
 from securesystemslib.signer import CryptoSigner
-from support.data_repository import newer, shipped_parts
+from support.data_repository import PINS, newer, shipped_parts
 
 from detector.errors import InputError
 from detector.knowledge import data_set
@@ -18,16 +18,6 @@ from detector.update import TestRoot, Update, bootstrap, update, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-PINS = b"""schema = 1
-name = "Acme"
-updated = 2026-11-01
-expires = 2027-11-01
-
-[[endpoint]]
-host = "exam.acme.example"
-pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
-"""
 
 
 class Ceremony:
