@@ -513,7 +513,7 @@ def _of_tls() -> list[Parser]:
 
 def _of_servers() -> list[Parser]:
     """What a client sends to a server that assesses its requests."""
-    most = offer.HELLO_BYTES_MAX
+    most = 64 * KIB
     hellos = {
         "cipher suites": _client_hello(filled(b"\x13\x01"), lambda _size: b""),
         "reserved values": _client_hello(filled(b"\x0a\x0a\x13\x01"), lambda _size: b""),

@@ -144,6 +144,7 @@ def judge(  # noqa: PLR0913 - one parameter per option
                 say(f"Note: not shown, {few}: {left} of {len(found)}.")
         else:
             reports = [origin_reports.of_log(networks, about, vantage=settings.get("vantage", ""))]
+            say(f"Note: {origin_reports.share_of(reports[0])}")
         common.in_order(
             lambda: _write(reports, form, stream, detail, at_least if by_network else None),
             lambda: kept.write(lambda history: [history.record(report, kind=KIND) for report in reports]),

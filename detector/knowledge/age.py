@@ -93,8 +93,9 @@ def describe(knowledge: Iterable[Knowledge]) -> str:
 
 
 def dates(knowledge: Iterable[Knowledge]) -> str:
-    """The dates of the main parts in one phrase for people, or their names where they have none."""
-    shown = (part for part in knowledge if part.kind in _ALWAYS_SHOWN)
+    """The dates of the main parts, or of all where none of them was used, in one phrase; names where they have none."""
+    known = tuple(knowledge)
+    shown = [part for part in known if part.kind in _ALWAYS_SHOWN] or known
     return ", ".join(f"{_NOUNS[part.kind]} {f'of {part.date}' if part.date else part.name}" for part in shown)
 
 

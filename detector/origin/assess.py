@@ -29,6 +29,9 @@ OFFERS_REMEMBERED_MAX: Final = 256
 """Contradicting offers that are remembered: the programs behind a site's requests make some dozens. One has four lists
 of `offer.LIST_MAX` numbers at most, so that all have under 16 MiB."""
 
+CODE_POINTS_MAX: Final = 64
+"""Code points that a finding names: OpenSSL with everything enabled offers 60 that no browser has."""
+
 HEADERS_MAX: Final = 256
 """Request headers of which the names are read; servers accept about a hundred."""
 
@@ -143,7 +146,7 @@ def concluded(facts: Facts, findings: tuple[Finding, ...], products: tuple[Produ
 
 def _finding(broken: Contradiction) -> Finding:
     rule, points = RULE_OF[broken.rule], broken.code_points
-    data = {} if points == ALONE else {"code_points": list(points)}
+    data = {} if points == ALONE else {"code_points": list(points[:CODE_POINTS_MAX])}
     return Finding(
         check="origin-offer",
         outcome=rule.name,

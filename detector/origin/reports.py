@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from detector.model import EndpointName, Knowledge
 
+    from .assess import Judgment
     from .networks import Networks, Share
 
 SHARE: Final = "origin-share"
@@ -65,12 +66,9 @@ class Log(NamedTuple):
 
 def of_network(network: Network, log: Log) -> Report:
     """The report on one network."""
-    judgment = network.judgment
-    if network.share.extent is Extent.DEVICES and judgment.confidence not in {None, Confidence.POSSIBLE}:
-        alternatives = (Alternative.SINGLE_DEVICES, *judgment.alternatives)
-        judgment = msgspec.structs.replace(
-            judgment, confidence=Confidence.POSSIBLE, alternatives=alternatives, attribution=None
-        )
+    judgment = _explained(network.judgment, network.share)
+    if judgment is not network.judgment and judgment.confidence is not Confidence.POSSIBLE:
+        judgment = msgspec.structs.replace(judgment, confidence=Confidence.POSSIBLE, attribution=None)
     return _report(network._replace(judgment=judgment), log)
 
 
@@ -79,7 +77,15 @@ def of_log(networks: Networks, log: Log, *, vantage: str = "") -> Report:
     order = list(Confidence)
     judgments = [network.judgment for network in networks.found() if network.judgment.confidence is not None]
     gravest = max(judgments, key=lambda one: order.index(one.confidence or order[0]), default=NOTHING)
-    return _report(Network(vantage, gravest, networks.share()), log)
+    share = networks.share()
+    return _report(Network(vantage, _explained(gravest, share), share), log)
+
+
+def _explained(judgment: Judgment, share: Share) -> Judgment:
+    """The judgment with single devices among what could explain it, where they could."""
+    if share.extent is not Extent.DEVICES or judgment.confidence is None:
+        return judgment
+    return msgspec.structs.replace(judgment, alternatives=(Alternative.SINGLE_DEVICES, *judgment.alternatives))
 
 
 def _report(network: Network, log: Log) -> Report:
@@ -131,10 +137,14 @@ def shown(share: Share) -> str:
     return f"{share.contradicting} of {share.clients} {unit_of(share)}{sample} ({lowest:.0%} to {highest:.0%})"
 
 
+def share_of(report: Report) -> str:
+    """The sentence on the share that a report holds for."""
+    return report.results[0].findings[-1].summary
+
+
 def row(report: Report) -> tuple[str, str]:
     """The share that a report holds for, and what explains it, each as the cell of a table."""
-    finding = report.results[0].findings[-1]
-    said = finding.summary.removesuffix(".").partition(" for ")[2]
+    said = share_of(report).removesuffix(".").partition(" for ")[2]
     share, _, extent = said.rpartition(": ")
     return share, extent
 

@@ -8,6 +8,7 @@ result. Memory is bounded, whatever clients send.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -48,6 +49,9 @@ share a home."""
 OWN_NETWORKS_MIN: Final = 5
 """Other networks whose browsers arrive with their own offers before an offer of one network alone is no front's. Fewer
 may be a site's own people, who reach it past its front."""
+
+KEY_NUMBERS_MAX: Final = 64
+"""Numbers of a list by which offers are compared; of longer ones, which no browser sends, a hash is kept."""
 
 VOLATILE: Final = frozenset({0, 21, 35, 41, 42, 44})
 """Extensions that come and go with the name and the connection: server_name, padding, session_ticket, pre_shared_key,
@@ -98,7 +102,8 @@ class _Seen:
         if session.account is None or family is Family.UNKNOWN or not is_comparable(session.offer):
             return
         _keep(self.accounts[family], session.account)
-        if assessed.facts.parts:
+        is_renamed = assessed.facts.another_browsers and session.engine not in {None, family}
+        if assessed.facts.parts and not is_renamed:
             _keep(self.replaced[family], session.account)
         if session.engine is family:
             _keep(self.engines[family], session.account)
@@ -223,7 +228,7 @@ def judge_sessions(
 def key_of(offer: Offer) -> Hashable:
     """What is the same of an offer on every connection of a client."""
     kinds = None if offer.extensions is None else frozenset(offer.extensions) - VOLATILE
-    return _Key(
+    key = _Key(
         None if offer.cipher_suites is None else frozenset(offer.cipher_suites),
         None if offer.groups is None else frozenset(offer.groups),
         kinds,
@@ -231,6 +236,10 @@ def key_of(offer: Offer) -> Hashable:
         (offer.reserved_cipher_suites, offer.reserved_extensions, offer.reserved_groups),
         None if offer.ja4 is None else offer.ja4[_JA4_HASHES:],
     )
+    if max(map(len, filter(None, key[:4])), default=0) <= KEY_NUMBERS_MAX:
+        return key
+    text = repr([sorted(one) if isinstance(one, frozenset) else one for one in key])
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 class _Key(NamedTuple):

@@ -64,6 +64,8 @@ def test_the_verdict_comes_first(desk: Desk) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith(f"INTERCEPTED (probable): TLS between {SITE} and some of its clients")
     assert "It could also be" in done.stdout
+    assert "Note: The browser is contradicted for" in done.stderr
+    assert "with browsers' offers of 20" in done.stdout
     assert len(desk.judge("-q").stdout.splitlines()) <= 2
     assert desk.judge("--fail-on", "proven").returncode == 3
 
@@ -169,7 +171,10 @@ def test_the_documented_lines_are_read(desk: Desk) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "origin-logs.md").read_text("utf-8")
     (desk.folder / "page.jsonl").write_text(page.partition("```json\n")[2].partition("```")[0], "utf-8")
     done = desk.judge("--json", "--fail-on", "possible", log="page.jsonl", form="jsonl")
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Note: The browser is contradicted for 2 of 2 accounts (16% to 100%): no more than single devices explain.\n",
+    )
     report = Report.from_json(done.stdout)
     assert report.results[0].findings[-1].data["contradicting"] == 2
     assert f"{report.started:%H:%M:%S} {report.finished:%H:%M:%S}" == "09:00:00 09:00:01"

@@ -9,7 +9,9 @@ import asyncio
 import contextlib
 import gc
 import logging
+import random
 import ssl
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,7 @@ from OpenSSL import SSL
 
 from detector.origin import capture
 from detector.origin.capture import HelloCapture
-from detector.origin.offer import HELLO_BYTES_MAX
+from detector.origin.offer import HELLO_BYTES_MAX, Offer
 from detector.probe.tls.hello import parse_client_hello
 
 if TYPE_CHECKING:
@@ -267,6 +269,32 @@ class TestBounds:
         hello = subject.hello(connection)
         assert hello is not None
         assert len(hello) == kept
+
+    def test_what_openssl_accepts_is_read(self, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+        """No change of a ClientHello that the server accepts makes it one that cannot be read: that would hide it."""
+        subject, drawn, accepted = HelloCapture(), random.Random(1), 0  # noqa: S311 - drawn again alike
+        subject.install(server)
+        hello = Ends(client, server).shake_hands().first_hello
+        extensions = parse_client_hello(hello).extensions
+        start = hello[4 : len(hello) - sum(4 + len(body) for _, body in extensions) - 2]
+        for _ in range(500):
+            changed = list(extensions)
+            for at in drawn.choices(range(len(changed)), k=2):
+                kind = drawn.choice([changed[at][0], 27, drawn.randrange(1 << 16)])
+                changed[at : at + drawn.randrange(2)] = [(kind, drawn.randbytes(drawn.choice([0, 1, 3, 300, 9000])))]
+            coded = b"".join(struct.pack(">HH", kind, len(body)) + body for kind, body in changed)
+            message = start + len(coded).to_bytes(2, "big") + coded
+            message = b"\1" + len(message).to_bytes(3, "big") + message
+            arriving, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
+            for part in (message[at : at + 0x4000] for at in range(0, len(message), 0x4000)):
+                arriving.write(b"\x16\3\1" + len(part).to_bytes(2, "big") + part)
+            connection = server.wrap_bio(arriving, answer, server_side=True)
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLError):
+                connection.do_handshake()
+            if answer.read(1) == b"\x16":  # not an alert
+                accepted += 1
+                Offer.of_hello(subject.hello(connection) or b"")
+        assert accepted > 50
 
     @given(data=st.binary(max_size=2000))
     def test_any_bytes_end_the_handshake_with_an_error_of_ssl(self, data: bytes) -> None:

@@ -119,6 +119,17 @@ def test_a_browsers_offer_in_place_of_all_others() -> None:
     assert seen(*engines, *HOMES) == ("proven", SHARED)
 
 
+def test_a_script_excuses_a_changed_user_agent_alone() -> None:
+    """Three telephones of developer tools are three while scripts see the browser; no script excuses nobody's offer."""
+    own = session(OWN[C], C, "teacher", engine=C)
+    shown = [session(OWN[C], S, account, engine=C) for account in "abc"]
+    assert seen(own, *shown, *HOMES) == ("possible", SHARED)
+    assert seen(own, *shown[1:], session(OWN[C], S, "a"), session(OWN[C], S, "d"), *HOMES)[0] == "possible"
+    assert seen(own, *(session(OWN[C], S, account) for account in "abc"), *HOMES) == ("probable", SHARED)
+    proxied = [session("mitmproxy", family, account, engine=S) for family, account in ((C, "a"), (F, "b"))]
+    assert seen(*proxied, *HOMES) == ("probable", SHARED)
+
+
 def test_a_browser_under_two_other_names() -> None:
     """A browser that names two others, as a site's developers let it, is no program's ClientHello."""
     assert seen(session(OWN[F], C, "a"), session(OWN[F], S, "b")) == ("possible", SHARED)
