@@ -17,6 +17,7 @@ from urllib.request import url2pathname
 
 from detector.errors import InputError
 from detector.model import Endpoint
+from detector.model.files import open_regular
 from detector.probe.http import https
 from detector.probe.http.client import OK, FetchOutcome, Limits, fetch, parse_url
 
@@ -76,7 +77,7 @@ class Folder:
     async def read(self, path: str, most: int) -> bytes | None:
         """Read a file of the directory."""
         try:
-            with self._folder.joinpath(path).open("rb") as file:
+            with open_regular(self._folder / path) as file:
                 data = file.read(most + 1)
         except OSError:
             return None

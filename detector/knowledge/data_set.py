@@ -341,9 +341,14 @@ def _head(kind: KnowledgeKind, data: bytes, path: Path) -> Head:
         raise KnowledgeError(f"{path}: not {name} with a day and an end: {error}.", advice=_ADVICE) from error
 
 
+def published_by(at: dt.datetime) -> dt.date:
+    """The last day of which a part can be that was published at this moment."""
+    return at.date() + min(_DAY, dt.date.max - at.date())
+
+
 def _refuse_future(head: Head, path: Path, manifest: Manifest) -> None:
     """Refuse a part that claims to know of days after its set was published: it would be the newest for ever."""
-    if head.date > manifest.published.date() + _DAY:
+    if head.date > published_by(manifest.published):
         raise KnowledgeError(f"{path}: `date` is {head.date}, after the set was published.", advice=_ADVICE)
 
 

@@ -23,7 +23,7 @@ import msgspec
 
 from detector.errors import KnowledgeError
 from detector.model import Record, json_text
-from detector.model.files import read_file, reason_of
+from detector.model.files import open_regular, reason_of
 from detector.model.folders import user_folder
 from detector.model.record import Count, Moment  # noqa: TC001 - msgspec resolves the annotations at run time
 
@@ -44,7 +44,8 @@ RECORD_BYTES_MAX: Final = 1024 * 1024
 """Largest manifest read, in bytes: `FILES_MAX` entries of at most 300 bytes, and as much for what was left out."""
 _ADVICE: Final = "Run `detector data update`, or remove the folder: what the package ships serves without it."
 
-SetName = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,19}-[0-9a-f]{8}\Z")]
+SET_NAME: Final = r"^[0-9]{1,19}-[0-9a-f]{8}\Z"
+SetName = Annotated[str, msgspec.Meta(pattern=SET_NAME)]
 """The name of a set's folder: the snapshot's version, and eight hexadecimal digits of the hash of its manifest."""
 Vendor = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?\Z")]
 FilePath = Annotated[
@@ -140,7 +141,7 @@ def open_set(folder: Path) -> StoredSet:
 
 
 def _record(path: Path, kind: type[json_text.T]) -> json_text.T:
-    data = read_file(path, most=RECORD_BYTES_MAX, kind="data set's record", error=KnowledgeError)
+    data = _read(path, RECORD_BYTES_MAX)
     try:
         return json_text.decode(data, kind)
     except json_text.MalformedError as error:
@@ -149,14 +150,19 @@ def _record(path: Path, kind: type[json_text.T]) -> json_text.T:
 
 def _verified(folder: Path, path: str, expected: StoredFile) -> bytes:
     file = folder / path
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(expected.length + 1)
-    except OSError as error:
-        raise KnowledgeError(f"{file}: cannot be read: {reason_of(error)}.", advice=_ADVICE) from error
+    data = _read(file, expected.length)
     if len(data) != expected.length or hashlib.sha256(data).hexdigest() != expected.sha256:
         raise KnowledgeError(f"{file}: damaged: not the file that the set's manifest describes.", advice=_ADVICE)
     return data
+
+
+def _read(path: Path, most: int) -> bytes:
+    """The content of a file, and a byte more where it is larger. Raises `KnowledgeError`."""
+    try:
+        with open_regular(path) as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise KnowledgeError(f"{path}: cannot be read: {reason_of(error)}.", advice=_ADVICE) from error
 
 
 def _refuse_surplus(folder: Path, manifest: Manifest) -> None:

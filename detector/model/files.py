@@ -6,8 +6,10 @@ Room: model. Reads the one file that is named.
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from detector.errors import NoRoomError, OutputError
 
@@ -33,6 +35,18 @@ def read_file(path: str | Path, *, most: int, kind: str, error: type[InputError]
     if len(data) > most:
         raise error(f"{path}: larger than {most} bytes.", advice=f"Name a smaller {kind}, or split it.")
     return data
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file of a directory that others may have written to, and never wait: a pipe without a writer would.
+
+    Raises OSError, also for what is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return open(descriptor, "rb")  # noqa: PTH123 - of a descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def unreadable(path: str | Path, problem: OSError | ValueError, *, kind: str, error: type[InputError]) -> InputError:

@@ -24,6 +24,7 @@ import ssl
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from detector.origin.offer import HELLO_BYTES_MAX
 from detector.origin.requests import UNIX_SOCKET
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Callback = Callable[[Any, str, int, int, int, bytes], object]
-
-HELLO_BYTES_MAX: Final = 8 * 1024
-"""Bytes of the largest ClientHello kept: Chromium 156 sends under 2 KiB (measured), and OpenSSL accepts 128 KiB."""
 
 CONNECTIONS_MAX: Final = 20_000
 """Connections whose hello is kept at once; above that the oldest is forgotten. With 2 KiB each that is 40 MiB."""
@@ -46,6 +44,9 @@ _HANDSHAKE: Final = 22
 
 _CLIENT_HELLO: Final = 1
 """HandshakeType client_hello (RFC 8446 section 4)."""
+
+_HEADER_BYTES: Final = 4
+"""Type and length of a handshake message (RFC 8446 section 4)."""
 
 _CONNECTIONS: Final = (ssl.SSLObject, ssl.SSLSocket)
 
@@ -89,9 +90,11 @@ class HelloCapture:
         return len(self._hellos)
 
     def _seen(self, connection: object, message: bytes) -> None:
-        """Keep a ClientHello. Raises nothing: an exception here would end the client's handshake."""
-        if len(message) > HELLO_BYTES_MAX or not isinstance(connection, _CONNECTIONS):
+        """Keep a ClientHello, of one that is too long the beginning. Raises nothing: that would end the handshake."""
+        if not isinstance(connection, _CONNECTIONS):
             return
+        if len(message) > HELLO_BYTES_MAX:  # no browser's, as its header says
+            message = message[:_HEADER_BYTES]
         self._hellos.setdefault(connection, message)  # the first one counts
         if len(self._hellos) > self._connections:
             for oldest in self._hellos:

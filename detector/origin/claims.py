@@ -57,7 +57,10 @@ _ANOTHER_STACK: Final = (
 )
 _APPLE_MOBILE: Final = ("(iPhone", "(iPad", "(iPod")
 _ON_IOS: Final = (("CriOS/", Family.CHROMIUM), ("EdgiOS/", Family.CHROMIUM), ("FxiOS/", Family.FIREFOX))
-_EMBEDDED: Final = ("; wv)", " Electron/")  # Android's WebView; Electron, whose applications also have Node's stack
+_EMBEDDED: Final = ("; wv)", " Electron/", " QtWebEngine/")
+"""Android's WebView; Electron and Qt, whose applications also have another stack. On iOS an application's browser lacks
+the name of Safari."""
+_IOS_BROWSER: Final = " Safari/"
 _LINUX: Final = ("Linux", "X11", "BSD")
 _HINT: Final = '"Chromium";v="'
 
@@ -106,7 +109,8 @@ def _of_ios(agent: str) -> Claims | None:
             return Claims(family=Family.SAFARI, major=_ios(agent), maker_ships=maker)
     if agent.startswith(_APPLE_MOBILE, len(_BROWSER) - 1):
         version = _number_after(agent, "Version/")
-        return Claims(family=Family.SAFARI, major=_ios(agent) if version is None else version)
+        major = _ios(agent) if version is None else version
+        return Claims(family=Family.SAFARI, major=major, is_embedded=_IOS_BROWSER not in agent)
     return None
 
 

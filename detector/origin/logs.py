@@ -31,7 +31,7 @@ from detector.knowledge.browser_offers import Family  # noqa: TC001 - msgspec re
 from detector.model import encode
 
 from .claims import Claims
-from .offer import Offer, OfferError
+from .offer import LIST_MAX, Offer, OfferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,8 +44,10 @@ PREFIX_BYTES_MAX: Final = 256
 """What a syslog daemon puts in front of a line: priority, time, host (RFC 1123: 255 characters at most) and tag."""
 FAULTS_NAMED: Final = 10
 """Lines that are named because they cannot be read; the rest is only counted."""
-CODES_MAX: Final = 512
-"""Entries of one list: OpenSSL knows 190 cipher suites; a hello of 64 KiB could have 32,000."""
+CODES_MAX: Final = LIST_MAX + 1
+"""Entries that are read of one list: one more shows that it is longer than a browser's."""
+FULL_BYTES_MIN: Final = 256
+"""A HAProxy buffer of this size is filled by no browser, whose lists have about 80 bytes (Chromium 156)."""
 OFFER_ID_BYTES: Final = 8
 """Bytes that identify an offer: a chance of 1 in 10**7 that two of a million different ones are taken for one."""
 CACHED: Final = 1 << 13
@@ -81,7 +83,7 @@ class Unreadable(enum.StrEnum):
 class Recorded(NamedTuple):
     """What a line says of one ClientHello: its lists with reserved values, or all of it; None for what was not seen.
 
-    `is_cut` says that a list may miss its end.
+    `is_cut` says that a list may miss its end, `is_oversized` that there is more than a browser sends.
     """
 
     cipher_suites: Codes = None
@@ -90,6 +92,7 @@ class Recorded(NamedTuple):
     signature_schemes: Codes = None
     alpn: tuple[str, ...] | None = None
     is_cut: bool = False
+    is_oversized: bool = False
     ja4: str | None = None
     client_hello: bytes | None = None
 
@@ -230,6 +233,7 @@ def _parse(recorded: Recorded) -> tuple[Offer, bytes]:
             signature_schemes=recorded.signature_schemes,
             alpn=recorded.alpn,
             is_cut=recorded.is_cut,
+            is_malformed=recorded.is_oversized,
         )
     if offer.extensions is not None:
         offer = msgspec.structs.replace(offer, extensions=tuple(sorted(offer.extensions)))
@@ -304,9 +308,7 @@ def _named_codes(text: str, codes: dict[str, int]) -> Codes:
     """
     if text in ABSENT:
         return None
-    names = text.split(":")
-    if len(names) > CODES_MAX:
-        raise _MalformedListError
+    names = text.split(":", CODES_MAX)[:CODES_MAX]
     found = [int(name, 16) if _CODE.fullmatch(name) else codes.get(name, -1) for name in names]
     return None if -1 in found else _canonical(found)
 
@@ -326,17 +328,20 @@ def _haproxy(line: _HaproxyLine) -> Recorded | None:
     """The lists of a HAProxy line; None where there is no TLS.
 
     HAProxy stores cipher suites, extensions, groups and point formats one after the other in a buffer of the size that
-    the line names. Where that is full, the last list that it has may be cut off, and the others are missing.
+    the line names. Where that is full, the last list that it has may be cut off, and the others are missing; a client
+    that fills a buffer of `FULL_BYTES_MIN` or more is no browser.
     """
     if line.ciphers in ABSENT:
         return None
     lists = (line.ciphers, line.extensions, line.groups, line.formats)
     stored = sum(len(text) for text in lists if text not in ABSENT) // 2
+    is_full = stored >= line.capture - 1  # a value of two bytes leaves one byte free
     return Recorded(
         cipher_suites=_hex_codes(line.ciphers),
         extensions=_extensions(line.extensions),
         groups=_hex_codes(line.groups),
-        is_cut=stored >= line.capture - 1,  # a value of two bytes leaves one byte free
+        is_cut=is_full,
+        is_oversized=is_full and stored >= FULL_BYTES_MIN - 1,
     )
 
 
@@ -345,8 +350,9 @@ def _hex_codes(text: str) -> Codes:
     """A list of two-byte values in hexadecimal; None where it is absent."""
     if text in ABSENT:
         return None
-    if len(text) % 4 or len(text) > 4 * CODES_MAX:
+    if len(text) % 4:
         raise _MalformedListError
+    text = text[: 4 * CODES_MAX]
     try:
         values = struct.unpack(f">{len(text) // 4}H", bytes.fromhex(text))
     except (ValueError, struct.error):  # the latter: bytes.fromhex skips spaces
@@ -384,9 +390,9 @@ def _jsonl(line: _JsonLine) -> Recorded | None:
 def _checked(codes: list[int] | None) -> Codes:
     if codes is None:
         return None
-    if len(codes) > CODES_MAX or not all(0 <= code <= CODE_MAX for code in codes):
+    if not all(0 <= code <= CODE_MAX for code in codes):
         raise _MalformedListError
-    return _canonical(codes)
+    return _canonical(codes[:CODES_MAX])
 
 
 def _canonical(codes: Iterable[int]) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from detector.knowledge.browser_offers import Family
 from detector.knowledge.data_set import shipped
 
 from .assess import contradicted
-from .sessions import ACCOUNTS_MAX, Session, Sessions
+from .sessions import ACCOUNTS_MAX, NETWORKS_MAX, Session, Sessions
 from .shares import at_least, interval
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ PREFIX_BITS: Final = {4: 24, 6: 48}
 section 6.1.3)."""
 CLIENTS_MAX: Final = 1 << 17
 """Clients that are kept of all networks together: about 15 MB. The share of 4,000 of them is known to 2 percent."""
-NETWORKS_MAX: Final = 1 << 15
-"""Networks that are kept; a country's schools are fewer."""
 COMBINATIONS_MAX: Final = 1 << 8
 """Different combinations of offer and claims that are assessed of one network: a school's devices show some dozens."""
 ASSESSED_MAX: Final = 1 << 17
@@ -171,7 +169,7 @@ class Networks:
         combination, client = (entry.offer_id, claims), self._client(entry)
         assessed = clients.assessed.get((*combination, entry.engine))
         if assessed is None:
-            assessed = self._begin(clients, (*combination, entry.engine))
+            assessed = self._begin(clients, combination, entry)
         if client not in assessed and len(assessed) < ACCOUNTS_MAX:
             assessed.add(client)
             account = f"{client:x}" if entry.account and name != UNKNOWN else None
@@ -196,13 +194,20 @@ class Networks:
         """The share of the clients of all networks."""
         return _share(list(self._networks.values()))
 
-    def _begin(self, clients: _Clients, combination: _Combination) -> set[int]:
-        """The clients of a combination that is new in its network: nobody yet, or a full set where there is no room."""
-        if len(clients.assessed) >= COMBINATIONS_MAX or self._assessed >= ASSESSED_MAX:
+    def _begin(self, clients: _Clients, combination: tuple[bytes, Claims], entry: Entry) -> set[int]:
+        """The clients of a combination that is new in its network: nobody yet, or a full set where there is no room.
+
+        What contradicts a browser has room in any case, so that a flood of inconspicuous hellos does not hide it.
+        """
+        begun = set[int]()
+        is_crowded = len(clients.assessed) >= COMBINATIONS_MAX
+        if self._assessed >= ASSESSED_MAX or (is_crowded and not self._contradicts(combination, entry)):
             self.left_out += 1
             return _FULL
+        if is_crowded:
+            return begun
         self._assessed += 1
-        clients.assessed[combination] = begun = set[int]()
+        clients.assessed[*combination, entry.engine] = begun
         return begun
 
     def _contradicts(self, combination: tuple[bytes, Claims], entry: Entry) -> bool:

@@ -12,9 +12,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from detector.errors import InputError
 from detector.knowledge.data_set import shipped
 from detector.model import Record
+from detector.probe.tls.codepoints import ExtensionType, HandshakeType
 from detector.probe.tls.hello import GREASE, MESSAGE_HEADER_BYTES, ja4_hash, parse_client_hello
 from detector.probe.tls.reader import WireError
 
@@ -23,11 +26,13 @@ if TYPE_CHECKING:
 
     from detector.knowledge.browser_offers import BrowserOffers
 
-HELLO_BYTES_MAX: Final = 64 * 1024
-"""Bytes of a ClientHello that is read; browsers' have 2 KiB."""
+HELLO_BYTES_MAX: Final = 8 * 1024
+"""Bytes of a ClientHello that is read: Chromium 156 sends under 2 KiB (measured), OpenSSL accepts 128 KiB. A longer one
+is no browser's (`is_malformed`)."""
 
 LIST_MAX: Final = 256
-"""Numbers of a list that is read: OpenSSL with everything enabled offers under 200 cipher suites."""
+"""Numbers of a list that is read: browsers send under 30, OpenSSL with everything enabled under 200 cipher suites. A
+longer list is no browser's (`is_malformed`)."""
 
 QUIC_TRANSPORT_PARAMETERS: Final = 57
 """The extension that every ClientHello over QUIC has (RFC 9001 section 8.2)."""
@@ -49,9 +54,10 @@ class Offer(Record, frozen=True, kw_only=True):
 
     `reserved_cipher_suites`, `reserved_extensions` and `reserved_groups` say whether the list had reserved values; None
     where the list was not seen, or came without them. `cipher_suites_count` is their number where only that was seen.
-    `is_cut` says that a list may miss its end: then nothing counts as missing. `is_quic`: it came over QUIC (or DTLS),
-    where browsers send another ClientHello, to which no rule applies. `ja4` is the fingerprint where it was
-    given or can be computed.
+    `is_cut` says that a list may miss its end: then nothing counts as missing. `is_malformed`: it is longer than
+    `HELLO_BYTES_MAX`, a list longer than `LIST_MAX`, or an extension breaks its format. `is_quic`: it
+    came over QUIC (or DTLS), where browsers send another ClientHello, to which no rule applies. `ja4` is the
+    fingerprint where it was given or can be computed.
     """
 
     cipher_suites: tuple[int, ...] | None = None
@@ -65,37 +71,34 @@ class Offer(Record, frozen=True, kw_only=True):
     reserved_groups: bool | None = None
     cipher_suites_count: int | None = None
     is_cut: bool = False
+    is_malformed: bool = False
     is_quic: bool = False
     ja4: str | None = None
 
     @staticmethod
     def of_hello(data: bytes) -> Offer:
         """Read a ClientHello: the handshake message, or the TLS records it came in. Raises `OfferError`."""
-        if len(data) > HELLO_BYTES_MAX:
-            raise _unreadable(f"a ClientHello of {len(data)} bytes", f"at most {HELLO_BYTES_MAX} bytes")
+        message = _message(data) if data[:1] == bytes((_HANDSHAKE,)) else data
+        if is_oversized(message):
+            return Offer(is_malformed=True)
+        damaged = set[int]()
         try:
-            hello = parse_client_hello(_message(data) if data[:1] == bytes((_HANDSHAKE,)) else data)
+            hello = parse_client_hello(message, damaged=damaged)
         except WireError as error:
             raise _unreadable(f"a ClientHello that cannot be parsed ({error})", "the bytes the client sent") from None
         kinds = tuple(kind for kind, _ in hello.extensions)
-        longest = max(map(len, (hello.cipher_suites, kinds, hello.groups, hello.signature_schemes, hello.alpn)))
-        if longest > LIST_MAX:
-            raise _unreadable(f"a ClientHello with a list of {longest}", f"one with at most {LIST_MAX} in each list")
-        versions = _plain(hello.versions) or (hello.legacy_version,)
-        suites, extensions, groups = _plain(hello.cipher_suites), _plain(kinds), _plain(hello.groups)
-        schemes = _plain(hello.signature_schemes)
-        return Offer(
-            cipher_suites=suites,
-            groups=groups,
-            extensions=extensions,
-            signature_schemes=schemes,
-            versions=versions,
-            alpn=hello.alpn,
-            reserved_cipher_suites=len(suites) != len(hello.cipher_suites),
-            reserved_extensions=len(extensions) != len(kinds),
-            reserved_groups=len(groups) != len(hello.groups),
-            is_quic=QUIC_TRANSPORT_PARAMETERS in kinds,
+        is_groups = ExtensionType.SUPPORTED_GROUPS not in damaged
+        is_schemes = ExtensionType.SIGNATURE_ALGORITHMS not in damaged
+        offer = Offer.of_lists(
+            cipher_suites=hello.cipher_suites,
+            groups=hello.groups if is_groups else None,
+            extensions=kinds,
+            signature_schemes=hello.signature_schemes if is_schemes else None,
+            alpn=hello.alpn if ExtensionType.ALPN not in damaged else None,
+            is_malformed=bool(damaged) or len(hello.versions) > LIST_MAX,
         )
+        versions = _plain(hello.versions[:LIST_MAX]) or (hello.legacy_version,)
+        return msgspec.structs.replace(offer, versions=versions)
 
     @staticmethod
     def of_lists(  # noqa: PLR0913 - the lists of a ClientHello, each optional, all by keyword
@@ -107,24 +110,24 @@ class Offer(Record, frozen=True, kw_only=True):
         alpn: Iterable[str] | None = None,
         has_reserved: bool = True,
         is_cut: bool = False,
+        is_malformed: bool = False,
     ) -> Offer:
-        """Take what a server saw of a ClientHello, reserved values included unless not `has_reserved`.
-
-        Raises `OfferError` for a list that is too long.
-        """
-        suites, suites_reserved = _seen(cipher_suites, "cipher suites")
-        kinds, kinds_reserved = _seen(extensions, "extensions")
-        curves, curves_reserved = _seen(groups, "groups")
+        """Take what a server saw of a ClientHello, reserved values included unless not `has_reserved`."""
+        given = [None if one is None else tuple(one) for one in (cipher_suites, extensions, groups, signature_schemes)]
+        protocols = None if alpn is None else tuple(alpn)
+        is_long = any(one is not None and len(one) > LIST_MAX for one in (*given, protocols))
+        (suites, suites_reserved), (kinds, kinds_reserved), (curves, curves_reserved), (schemes, _) = map(_seen, given)
         return Offer(
             cipher_suites=suites,
             groups=curves,
             extensions=kinds,
-            signature_schemes=_seen(signature_schemes, "signature schemes")[0],
-            alpn=None if alpn is None else tuple(alpn),
+            signature_schemes=schemes,
+            alpn=None if protocols is None else protocols[:LIST_MAX],
             reserved_cipher_suites=suites_reserved if has_reserved else None,
             reserved_extensions=kinds_reserved if has_reserved else None,
             reserved_groups=curves_reserved if has_reserved else None,
-            is_cut=is_cut,
+            is_cut=is_cut or is_long,
+            is_malformed=is_malformed or is_long,
             is_quic=kinds is not None and QUIC_TRANSPORT_PARAMETERS in kinds,
         )
 
@@ -158,15 +161,19 @@ def _plain(numbers: tuple[int, ...]) -> tuple[int, ...]:
     return numbers if GREASE.isdisjoint(numbers) else tuple(one for one in numbers if one not in GREASE)
 
 
-def _seen(numbers: Iterable[int] | None, what: str) -> tuple[tuple[int, ...] | None, bool | None]:
-    """The list without reserved values, and whether it had any."""
+def _seen(numbers: tuple[int, ...] | None) -> tuple[tuple[int, ...] | None, bool | None]:
+    """What is read of the list, without reserved values, and whether it had any."""
     if numbers is None:
         return None, None
-    given = tuple(numbers)
-    if len(given) > LIST_MAX:
-        raise _unreadable(f"a list of {len(given)} {what}", f"at most {LIST_MAX}")
+    given = numbers[:LIST_MAX]
     plain = _plain(given)
     return plain, len(plain) != len(given)
+
+
+def is_oversized(message: bytes | bytearray) -> bool:
+    """Whether a ClientHello, a handshake message with its header, is longer than what is read."""
+    length = int.from_bytes(message[1:MESSAGE_HEADER_BYTES])
+    return message[:1] == bytes((HandshakeType.CLIENT_HELLO,)) and length > HELLO_BYTES_MAX - MESSAGE_HEADER_BYTES
 
 
 def _message(data: bytes) -> bytes:
@@ -179,6 +186,8 @@ def _message(data: bytes) -> bytes:
             raise _unreadable("TLS records without a whole ClientHello", "every record that carries it")
         message += data[body:end]
         at = end
+        if len(message) >= MESSAGE_HEADER_BYTES and is_oversized(message):
+            break
     return bytes(message[: MESSAGE_HEADER_BYTES + int.from_bytes(message[1:4])])
 
 

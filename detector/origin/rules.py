@@ -48,6 +48,7 @@ class Part(enum.StrEnum):
     ABSENT_EXTENSIONS = "absent extensions"
     ABSENT_GROUPS = "absent groups"
     SIGNATURE_SCHEMES = "signature schemes"
+    FORM = "form"
 
 
 class Impossibility(NamedTuple):
@@ -128,6 +129,10 @@ def _lacks_ffdhe(offer: Offer, _sets: FamilySets, claims: Claims) -> tuple[int, 
     return tuple(sorted(FFDHE))
 
 
+def _malformed(offer: Offer, _sets: FamilySets, _claims: Claims) -> tuple[int, ...]:
+    return ALONE if offer.is_malformed else ()
+
+
 TABLE: Final = (
     Impossibility(
         "no-reserved-values",
@@ -204,6 +209,14 @@ TABLE: Final = (
         "TLS 1.3 without ffdhe2048 and ffdhe3072 (RFC 7919); silent for Linux, where a system's policy removes them",
         "every recorded ClientHello of Firefox and Tor Browser that offers TLS 1.3; no setting of Firefox removes them",
         _lacks_ffdhe,
+    ),
+    Impossibility(
+        "malformed-or-oversized",
+        Part.FORM,
+        _ALL,
+        "an extension whose content breaks its format, a list of more than 256 numbers, or more than 8 KiB in all",
+        "RFC 8446 section 4.2; every recorded ClientHello is well-formed, under 2 KiB, and no list has 30 numbers",
+        _malformed,
     ),
 )
 """Every rule. docs/origin-decisions.md is generated from it."""

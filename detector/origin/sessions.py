@@ -3,7 +3,7 @@
 Room: origin. Pure: sessions in, a judgment for each network out. `table` decides; this module collects what it reads.
 
 A network and an account are names that the caller chose, as keyed hashes are: they are compared, and no account is in a
-result. Memory depends on the number of networks alone.
+result. Memory is bounded, whatever clients send.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from .offer import Offer
 
 OFFERS_MAX: Final = 64
-"""Different offers that are followed in one network: browsers of today make some dozen."""
+"""Different offers that are followed in one network: browsers of today make some dozen. Of more, those that contradict
+a browser displace those that do not, so that no flood of inconspicuous ones hides them."""
+
+NETWORKS_MAX: Final = 1 << 15
+"""Networks that are followed; a country's schools are fewer. A client with much address space makes no more."""
+
+FOLLOWED_MAX: Final = 1 << 17
+"""Offers that are followed in all networks together: some 100 MB where every one is another."""
 
 ACCOUNTS_MAX: Final = 8
 """Accounts that are kept for one offer and family: no rule asks for more than two."""
@@ -80,10 +87,12 @@ class _Seen:
         self.engines: dict[Family, set[str]] = defaultdict(set)
         self.gravest: Assessed | None = None
         self.contradicts = False
+        self.has_findings = False
 
     def add(self, session: Session, family: Family, assessed: Assessed) -> None:
         """Take one session into account, which counts for this family."""
         self.contradicts |= bool(assessed.facts.parts)
+        self.has_findings |= bool(assessed.findings)
         if self.gravest is None or _severity(assessed) > _severity(self.gravest):
             self.gravest = assessed
         if session.account is None or family is Family.UNKNOWN or not is_comparable(session.offer):
@@ -142,11 +151,14 @@ class Sessions:
         self._data = shipped().browser_offers if data is None else data
         self._stated = nothing_in_between
         self._networks: dict[str, _Network] = defaultdict(_Network)
+        self._followed = 0
 
     def add(self, session: Session) -> None:
         """Take one session into account."""
         assessed = assess(session.offer, session.claims, headers=session.headers, data=self._data)
         if session.claims.family is Family.UNKNOWN and not assessed.findings:
+            return
+        if session.network not in self._networks and len(self._networks) >= NETWORKS_MAX:
             return
         network = self._networks[session.network]
         network.sessions += 1
@@ -155,8 +167,17 @@ class Sessions:
             network.contradicting += 1
         elif covers(session.claims, self._data) and is_comparable(session.offer):
             network.own.add(family)
-        if key in network.offers or len(network.offers) < OFFERS_MAX:
+        if key in network.offers or self._has_room(network, assessed):
             network.offers.setdefault(key, _Seen()).add(session, family, assessed)
+
+    def _has_room(self, network: _Network, assessed: Assessed) -> bool:
+        """Whether a new offer of this network is followed, if need be in place of an inconspicuous one."""
+        if len(network.offers) < OFFERS_MAX and self._followed < FOLLOWED_MAX:
+            self._followed += 1
+            return True
+        quiet = (key for key, seen in network.offers.items() if assessed.findings and not seen.has_findings)
+        displaced = next(quiet, None)
+        return displaced is not None and network.offers.pop(displaced) is not None
 
     def judgments(self) -> tuple[NetworkJudgment, ...]:
         """Assess every network, in the order in which they were first seen."""

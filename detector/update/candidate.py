@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import DetectorError, HeldBackError, KnowledgeError, UnknownSchemaError
-from detector.knowledge.data_set import PARTS, ROOT_CERTIFICATES, DataSet
+from detector.knowledge.data_set import PARTS, ROOT_CERTIFICATES, DataSet, published_by
 from detector.knowledge.known_roots import RootCertificates
 from detector.knowledge.part import decode
 from detector.knowledge.store import Manifest, StoredFile, StoredSet
@@ -40,7 +40,7 @@ def stored(candidate: Candidate, *, folder: Path, repository: str, at: dt.dateti
     left_out = {path: shown(why) for path, why in candidate.left_out.items()}
     for path, data in candidate.files.items():
         try:
-            _check(path, data)
+            _check(path, data, at)
         except UnknownSchemaError as error:
             left_out[path] = f"{error.message} Update the package to use it."
             del files[path]
@@ -66,13 +66,21 @@ _ROOTS: Final = {PARTS[KnowledgeKind.ROOTS].name, ROOT_CERTIFICATES}
 _PARTS: Final = {part.name: part for part in PARTS.values()}
 
 
-def _check(path: str, data: bytes) -> None:
-    """Raise `UnknownSchemaError` for a form that is not known, `KnowledgeError` or ValueError for what is no part."""
+def _check(path: str, data: bytes, at: dt.datetime) -> None:
+    """Raise `UnknownSchemaError` for a form that is not known, `KnowledgeError` or ValueError for what is no part.
+
+    Raises `HeldBackError` for a part of a day to come.
+    """
     part = _PARTS.get(path)
     if path == ROOT_CERTIFICATES:
         decode(data, RootCertificates, name=path, schema=PARTS[KnowledgeKind.ROOTS].schema)
     elif part is not None and part.form is not None:
-        decode(data, part.form(), name=path, schema=part.schema)
+        date = decode(data, part.form(), name=path, schema=part.schema).date
+        if date > published_by(at):
+            raise HeldBackError(
+                f"{path}: is of {date}, and this machine's clock says {at:%Y-%m-%d}.",
+                advice="Set the clock. If it is right, tell the publisher of the repository. The set in use stays.",
+            )
     else:
         schema = toml_files.decode(data).get("schema")
         if isinstance(schema, int) and schema != PINS_SCHEMA:

@@ -15,16 +15,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
+import stat
 from typing import TYPE_CHECKING, Final
 
 import filelock
 
 from detector.errors import KnowledgeError, UpdateError
-from detector.knowledge.store import CURRENT, MANIFEST, SETS, Current, read_current
+from detector.knowledge.store import CURRENT, MANIFEST, SET_NAME, SETS, Current, read_current
 from detector.model.files import unwritable
 from detector.model.private_files import create_private
 from detector.model.record import encode
+
+from .repository import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,11 +42,15 @@ METADATA: Final = "metadata"
 TRUSTED: Final = "trusted"
 UNFINISHED: Final = ".new-"
 """What the names of files and folders that are not complete begin with."""
+_UNFINISHED: Final = re.compile(r"\.new-[0-9a-f]{16}", re.ASCII)
+_SET: Final = re.compile(SET_NAME)
 _FOLDER_MODE: Final = 0o700
 """Permissions that let the owner alone enter: which vendors somebody uses is nobody else's business."""
 _HASH_DIGITS: Final = 8
-_TEMPORARY: Final = (UNFINISHED, ".download-", "tmp")
-"""Names that unfinished files have: ours, those of a download, and those that TUF's updater makes."""
+_TEMPORARY: Final = (".download-", "tmp")
+"""What the names of unfinished files among the trusted metadata begin with: downloads, and files of TUF's updater."""
+_ROOTS: Final = "root_history"
+"""The folder of earlier roots among the trusted metadata."""
 
 
 def metadata_of(stored: StoredSet) -> Path:
@@ -135,32 +143,48 @@ class Installer:
     def _write_folder(self, parent: Path, name: str, files: Mapping[str, bytes]) -> None:
         """Write a folder with these files; it has its name only once all of it is on the disk."""
         unfinished = parent / f"{UNFINISHED}{os.urandom(8).hex()}"
-        unfinished.mkdir(mode=_FOLDER_MODE)
-        for path, data in files.items():
-            file = unfinished / path
-            file.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            _write(file, data)
-        for folder in sorted({(unfinished / path).parent for path in files}, reverse=True):
-            _synchronize(folder)
-        if (parent / name).exists():  # a damaged one, or one that was written and never became current
-            shutil.rmtree(parent / name)
-        unfinished.replace(parent / name)
+        try:
+            unfinished.mkdir(mode=_FOLDER_MODE)
+            for path, data in files.items():
+                file = unfinished / path
+                file.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+                _write(file, data)
+            for folder in sorted({(unfinished / path).parent for path in files}, reverse=True):
+                _synchronize(folder)
+            if (parent / name).exists():  # a damaged one, or one that was written and never became current
+                shutil.rmtree(parent / name)
+            unfinished.replace(parent / name)
+        finally:  # a device that is full is not left so
+            shutil.rmtree(unfinished, ignore_errors=True)
         _synchronize(parent)
 
     def _remove_unfinished(self) -> None:
-        """Remove what a process that was killed left behind."""
-        places = (self.folder, self.folder / SETS, self.folder / METADATA / SETS, self.trusted)
-        for place in places:
+        """Remove what a process that was killed left behind, and nothing else: a folder may have been named amiss."""
+        for place in (self.folder, self.folder / SETS, self.folder / METADATA / SETS):
             for entry in place.iterdir():
-                if entry.name.startswith(_TEMPORARY):
+                if _UNFINISHED.fullmatch(entry.name):
                     _remove(entry)
+        for entry in (*self.trusted.iterdir(), *(self.trusted / _ROOTS).glob("*")):
+            if entry.name.startswith(_TEMPORARY) or not _is_metadata(entry):
+                _remove(entry)
 
     def _remove_older(self, kept: set[str | None]) -> None:
         for place in (self.folder / SETS, self.folder / METADATA / SETS):
             for entry in place.iterdir():
-                if entry.name not in kept:
+                if _SET.match(entry.name) and entry.name not in kept:
                     with contextlib.suppress(OSError):  # the new set serves already; the next update tries again
                         _remove(entry)
+
+
+def _is_metadata(entry: Path) -> bool:
+    """Whether TUF's updater, which reads all of what it finds, may have kept this: no pipe, device or endless file."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return False
+    if entry.name == _ROOTS:
+        return stat.S_ISDIR(status.st_mode)
+    return stat.S_ISREG(status.st_mode) and status.st_size <= CONFIG.targets_max_length
 
 
 def _remove(entry: Path) -> None:
@@ -173,8 +197,11 @@ def _remove(entry: Path) -> None:
 def _replace(path: Path, data: bytes) -> None:
     """Write a file that has the old content or the new one, whatever happens."""
     unfinished = path.with_name(f"{UNFINISHED}{os.urandom(8).hex()}")
-    _write(unfinished, data)
-    unfinished.replace(path)
+    try:
+        _write(unfinished, data)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     _synchronize(path.parent)
 
 

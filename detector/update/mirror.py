@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from detector.errors import OutputError
 from detector.model.files import unwritable
@@ -25,25 +25,44 @@ def write(stored: StoredSet, metadata: Path, destination: Path) -> None:
 
     Raises `OutputError` for any other directory that is not empty, and `NoRoomError`.
     """
+    destination = _named(destination)
     unfinished = destination.with_name(f".{destination.name}.{os.urandom(8).hex()}.part")
     new, old = unfinished / "new", unfinished / "old"
     try:
         there = _repository_in(destination)
-        shutil.copytree(metadata, new / METADATA, copy_function=shutil.copyfile)
+        (new / METADATA).mkdir(parents=True)
+        for file in metadata.iterdir():
+            shutil.copyfile(file, new / METADATA / file.name)
         for path, data in stored.files.items():
-            file = Path(path)
-            to = new / TARGETS / file.with_name(f"{stored.manifest.files[path].sha256}.{file.name}")
+            name = Path(path)
+            to = new / TARGETS / name.with_name(f"{stored.manifest.files[path].sha256}.{name.name}")
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(data)
         if there:
             destination.replace(old)
+        elif destination.exists():
+            destination.rmdir()  # Windows replaces no directory, not even an empty one
         new.replace(destination)
     except OutputError:
         raise
     except OSError as error:
-        raise unwritable(str(destination), error, "Name a directory in a place you may write to.") from error
+        raise unwritable(str(destination), error, _ADVICE) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+_ADVICE: Final = "Name a directory in a place you may write to."
+
+
+def _named(destination: Path) -> Path:
+    """The directory by its own name, which `.` has not. Raises `OutputError` where it has none."""
+    try:
+        named = Path(os.path.abspath(destination))  # noqa: PTH100 - `resolve` would follow a link
+    except OSError as error:  # the current directory is gone
+        raise unwritable(str(destination), error, _ADVICE) from error
+    if not named.name:
+        raise OutputError(f"{named}: cannot be replaced.", advice="Name a directory below it.")
+    return named
 
 
 def _repository_in(destination: Path) -> bool:

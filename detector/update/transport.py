@@ -7,8 +7,6 @@ whether bytes are genuine; both fetchers only bound them in time and number, and
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -21,7 +19,7 @@ from tuf.ngclient import FetcherInterface
 
 from detector.errors import GuardError, InputError, UpdateError
 from detector.guard import GuardedConnector
-from detector.model.files import reason_of
+from detector.model.files import open_regular, reason_of
 
 from .targets import shown
 
@@ -106,11 +104,7 @@ class DirectoryFetcher(Fetcher):
         self.count()
         path = self._folder / url
         try:
-            # Without blocking: nobody may be writing to a pipe of that name.
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-            with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise UpdateError(f"{path}: not a file.", advice="The set in use stays. Copy the repository again.")
+            with open_regular(path) as file:
                 while chunk := file.read(CHUNK_BYTES):
                     self.remaining()
                     yield chunk

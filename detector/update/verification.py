@@ -14,7 +14,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from detector.errors import UpdateError
 from detector.model import Record
-from detector.model.files import reason_of
+from detector.model.files import open_regular, reason_of
 
 from .refusals import refused
 from .repository import CONFIG
@@ -138,7 +138,7 @@ def _read(kind: type[T], data: bytes) -> Metadata[T]:
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(CONFIG.targets_max_length)
     except OSError as error:
         raise UpdateError(

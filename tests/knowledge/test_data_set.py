@@ -9,6 +9,7 @@ import datetime as dt
 import hashlib
 import json
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -270,7 +271,7 @@ class TestDamage:
         file = data.draw(st.sampled_from(files), label="file")
         content = file.read_bytes()
         at = data.draw(st.integers(0, len(content) - 1), label="at")
-        kinds = ["flip", "cut", "grown", "empty", "missing", "folder"]
+        kinds = ["flip", "cut", "grown", "empty", "missing", "folder", "pipe"]
         match data.draw(st.sampled_from(kinds), label="damage"):
             case "flip":
                 bit = 1 << data.draw(st.integers(0, 7))
@@ -286,6 +287,9 @@ class TestDamage:
             case "folder":
                 file.unlink()
                 file.mkdir()
+            case "pipe":
+                file.unlink()
+                os.mkfifo(file)
         is_manifest_text = file.name == store.MANIFEST
         try:
             dates, warnings = self.serving(folder)
@@ -298,6 +302,8 @@ class TestDamage:
         finally:
             if file.is_dir():
                 file.rmdir()
+            else:
+                file.unlink(missing_ok=True)
             file.write_bytes(content)
 
     @pytest.mark.parametrize("name", ["surplus.json", "pins/acme/more.toml", "pins/other/exam.toml", ".hidden", "a/b"])
@@ -350,6 +356,15 @@ class TestDamage:
         assert (dates, len(warnings)) == (set(), 1)
         assert str(tmp_path / store.CURRENT) in warnings[0]
         assert len(warnings[0]) < 1000
+
+    def test_a_pipe_in_place_of_the_current_file(self, tmp_path: Path) -> None:
+        """Nothing waits for somebody who writes to it: no check would ever begin."""
+        install(tmp_path, whole())
+        (tmp_path / store.CURRENT).unlink()
+        os.mkfifo(tmp_path / store.CURRENT)
+        opened = store.open_installed(tmp_path)
+        assert opened.serving is None
+        assert "not a regular file" in opened.warnings[0]
 
     @pytest.mark.parametrize(
         "change",

@@ -86,7 +86,11 @@ def test_hints_take_precedence() -> None:
 
 def test_embedded_browsers() -> None:
     """Applications that embed a browser, and may name it in requests of their own, are marked."""
-    assert {name for name in AGENTS if Claims.of(AGENTS[name][0]).is_embedded} == {"Electron", "WebView"}
+    assert {name for name in AGENTS if Claims.of(AGENTS[name][0]).is_embedded} == {
+        "Electron",
+        "WebView",
+        "a view in an application of iOS",
+    }
     assert Claims.of(AGENTS["WebView"][0], '"Chromium";v="131", "Android WebView";v="131"').is_embedded
 
 

@@ -201,8 +201,16 @@ def test_a_flood_thins_its_own_network() -> None:
 def test_too_many_different_hellos_are_left_out_and_counted() -> None:
     """A client that sends a new hello each time fills its network's room alone, and what is left out is known."""
     flood = [
-        entry(Offer.of_lists(cipher_suites=(number,), groups=(29,)), address="198.51.100.1") for number in range(1000)
+        entry(Offer.of_lists(cipher_suites=(0x0A0A, 0xE000 + number)), address="198.51.100.1") for number in range(1000)
     ]
     networks = counted([*flood, entry(PROXYS, account="a")])
     assert networks.left_out == 1000 - COMBINATIONS_MAX
     assert {one.judgment.confidence for one in networks.found()} >= {Confidence.PROBABLE}
+
+
+def test_a_flood_does_not_hide_an_interceptor() -> None:
+    """A network that sends many inconspicuous hellos first is assessed by what comes after them."""
+    flood = [entry(Offer.of_lists(cipher_suites=(0x0A0A, 0x1301, 0xE000 + number))) for number in range(1000)]
+    networks = counted([*flood, entry(PROXYS, account="a")])
+    assert only(networks).judgment.confidence is Confidence.PROBABLE
+    assert networks.left_out == 1000 - COMBINATIONS_MAX

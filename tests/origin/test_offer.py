@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +16,10 @@ from detector.knowledge.data_set import shipped
 from detector.model import Hello
 from detector.origin import Verdict, judge, rules
 from detector.origin.assess import NOTHING, known_products
+from detector.origin.claims import Claims
 from detector.origin.offer import HELLO_BYTES_MAX, LIST_MAX, Offer, OfferError
 from detector.probe.tls.client_hello import ClientHelloWriter
+from detector.probe.tls.hello import parse_client_hello
 
 if TYPE_CHECKING:
     from detector.origin.claims import Family
@@ -72,12 +75,43 @@ def test_damaged_bytes(data: st.DataObject) -> None:
     assert len(judge(offer, current(C)).findings) <= len(rules.TABLE) + 1
 
 
-def test_too_long() -> None:
-    """A ClientHello and a list that are too long are refused by their size."""
-    with pytest.raises(OfferError, match="at most"):
-        Offer.of_hello(bytes(HELLO_BYTES_MAX + 1))
-    with pytest.raises(OfferError, match="at most"):
-        Offer.of_lists(cipher_suites=range(LIST_MAX + 1))
+def with_content(message: bytes, kind: int, content: bytes) -> bytes:
+    """The ClientHello with this content of an extension."""
+    hello = parse_client_hello(message)
+    bodies = [(one, content if one == kind else body) for one, body in hello.extensions]
+    coded = b"".join(struct.pack(">HH", one, len(body)) + body for one, body in bodies)
+    old = sum(4 + len(body) for _, body in hello.extensions)
+    whole = message[4 : len(message) - old - 2] + len(coded).to_bytes(2, "big") + coded
+    return b"\1" + len(whole).to_bytes(3, "big") + whole
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("profile", [Hello.BROWSER, Hello.FIREFOX])
+def test_what_servers_accept_and_no_browser_sends(profile: Hello, family: Family) -> None:
+    """A ClientHello that is too long, or damaged where no server reads it, is possible at least."""
+    message = hello_of(profile)
+    odd = {
+        "padded": with_content(message, 65037, bytes(HELLO_BYTES_MAX)),
+        "its header alone": with_content(message, 65037, bytes(HELLO_BYTES_MAX))[:4],
+        "in records": records(with_content(message, 65037, bytes(HELLO_BYTES_MAX)), 0x4000),
+        "many groups": with_content(message, 10, struct.pack(">H", 600) + b"\x2a\x2a" * 300),
+        "many protocols": with_content(message, 16, struct.pack(">H", 600) + b"\1a" * 300),
+        **{f"damaged {kind}": with_content(message, kind, b"\x01") for kind in (10, 13, 16, 27, 43)},
+    }
+    for what, changed in odd.items():
+        offer = Offer.of_hello(changed)
+        assert offer.is_malformed, what
+        assert judge(offer, current(family)).verdict is Verdict.MIDDLEWARE, what
+        assert judge(offer, Claims()).verdict is Verdict.NOTHING_SEEN, what
+    assert not Offer.of_hello(with_content(message, 16, struct.pack(">H", 2) + b"\1a")).is_malformed
+
+
+def test_a_long_list_is_cut() -> None:
+    """Of a list that is too long a bounded part is kept, and nothing counts as missing from it."""
+    offer = Offer.of_lists(cipher_suites=range(LIST_MAX + 1), groups=[29])
+    assert len(offer.cipher_suites or ()) <= LIST_MAX
+    assert offer.is_cut
+    assert offer.is_malformed
 
 
 def test_from_lists() -> None:

@@ -18,6 +18,7 @@ from support.origin_clients import CHROME, CURL, HOST, agent, ask, chrome, opens
 from support.witnesses import until
 
 from detector.origin import asgi, capture, claims, requests
+from detector.origin.offer import HELLO_BYTES_MAX
 from detector.origin.requests import JA4_HEADERS, UNIX_SOCKET
 
 if TYPE_CHECKING:
@@ -125,6 +126,6 @@ def test_names_and_numbers() -> None:
     assert f'scope["extensions"]["{asgi.CONNECTION}"]["client_hello"]' in PAGE
     assert f'`scope["{asgi.ASSESSMENT}"]`' in PAGE
     assert f'`"{UNIX_SOCKET}"`' in PAGE
-    assert f"at most {capture.CONNECTIONS_MAX:,} of at most {capture.HELLO_BYTES_MAX // 1024} KiB" in PAGE
+    assert f"at most {capture.CONNECTIONS_MAX:,} of at most {HELLO_BYTES_MAX // 1024} KiB" in PAGE
     assert f"The last {requests.ASSESSED_MAX} distinct" in PAGE
     assert f"up to {claims.HEADER_CHARACTERS_MAX} characters" in PAGE

@@ -120,7 +120,7 @@ class TestProxies:
         with pytest.raises(InputError, match="'apache' is no form"):
             Requests(proxies=[Proxy(peers=(PROXY,), header=HEADER, form="apache")])  # type: ignore[arg-type] # that is what is tested
 
-    @pytest.mark.parametrize("peer", [HERE, "::1", None, UNIX_SOCKET, "192.0.3.1"])
+    @pytest.mark.parametrize("peer", [HERE, "::1", None, UNIX_SOCKET, "192.0.3.1", "testclient"])
     def test_nobody_else_is_believed(self, peer: str | None) -> None:
         """What a client writes into the header changes nothing, to its own advantage or to somebody's disadvantage."""
         for forged in (CHROMES_JA4, OPENSSL_JA4):

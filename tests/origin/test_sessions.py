@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.offers import FAMILIES, browsers, client, current, offer_of, others
 
 from detector.model import Alternative, encode
-from detector.origin import Claims, Family, Offer, Session, judge_sessions
+from detector.origin import Claims, Family, Offer, Session, judge_sessions, sessions
 from detector.origin.sessions import ACCOUNTS_MAX, OFFERS_MAX, OWN_NETWORKS_MIN, Sessions, is_comparable, key_of
 
 if TYPE_CHECKING:
@@ -203,6 +204,26 @@ def test_the_order_does_not_matter(shuffle: random.Random) -> None:
     expected = {one.network: one for one in judge_sessions(many)}
     shuffle.shuffle(many)
     assert {one.network: one for one in judge_sessions(many)} == expected
+
+
+def test_a_flood_does_not_hide_an_interceptor() -> None:
+    """Inconspicuous offers make room for one that contradicts its browser."""
+    own = client(OWN[C])
+    quiet = [msgspec.structs.replace(own, groups=(29, 0xE000 + number)) for number in range(2 * OFFERS_MAX)]
+    judged = school(*[session(offer, C, "a") for offer in quiet], session(client("mitmproxy"), C, "b"))
+    assert judged.confidence == "probable"
+
+
+def test_networks_and_offers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client with much address space makes no more networks and offers than are followed."""
+    monkeypatch.setattr(sessions, "NETWORKS_MAX", 4)
+    monkeypatch.setattr(sessions, "FOLLOWED_MAX", 10)
+    collected = Sessions()
+    for number in range(100):
+        offer = Offer.of_lists(cipher_suites=[0x1301 + number])
+        collected.add(session(offer, F, "a", network=str(number % 8)))
+    assert len(collected.judgments()) == 4
+    assert sum(len(network.offers) for network in collected._networks.values()) == 10
 
 
 def test_memory_is_bounded() -> None:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +32,6 @@ from detector.update.install import Installer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import Self
 
 
@@ -493,6 +493,80 @@ def test_an_export_replaces_nothing_else(place: Place, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_an_export_into_the_current_directory(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The empty directory in which one stands becomes the repository; the top of the file system does not."""
+    place.update()
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    export(Path(), place.folder, root=place.root)
+    assert update(str(here), folder=tmp_path / "closed", root=place.root).installed
+    with pytest.raises(OutputError, match="below it"):
+        export(Path("/"), place.folder, root=place.root)
+
+
+@pytest.mark.parametrize(
+    "name", ["root.json", "timestamp.json", "targets.json", "acme.json", "root_history/2.root.json"]
+)
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "endless"])
+def test_what_is_no_metadata_among_the_trusted(place: Place, name: str, kind: str) -> None:
+    """TUF's updater reads all of what it finds: what would block it or fill the memory is removed first."""
+    place.repository.add_vendor("acme", {"pins/acme/exam.toml": PINS})
+    place.repository.rotate("timestamp")
+    place.publish("ct_logs.json")
+    place.update(vendors=["acme"])
+    file = place.folder / "metadata" / "trusted" / name
+    file.unlink()
+    match kind:
+        case "pipe":
+            os.mkfifo(file)
+        case "device":
+            file.symlink_to("/dev/zero")
+        case "folder":
+            file.mkdir()
+        case "endless":
+            with file.open("wb") as sparse:
+                sparse.truncate(1 << 40)
+    place.publish("ct_logs.json", version=3)
+    assert place.update().installed
+
+
+def test_an_export_to_a_full_disk(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that there is no room, and leaves nothing."""
+    place.update()
+
+    def copy(_: Path, to: Path) -> None:
+        to.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    there = sorted(tmp_path.iterdir())
+    with pytest.raises(NoRoomError, match="No space left"):
+        export(tmp_path / "usb", place.folder, root=place.root)
+    assert sorted(tmp_path.iterdir()) == there
+
+
+@pytest.mark.parametrize("year", [1, 1970, 2026])
+def test_a_clock_that_is_behind(place: Place, year: int) -> None:
+    """The sentence names the clock, and accuses no publisher before it is right."""
+    place.publish("ct_logs.json")
+    with pytest.raises(HeldBackError, match="clock") as caught:
+        place.update(clock=lambda: dt.datetime(year, 1, 1, tzinfo=dt.UTC))
+    assert caught.value.advice.startswith("Set the clock.")
+
+
+def test_an_update_removes_nothing_of_others(place: Place) -> None:
+    """In a folder that was named amiss, what only resembles unfinished files or sets stays."""
+    others = [place.folder / name for name in ("tmp/x", "tmpfile", ".new-mail/x", "sets/list/x", "metadata/sets/tmp/x")]
+    for other in others:
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_text("x")
+    place.update()
+    place.publish("ct_logs.json")
+    place.update()
+    assert all(other.is_file() for other in others)
+
+
 # One writer, whole or not at all
 
 
@@ -528,7 +602,7 @@ def test_writers_at_once(place: Place) -> None:
 
 
 def test_a_full_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At whichever file the disk is full, the old set stays, and the error names the folder."""
+    """At whichever file the disk is full, the old set stays, and nothing of the new one takes room."""
     place.update()
     before = place.serving().parts()
     for failing in itertools.count():
@@ -541,6 +615,7 @@ def test_a_full_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         if len(written) <= failing:
             break
         assert place.serving().parts() == before
+        assert list(place.folder.rglob(f"{install.UNFINISHED}*")) == []
     assert failing > len(place.repository.parts)
     assert place.serving().part(KnowledgeKind.LOGS).version == str(failing + 2)
 

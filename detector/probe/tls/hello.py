@@ -18,12 +18,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from detector.model import Record
 
 from .codepoints import HELLO_RETRY_REQUEST_RANDOM, ExtensionType, HandshakeType
 from .reader import Reader, WireError, malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_T = TypeVar("_T")
 
 MESSAGE_HEADER_BYTES: Final = 4  # handshake type and 24-bit length (RFC 8446 section 4)
 RANDOM_BYTES: Final = 32  # RFC 8446 section 4.1.2
@@ -124,8 +129,22 @@ class ServerHello(Record, frozen=True, kw_only=True):
         return any(kind == ExtensionType.EXTENDED_MASTER_SECRET for kind, _ in self.extensions)
 
 
-def parse_client_hello(message: bytes) -> ClientHello:
-    """Parse a ClientHello, a handshake message with its header."""
+def parse_client_hello(message: bytes, *, damaged: set[int] | None = None) -> ClientHello:
+    """Parse a ClientHello, a handshake message with its header.
+
+    Where `damaged` is given, an extension whose content breaks its format counts as empty, and its type is added there:
+    servers accept what is damaged in an extension that they do not know.
+    """
+
+    def content(kind: int, parse: Callable[..., _T], *arguments: object) -> _T:
+        try:
+            return parse(first.get(kind), *arguments)
+        except WireError:
+            if damaged is None:
+                raise
+            damaged.add(kind)
+            return parse(None, *arguments)
+
     reader = _body(message, HandshakeType.CLIENT_HELLO, "ClientHello")
     version, random, session_id = _start(reader, "ClientHello")
     suites = _numbers(reader.vector(2), 2, "the cipher suites")
@@ -139,15 +158,15 @@ def parse_client_hello(message: bytes) -> ClientHello:
         cipher_suites=suites,
         compression_methods=compression,
         extensions=extensions,
-        server_name=_server_name(first.get(ExtensionType.SERVER_NAME)),
-        groups=_list(first.get(ExtensionType.SUPPORTED_GROUPS), 2, 2, "the supported_groups extension"),
-        point_formats=_list(first.get(ExtensionType.EC_POINT_FORMATS), 1, 1, "the ec_point_formats extension"),
-        alpn=_protocols(first.get(ExtensionType.ALPN)),
-        versions=_list(first.get(ExtensionType.SUPPORTED_VERSIONS), 1, 2, "the supported_versions extension"),
-        signature_schemes=_list(
-            first.get(ExtensionType.SIGNATURE_ALGORITHMS), 2, 2, "the signature_algorithms extension"
+        server_name=content(ExtensionType.SERVER_NAME, _server_name),
+        groups=content(ExtensionType.SUPPORTED_GROUPS, _list, 2, 2, "the supported_groups extension"),
+        point_formats=content(ExtensionType.EC_POINT_FORMATS, _list, 1, 1, "the ec_point_formats extension"),
+        alpn=content(ExtensionType.ALPN, _protocols),
+        versions=content(ExtensionType.SUPPORTED_VERSIONS, _list, 1, 2, "the supported_versions extension"),
+        signature_schemes=content(
+            ExtensionType.SIGNATURE_ALGORITHMS, _list, 2, 2, "the signature_algorithms extension"
         ),
-        compressions=_list(first.get(ExtensionType.COMPRESS_CERTIFICATE), 1, 2, "the compress_certificate extension"),
+        compressions=content(ExtensionType.COMPRESS_CERTIFICATE, _list, 1, 2, "the compress_certificate extension"),
     )
 
 
