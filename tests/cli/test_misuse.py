@@ -34,6 +34,10 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "bundle sign": ("bundle.json", "--signing-key", "key.pem"),
     "check": (NOBODY, *QUIET, "--deadline", "2"),
     "ct watch": ("--pins", "pins.toml", "--state", "ct.json", "--once", "--proxy", "none", "--log", "log=log.pem"),
+    "data export": ("copy", "--allow-test-root"),
+    "data show": (),
+    "data update": ("--from", "nowhere", "--allow-test-root"),
+    "data verify": ("--allow-test-root",),
     "diff": ("report.json", "report.json"),
     "dossier": ("bundle.json",),
     "examine": ("chain.pem", "--host", "exam.example.edu"),
@@ -47,6 +51,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "history show": ("1",),
     "locate": (NOBODY, "--deadline", "2"),
     "nagios": (NOBODY, *QUIET, "--deadline", "2"),
+    "origin judge": ("log.jsonl", "--format", "jsonl", "--site", "exam.example.edu"),
     "pins export": ("pins.toml", "--to", "android"),
     "pins import": ("app.xml", "--from", "android"),
     "pins learn": (NOBODY, "--proxy", "none", "--deadline", "2"),
@@ -60,8 +65,8 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "witness serve": ("--certificate", "chain.pem", "--key", "key.pem", "--signing-key", "key.pem", "--port", "0"),
 }
 """A right command line of each command."""
-UNREACHABLE: Final = {"fleet scan"}
-"""Commands that end here for another reason: nobody answers."""
+UNREACHABLE: Final = {"data export", "data update", "data verify", "fleet scan"}
+"""Commands that end here for another reason: nobody answers, or no set is installed."""
 
 
 class Place(NamedTuple):
