@@ -190,12 +190,12 @@ def folder_of(folder: str | None) -> Path | None:
     return store.default_folder() if folder is None else Path(folder)
 
 
-def last_repository(folder: str | None) -> str:
-    """The URL that the installed set came from. Raises `InputError` where there is none."""
+def last_repository(folder: str | None, *, option: str = "--from") -> str:
+    """The URL that the installed set came from. Raises `InputError` where there is none; `option` names another."""
     place = folder_of(folder)
     serving = None if place is None else store.open_installed(place).serving
     if serving is None or not serving.manifest.repository.startswith("https:"):
-        raise InputError("No repository is known.", advice="Name one: --from URL, or --from DIR for a copy.")
+        raise InputError("No repository is known.", advice=f"Name one: {option} URL, or {option} DIR for a copy.")
     return serving.manifest.repository
 
 

@@ -129,6 +129,8 @@ def watch(  # noqa: PLR0913 - one parameter per option
     Ends after --duration, or on Ctrl-C, SIGTERM or SIGHUP. Exit code: 0 clean from beginning to end without a gap, 1
     middleware at --fail-on or above at any time, 2 bad usage or input, 3 anything else.
     """
+    if (update_from or update_root) and not update:
+        raise click.UsageError("--update-from and --update-root need --update.")
     verdict_alone = detail is Detail.VERDICT and form is Format.TABLE
     seen = WatchSummary()
     with contextlib.ExitStack() as stack:
@@ -177,7 +179,7 @@ def _updating(settings: dict[str, Any], place: str | None, root: str | None) -> 
     if source == data_set.SHIPPED:
         raise click.UsageError("--update has no effect with --data shipped.")
     folder = None if source is None else str(source)
-    repository = place or data.last_repository(folder)
+    repository = place or data.last_repository(folder, option="--update-from")
     if settings.get("offline") and repository.startswith("https:"):
         raise click.UsageError("--update fetches from a server, and --offline contacts nothing but the endpoints.")
     connect = data.connector_of(settings)

@@ -206,7 +206,7 @@ class DataSet:
 
     def part(self, kind: KnowledgeKind) -> Knowledge:
         """Name, version, date and hash of a part, for reports."""
-        part = self._serving(kind)
+        part = self._named(kind)
         return Knowledge(
             kind=kind,
             name=part.name,
@@ -222,7 +222,7 @@ class DataSet:
 
     def is_updated(self, kind: KnowledgeKind) -> bool:
         """Whether an installed file serves as this part, and not what the package ships."""
-        return self._serving(kind).name != SHIPPED
+        return self._named(kind).name != SHIPPED
 
     def path_of(self, kind: KnowledgeKind) -> Path:
         """The file that serves as this part, for messages."""
@@ -249,19 +249,29 @@ class DataSet:
             raise TypeError(f"{kind}: {form.__name__} is not the form of this part")
         return content
 
+    def _named(self, kind: KnowledgeKind) -> _Part:
+        """The file of a part that `_serving` returns. One that nothing can replace is not decoded to be named."""
+        with self._lock:
+            candidates = self._listed(kind)
+            return candidates[0] if len(candidates) == 1 else self._serving(kind)
+
+    def _listed(self, kind: KnowledgeKind) -> list[_Part]:
+        if kind not in self._candidates:
+            self._candidates[kind] = self._newest_first(kind)
+        return self._candidates[kind]
+
     def _serving(self, kind: KnowledgeKind) -> _Part:
         """The newest file of a part that can be read. Raises `KnowledgeError` when that is not even the shipped one."""
         with self._lock:
-            if kind not in self._candidates:
-                self._candidates[kind] = self._newest_first(kind)
+            candidates = self._listed(kind)
             while kind not in self._contents:
-                part = self._candidates[kind][0]
+                part = candidates[0]
                 try:
                     self._contents[kind] = self._decoded(kind, part)
                 except KnowledgeError as error:
                     if not self.leave_out(kind, error.message):
                         raise
-            return self._candidates[kind][0]
+            return candidates[0]
 
     def _newest_first(self, kind: KnowledgeKind) -> list[_Part]:
         """The files of a part, by date, then by version; of two alike the shipped one first."""

@@ -154,7 +154,7 @@ def _of_vendor(source: str, data: DataSet | None, root_labels: Collection[str]) 
         installed = ", ".join(sorted(data.vendors)) if data is not None else ""
         raise PinFileError(
             f"{shown(source)}: no pins of this vendor are installed.",
-            advice=f"Installed are those of {installed}." if installed else "Run `detector data update`.",
+            advice=f"Installed are those of {installed}." if installed else "Run `detector data update --vendor NAME`.",
         )
     sets = []
     for path, content in files:

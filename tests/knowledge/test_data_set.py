@@ -80,6 +80,13 @@ class TestShipped:
         assert data.known_roots is data.known_roots
         assert list(data._candidates) == [KnowledgeKind.ROOTS]
 
+    def test_to_be_named_it_is_not_decoded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A report names every part; what no update can replace is decoded when it is used."""
+        data = DataSet()
+        monkeypatch.setattr(data_set, "decode_shipped", None)
+        assert {part.kind for part in data.parts()} == set(data_set.PARTS)
+        assert not any(map(data.is_updated, data_set.PARTS))
+
     def test_parts_say_what_they_are(self) -> None:
         """Name, version, date and horizon from the head, and the hash of the very file."""
         for known in shipped().parts():

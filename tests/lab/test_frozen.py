@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 from detector_testing import serve_middlebox, serve_origin, serve_proxy
 from support.command import clean_environment
+from support.data_repository import DataRepository, newer, shipped_parts
 from support.exam_world import EXAM
 
 from detector import cli
@@ -266,3 +267,20 @@ async def test_a_browser_starts_the_stand_alone_program(built: dict[str, Path], 
     answer = json.loads(await process.stdout.readexactly(length))
     process.stdin.close()  # as a browser that closes the port
     assert (answer["id"], answer["action"], await process.wait()) == (1, "allow", 0)
+
+
+async def test_the_stand_alone_program_updates_what_is_known(built: dict[str, Path], tmp_path: Path) -> None:
+    """A signed set is fetched, verified again and used; the root that comes with it is read where none is named."""
+    repository = DataRepository(newer(shipped_parts(), "ct_logs.json"))
+    repository.write(tmp_path / "served")
+    (tmp_path / "root.json").write_bytes(repository.first_root)
+    rooted, home = ("--root", str(tmp_path / "root.json")), {"XDG_DATA_HOME": str(tmp_path / "home")}
+    fetched = ("data", "update", "--from", str(tmp_path / "served"))
+    code, _, said = await run(built["detector"], *fetched, **home)
+    assert (code, b"marked as made for tests" in said) == (2, True), said.decode()
+    for arguments in ((*fetched, *rooted), ("data", "verify", *rooted)):
+        code, _, said = await run(built["detector"], *arguments, **home)
+        assert code == 0, said.decode()
+    _, shown, said = await run(built["detector"], "data", "show", "--json", **home)
+    origins = {part["file"]: part["origin"] for part in json.loads(shown)["parts"]}
+    assert (origins["ct_logs.json"], origins["roots.json"]) == ("updated", "shipped"), said.decode()

@@ -147,7 +147,10 @@ def test_updates_that_cannot_be(town: Town, tmp_path: Path, monkeypatch: pytest.
     for options in ((), ("--update-from", "https://data.example.org/")):
         done = town.run("--update", *options, *town.honest)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "--update" in done.stderr or "--from" in done.stderr
+        assert ("--update" if options else "Name one: --update-from URL") in done.stderr
+    for option in ("--update-from", "--update-root"):
+        done = town.run(option, str(tmp_path), *town.honest)
+        assert (done.returncode, "need --update" in done.stderr) == (2, True), done
 
 
 def test_middleware_is_exit_1_and_every_line_an_event(town: Town) -> None:
