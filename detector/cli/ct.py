@@ -184,10 +184,10 @@ def _followed(detector: Detector, named: Sequence[str], *, listed: bool) -> list
         followed += selected.followed
         if detector.logs.is_past_horizon(now):
             say(f"Warning: the list {detector.logs.name} is of {detector.logs.date}: newer logs are not followed.")
-        if selected.dynamic or selected.nowhere:
+        if selected.dynamic or selected.unplaced:
             say(
                 f"Of the list {detector.logs.name} {len(selected.followed)} logs are followed; {selected.dynamic} are "
-                f"not because they have no tiles, {selected.nowhere} because the list does not say where they are."
+                f"not because they have no tiles, {selected.unplaced} because the list does not say where they are."
             )
     by_id = {log.name.id: log for log in reversed(followed)}  # of a log that is given twice, what --log says counts
     if not by_id:

@@ -38,12 +38,12 @@ _ADVICE: Final = (
 class Selection(NamedTuple):
     """Logs of a list: those to follow, and how many others with certificates of today are not.
 
-    `dynamic` have only the interface of RFC 6962; of `nowhere` the list does not say where they are read.
+    `dynamic` have only the interface of RFC 6962; of `unplaced` the list does not say where they are read.
     """
 
     followed: tuple[FollowedLog, ...]
     dynamic: int
-    nowhere: int
+    unplaced: int
 
 
 def select(listed: LogList, at: dt.datetime, dialer_for: DialerFor) -> Selection:

@@ -51,7 +51,7 @@ def test_current_static_logs_with_an_address_are_followed() -> None:
     assert (followed.name.name, followed.name.operator) == ("Elm", "Wood")
     assert (followed.name.id, followed.key) == (made["Elm"].ct_log.log_id.hex(), made["Elm"].ct_log.public_key_der)
     assert followed.source.name == "https://Elm.example"
-    assert (selected.dynamic, selected.nowhere) == (1, 1)
+    assert (selected.dynamic, selected.unplaced) == (1, 1)
 
 
 def test_a_log_is_named_by_place_and_key(tmp_path: Path) -> None:

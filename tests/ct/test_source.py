@@ -46,7 +46,7 @@ def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_https_server_is_read_over_one_connection(pki: PrivatePKI) -> None:
-    """Files come over one connection, whoever issued the server's certificate; what is missing is None."""
+    """Files come over one connection, no matter who issued the server's certificate; what is missing is None."""
     log = StaticLog.create()
     log.fill(300, lambda index: b"%d" % index)
     host = "elm.ct.example"

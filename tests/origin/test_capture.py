@@ -194,7 +194,7 @@ class TestWhichHello:
 
 class TestCallbacks:
     def test_a_callback_that_is_there_is_still_called(self, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
-        """Whoever traces messages already sees the same ones, with the same arguments."""
+        """A callback that was there already sees the same ones, with the same arguments."""
 
         def trace(context: ssl.SSLContext) -> list[tuple[object, ...]]:
             seen: list[tuple[object, ...]] = []

@@ -392,7 +392,7 @@ _TRICKS = [
 
 @pytest.mark.parametrize("name", _TRICKS)
 def test_names_that_lead_elsewhere(repository: DataRepository, client: Client, name: str) -> None:
-    """A name that is no plain file name holds the set back, whoever signed it, and is shown harmlessly."""
+    """A name that is no plain file name holds the set back, no matter who signed it, and is shown harmlessly."""
     repository.parts[name] = b"x"
     repository.publish()
     metadata = {path: data for path, data in repository.files.items() if path.startswith("metadata/")}
