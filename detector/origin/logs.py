@@ -52,6 +52,12 @@ OFFER_ID_BYTES: Final = 8
 """Bytes that identify an offer: a chance of 1 in 10**7 that two of a million different ones are taken for one."""
 CACHED: Final = 1 << 13
 """Texts of lists that are kept in parsed form: a browser's list has 16 forms, one for each GREASE value (RFC 8701)."""
+REMEMBERED_TEXT_MAX: Final = 4096
+"""Characters of the lists of a line that are kept in parsed form: OpenSSL's longest, with 110 names, have 2,700. Longer
+ones are parsed each time, so that a hostile log costs time, and not memory."""
+REMEMBERED_CODES_MAX: Final = 192
+"""Code points, and characters of other fields, of an offer that is kept: browsers' have under 100, OpenSSL's longest
+lists 160."""
 ABSENT: Final = frozenset({"", "-"})
 """What servers write where there is nothing."""
 GREASE: Final = 0x0A0A
@@ -190,7 +196,7 @@ class LogReader:
                 if recorded is None:
                     self.without_hello += 1
                     continue
-                offer, offer_id = (_offer if recorded.client_hello is None else _parse)(recorded)
+                offer, offer_id = (_offer if _is_kept(recorded) else _parse)(recorded)
             except (_MalformedListError, OfferError):
                 self._fault(Unreadable.HELLO)
                 continue
@@ -244,6 +250,16 @@ _offer: Final = functools.lru_cache(maxsize=CACHED)(_parse)
 """As `_parse`, for what repeats: every whole ClientHello has random values of its own."""
 
 
+def _is_kept(recorded: Recorded) -> bool:
+    if recorded.client_hello is not None:
+        return False
+    lists = (recorded.cipher_suites, recorded.extensions, recorded.groups, recorded.signature_schemes, recorded.ja4)
+    size = sum([len(one) for one in lists if one])
+    if recorded.alpn:
+        size += sum(map(len, recorded.alpn))
+    return size <= REMEMBERED_CODES_MAX
+
+
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
     """Split chunks into lines; None for one that is too long, of which no more than a chunk is kept."""
     rest, skipping = b"", False
@@ -289,7 +305,11 @@ def _nginx(line: _NginxLine) -> Recorded | None:
     """
     if line.ciphers in ABSENT:
         return None
-    return _nginx_lists(line.ciphers, line.curves)
+    is_kept = (
+        len(line.ciphers) + len(line.curves) <= REMEMBERED_TEXT_MAX
+        and line.ciphers.count(":") + line.curves.count(":") < REMEMBERED_CODES_MAX
+    )
+    return (_nginx_lists if is_kept else _nginx_lists.__wrapped__)(line.ciphers, line.curves)
 
 
 @functools.lru_cache(maxsize=CACHED)
@@ -336,10 +356,11 @@ def _haproxy(line: _HaproxyLine) -> Recorded | None:
     lists = (line.ciphers, line.extensions, line.groups, line.formats)
     stored = sum(len(text) for text in lists if text not in ABSENT) // 2
     is_full = stored >= line.capture - 1  # a value of two bytes leaves one byte free
+    codes = _hex_codes if stored <= REMEMBERED_TEXT_MAX // 8 else _hex_codes.__wrapped__
     return Recorded(
-        cipher_suites=_hex_codes(line.ciphers),
+        cipher_suites=codes(line.ciphers),
         extensions=_extensions(line.extensions),
-        groups=_hex_codes(line.groups),
+        groups=codes(line.groups),
         is_cut=is_full,
         is_oversized=is_full and stored >= FULL_BYTES_MIN - 1,
     )
