@@ -18,6 +18,8 @@ from detector.origin.logs import FAULTS_NAMED, LINE_BYTES_MAX, LogFormat, LogRea
 from detector.origin.offer import LIST_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from detector.knowledge.browser_offers import RecordedOffer
     from detector.origin.logs import Entry
 
@@ -273,14 +275,14 @@ def test_a_line_without_an_end_is_not_kept() -> None:
 def test_long_lists_cost_no_memory(form: str) -> None:
     """Thousands of different lists that no browser sends are read and forgotten: 16 MiB, where kept ones take 60."""
     suites = [tuple(range(number, number + 250)) for number in range(2000)]
-    make = {
+    lines: dict[str, Callable[[tuple[int, ...]], bytes]] = {
         "nginx": lambda codes: nginx_line(codes, codes, AGENT),
         "haproxy": lambda codes: haproxy_line(codes, codes, codes, AGENT),
         "jsonl": lambda codes: (
             json.dumps({"user_agent": "x", "cipher_suites": codes, "groups": codes}).encode() + b"\n"
         ),
-    }[form]
-    reader = LogReader(LogFormat(form))
+    }
+    make, reader = lines[form], LogReader(LogFormat(form))
     tracemalloc.start()
     try:
         read_entries = sum(1 for _ in reader.entries(make(codes) for codes in suites))
