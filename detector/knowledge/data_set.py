@@ -210,7 +210,7 @@ class DataSet:
         return Knowledge(
             kind=kind,
             name=part.name,
-            version=str(part.head.version),
+            version=str(part.head.version or ""),  # pin files have none
             date=part.head.date,
             horizon=part.head.current_until(kind),
             sha256=hashlib.sha256(part.data).hexdigest(),

@@ -84,7 +84,7 @@ def _accused_cas(candidate: DataSet) -> Iterator[str]:
 
 def _age(part: Knowledge) -> tuple[dt.date, int]:
     """What decides which of two parts is newer, as in `detector.knowledge.data_set`."""
-    return part.date or dt.date.min, int(part.version)
+    return part.date or dt.date.min, int(part.version or 0)
 
 
 def lost_roots(before: DataSet, after: DataSet) -> dict[str, str]:
