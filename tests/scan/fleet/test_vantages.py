@@ -120,7 +120,7 @@ async def test_killed_among_networks(
     """A worker of the three killed mid-scan: its vantage's targets are told as not looked at, the others' as seen."""
     targets = tmp_path / "targets.txt"
     targets.write_text("exam.example.edu\n" * 2000, "utf-8")
-    words = ("--pins", str(tmp_path / "pins.toml"), "--targets", str(targets), "--lost-after", "5", "--deadline", "20")
+    words = ("--pins", str(tmp_path / "pins.toml"), "--targets", str(targets), "--lost-after", "5", "--timeout", "60")
     output = tmp_path / "out.jsonl"
     given = ("--tls", str(campus.folder), "--scheduler", campus.address, *fleet_trust, *words, "--output", str(output))
     scanning = await campus.start("scan", *given, inside=network_lab.far)
