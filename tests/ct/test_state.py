@@ -159,9 +159,12 @@ def torn(self, text):
     self._file.write(text.encode()[: chosen.randrange(len(text))])
     end()
 
-kills = 0
-for round in range(4):
-    world = World(folder / str(round), pki, log)
+kills = rounds = 0
+while kills < 30:  # how many accesses there are, and so how many kills a round has, differs between systems
+    rounds += 1
+    if rounds > 40:
+        raise SystemExit("hardly ever killed")
+    world = World(folder / str(rounds), pki, log)
     world.folder.mkdir()
     world.publish()
     while True:
