@@ -76,7 +76,7 @@ MAKERS: Final[dict[str, Callable[[int, random.Random], str]]] = {"nginx": nginx_
 def measure(form: str, log: Path) -> Cost:
     """Read a log in a process of its own."""
     words = (sys.executable, "-m", "detector", "origin", "judge", str(log), "--format", form, "--site", SITE, "-q")
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - this package
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - our command
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

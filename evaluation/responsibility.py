@@ -42,7 +42,7 @@ class Innocent(NamedTuple):
     @property
     def is_excessive(self) -> bool:
         """Whether so many wrong worlds are too improbable (one in a hundred) for the error that was allowed."""
-        return exact.binomial_tail(self.wrong_worlds, self.worlds, exact.spent(self.alpha, 1)) < 0.01  # noqa: PLR2004 - as said
+        return exact.binomial_tail(self.wrong_worlds, self.worlds, exact.spent(self.alpha, 1)) < 0.01  # noqa: PLR2004 - see above
 
 
 class Point(NamedTuple):

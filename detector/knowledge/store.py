@@ -54,7 +54,7 @@ FilePath = Annotated[
         pattern=r"^([a-z0-9_]{1,64}\.(json|toml)|pins/[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?/[a-z0-9][a-z0-9_.-]{0,63}\.toml)\Z"
     ),
 ]
-"""The path of a file in a set, with slashes: it leads nowhere else, and is written the same on every system."""
+"""The path of a file in a set, with slashes: it stays inside the set, and is written the same on every system."""
 
 
 class StoredFile(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):

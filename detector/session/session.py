@@ -511,7 +511,7 @@ class Detector:
 
         async def probe(endpoint: Endpoint, until: float) -> tuple[EndpointEvidence, ...]:
             current = renewed()
-            return await current._watched(current.expected(endpoint), until, endpoints, canaries, budget)  # noqa: SLF001 - of this class
+            return await current._watched(current.expected(endpoint), until, endpoints, canaries, budget)  # noqa: SLF001 - of the same class
 
         return runner.Watcher(
             endpoints=endpoints,

@@ -91,7 +91,7 @@ class Installer:
         try:
             with self._writing():
                 self._remove_unfinished()
-        except BaseException:
+        except BaseException:  # interruption too: the lock must not outlive this call; nothing is swallowed
             self._lock.release()
             raise
         return self

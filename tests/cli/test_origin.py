@@ -211,7 +211,7 @@ def test_wrong_options_are_named(options: tuple[str, ...], said: str, desk: Desk
 
 
 def test_a_front_of_the_site_accuses_no_network(desk: Desk) -> None:
-    """One hello in every network, and nowhere a browser with its own: at most possible, with the front named."""
+    """One hello in every network, and no browser with its own anywhere: at most possible, with the front named."""
     everywhere = [
         nginx_line(*PROXYS, AGENTS[seat % 2], address=f"10.{network}.0.{seat}", account=f"{network}-{seat}")
         for network in range(6)

@@ -107,7 +107,7 @@ def test_reading_can_begin_anywhere(world: World) -> None:
 )
 def test_every_entry_is_read_once(
     growth: list[int],
-    compress: bool,  # noqa: FBT001 - generated
+    compress: bool,  # noqa: FBT001 - Hypothesis passes it by keyword
     pki: PrivatePKI,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -272,7 +272,7 @@ class TestBounds:
 
     def test_what_openssl_accepts_is_read(self, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
         """No change of a ClientHello that the server accepts makes it one that cannot be read: that would hide it."""
-        subject, drawn, accepted = HelloCapture(), random.Random(1), 0  # noqa: S311 - drawn again alike
+        subject, drawn, accepted = HelloCapture(), random.Random(1), 0  # noqa: S311 - the same in each run
         subject.install(server)
         hello = Ends(client, server).shake_hands().first_hello
         extensions = parse_client_hello(hello).extensions

@@ -107,8 +107,8 @@ def test_one_offer_under_two_families_is_probable() -> None:
     assert only(together).judgment.confidence is Confidence.PROBABLE
     apart = counted([people[0], people[1]._replace(address="203.0.113.1")])
     assert {one.judgment.reason for one in apart.found()} == {"impossible-offer"}
-    nowhere = counted(one._replace(address="") for one in people)
-    assert only(nowhere).judgment.reason == "impossible-offer"
+    unplaced = counted(one._replace(address="") for one in people)
+    assert only(unplaced).judgment.reason == "impossible-offer"
 
 
 def test_scripts_in_the_pages_prove_it() -> None:

@@ -96,7 +96,7 @@ class World:
             staged.sign("root", person)
         self.publish(staged)
 
-    def put(self, files: dict[str, bytes], removed: publisher.Removed = publisher.Removed()) -> None:  # noqa: B008 - frozen
+    def put(self, files: dict[str, bytes], removed: publisher.Removed = publisher.Removed()) -> None:  # noqa: B008 - a frozen record
         """Publish a set."""
         staged = self.stage()
         staged.add("targets", publisher.next_targets(self.repository, files, at=NOW, removed=removed), files)

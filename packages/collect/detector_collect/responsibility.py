@@ -193,7 +193,7 @@ def assess(
     number: int,
     products: Mapping[str, ManagedBy],
     shipped_keys: AbstractSet[str] = frozenset(),
-    policy: Policy = Policy(),  # noqa: B008 - frozen
+    policy: Policy = Policy(),  # noqa: B008 - the record is frozen, so that sharing it is safe
 ) -> tuple[Assessment, ...]:
     """Assess every institution of one period by the results of that period, in the order of their names.
 
