@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import psutil
 from support.system import program
@@ -33,37 +33,42 @@ NOTHING_IS_SYNCED: Final = ("-F",)
 class Postgres:
     """A server on a data folder of its own, that can be killed and started again."""
 
-    def __init__(self, home: Path, options: Sequence[str] = NOTHING_IS_SYNCED, prefix: Sequence[str] = ()) -> None:
-        """`home` is an empty folder; `prefix` is a command that runs the server."""
-        self._account: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
+    def __init__(
+        self,
+        home: Path,
+        options: Sequence[str] = NOTHING_IS_SYNCED,
+        *,
+        data: Path | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """`home` is an empty folder, in which `data` is by default; `prefix` is a command that runs the server."""
         secret = home / "password"
         secret.write_text(PASSWORD)
-        if self._account:
+        running = [*prefix]
+        if os.geteuid() == 0:
             shutil.chown(home, "postgres")
             shutil.chown(secret, "postgres")
-        self.data = home / "data"
+            running += [program("setpriv"), "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        data = data or home / "data"
+        setting_up: list[str | Path] = ["-D", data, "-A", "scram-sha-256", "-U", "keeper", "--pwfile", secret]
         subprocess.run(  # noqa: S603 - initdb
-            [
-                *(program("initdb"), "-D", self.data, "-A", "scram-sha-256", "-U", "keeper", "--pwfile", secret),
-                *("--no-sync", "--wal-segsize=1"),
-            ],
+            [*running, program("initdb"), *setting_up, "--no-sync", "--wal-segsize=1"],
             check=True,
             capture_output=True,
             cwd="/",
-            **self._account,
         )
         with socket.socket() as chooser:
             chooser.bind(("127.0.0.1", 0))
             self.port: int = chooser.getsockname()[1]
         listening = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(home), *options]
-        self._command: list[str | Path] = [*prefix, program("postgres"), "-D", self.data, *listening]
+        self._command: list[str | Path] = [*running, program("postgres"), "-D", data, *listening]
         self.url = f"postgresql://keeper:{PASSWORD}@127.0.0.1:{self.port}/postgres"
         self.start()
 
     def start(self) -> None:
         """Start it, and wait until it takes commands: it takes connections before that."""
         self.process = subprocess.Popen(  # noqa: S603 - postgres
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **self._account
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/"
         )
         asking = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         until = time.monotonic() + START_SECONDS
