@@ -28,7 +28,7 @@ from detector.judge import assess, network
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.knowledge import data_set
 from detector.model import Category, Endpoint, Observation, Outcome, RecordedIdentity, Route, encode
-from detector.outbox import submission
+from detector.outbox import contents, submission
 from detector.trust import envelope
 from detector.trust.certificate import Certificate
 from detector.version import VERSION
@@ -88,7 +88,7 @@ class CollectWorld:
         return {name: envelope.key_identifier(envelope.public_key_of(key)) for name, key in self.keys.items()}
 
     def bundle(self, institution: str, number: int, at: dt.datetime) -> bytes:
-        """A bundle of one device, as its detector makes it: with handshakes of its own."""
+        """A reduced bundle of one device, with handshakes of its own."""
         device = self._devices[institution][number % DEVICES]
         parts = []
         for place, (one, issued) in enumerate(zip(device.endpoints, device.issued, strict=True), start=1):
@@ -162,8 +162,7 @@ def _device(pki: PrivatePKI, genuine: dict[str, Issued], *, intercepted: bool) -
     report = network.report(
         assess.assess_all(cases), context, started=pki.now, finished=pki.now, vantage="-", version=VERSION, named=()
     )
-    data = bundle.pack(report, cases)
-    read = bundle.read(data)
+    read = bundle.read(contents.reduce(bundle.pack(report, cases), keys=()))
     endpoints = tuple(part.content for part in read.parts if isinstance(part.content, form.RecordedEndpoint))
     others = tuple(part for part in read.file.parts if not part.name.startswith(form.PartKind.ENDPOINT))
     return _Device(read.manifest, endpoints, others, issued)
@@ -174,6 +173,8 @@ def _recorded(host: str, shown: Issued, pin: bytes, context: Context) -> Endpoin
         "outcome": Outcome.COMPLETE,
         "key_proved": True,
         "route": Route.DIRECT,
+        "address": "8.8.4.4:443",
+        "timings_ms": {"connect": 12.5},
         "tls_version": "TLSv1.3",
         "cipher": "TLS_AES_128_GCM_SHA256",
         "scts_carried": True,
