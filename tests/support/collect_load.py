@@ -4,14 +4,14 @@ Room: tests. Sockets on loopback. Also a program, so that its processor time is 
 
     python -m support.collect_load --clients 64 http://127.0.0.1:8000 envelopes.jsonl answers.jsonl
 
-reads an envelope a line, and writes an `Answer` a line.
+reads an envelope a line, and writes an `Answer` a line, as soon as it comes. Killed and started again, it sends what
+has no answer yet.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import contextlib
 import time
 from pathlib import Path
@@ -24,7 +24,7 @@ from detector.outbox.receipt import PAYLOAD_TYPE, Receipt
 from detector.trust.envelope import open_envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 PATH: Final = "/v1/evidence"
 TYPE: Final = "application/vnd.dsse.envelope.v1+json"
@@ -35,12 +35,13 @@ PAUSE: Final = 0.05
 
 
 class Answer(NamedTuple):
-    """What was answered to one submission in the end, how long that request took, and the requests before it."""
+    """What was answered to submission number `place` in the end, in how many seconds, and after how many requests."""
 
+    place: int
     status: int
     seconds: float
     body: bytes
-    repeated: int = 0
+    requests: int
 
 
 def request(url: str, body: bytes, *, headers: Iterable[tuple[str, str]] = (), kind: str = TYPE) -> bytes:
@@ -83,37 +84,33 @@ class Client:
             self._streams = None
 
 
-async def submit(client: Client, asked: bytes) -> Answer:
+async def submit(client: Client, place: int, asked: bytes) -> Answer:
     """Send one submission until it is received or refused."""
-    repeated = 0
+    requests = 0
     while True:
         began = time.perf_counter()
+        requests += 1
         with contextlib.suppress(OSError, EOFError):
             status, body = await client.send(asked)
             if status not in BUSY:
-                return Answer(status, time.perf_counter() - began, body, repeated)
-        repeated += 1
+                return Answer(place, status, time.perf_counter() - began, body, requests)
         await asyncio.sleep(PAUSE)
 
 
-async def submit_all(urls: Sequence[str], envelopes: Iterable[bytes], *, clients: int = 64) -> list[Answer]:
-    """Send all of them by so many clients, spread over `urls`: the answers in the order of the envelopes."""
-    waiting = enumerate(envelopes)
-    answers: dict[int, Answer] = {}
+async def submit_all(
+    urls: Sequence[str], envelopes: Iterable[tuple[int, bytes]], take: Callable[[Answer], object], *, clients: int = 64
+) -> None:
+    """Send all of them by so many clients, spread over `urls`, and give each answer to `take`."""
+    waiting = iter(envelopes)
 
-    async def work(number: int) -> None:
-        url = urls[number % len(urls)]
-        client = Client(url)
-        try:
+    async def work(url: str) -> None:
+        with contextlib.closing(Client(url)) as client:
             for place, envelope in waiting:
-                answers[place] = await submit(client, request(url, envelope))
-        finally:
-            client.close()
+                take(await submit(client, place, request(url, envelope)))
 
     async with asyncio.TaskGroup() as group:
         for number in range(clients):
-            group.create_task(work(number))
-    return [answers[place] for place in range(len(answers))]
+            group.create_task(work(urls[number % len(urls)]))
 
 
 def read_receipt(answer: Answer, key: bytes) -> Receipt:
@@ -124,11 +121,14 @@ def read_receipt(answer: Answer, key: bytes) -> Receipt:
     return msgspec.json.decode(opened.payload, type=Receipt)
 
 
-def read_answers(path: Path) -> Iterator[Answer]:
-    """What the program wrote."""
-    for line in path.read_bytes().splitlines():
-        status, seconds, body, repeated = msgspec.json.decode(line)
-        yield Answer(status, seconds, base64.b64decode(body), repeated)
+def read_answers(path: Path) -> dict[int, Answer]:
+    """What the program wrote, by place, without lines that it did not finish."""
+    answers = {}
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        with contextlib.suppress(msgspec.DecodeError):
+            answer = msgspec.json.decode(line, type=Answer)
+            answers[answer.place] = answer
+    return answers
 
 
 def main() -> None:
@@ -139,9 +139,15 @@ def main() -> None:
     parser.add_argument("envelopes", type=Path)
     parser.add_argument("answers", type=Path)
     given = parser.parse_args()
-    lines = given.envelopes.read_bytes().splitlines()
-    answers = asyncio.run(submit_all(given.urls, lines, clients=given.clients))
-    given.answers.write_bytes(b"\n".join(map(msgspec.json.encode, answers)))
+    known = read_answers(given.answers)
+    lines = enumerate(given.envelopes.read_bytes().splitlines())
+    waiting = ((place, line) for place, line in lines if place not in known)
+    with given.answers.open("ab", buffering=0) as file:
+        file.write(b"\n")  # ends what was being written when it was killed
+        submitting = submit_all(
+            given.urls, waiting, lambda answer: file.write(msgspec.json.encode(answer) + b"\n"), clients=given.clients
+        )
+        asyncio.run(submitting)
 
 
 if __name__ == "__main__":
