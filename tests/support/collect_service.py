@@ -108,7 +108,7 @@ class Collector:
 
 @contextlib.asynccontextmanager
 async def running_collector(database: str, folder: Path, world: CollectWorld) -> AsyncIterator[Collector]:
-    """A collector with the institutions of a world and no process yet. Its processes are stopped when the block ends."""
+    """A collector with the institutions of a world and no process yet. They are stopped at the end."""
     now = dt.datetime.now(dt.UTC)
     async with await Store.open(database, migrate=True) as store, store.begin() as connection:
         for name, key in world.public_keys.items():

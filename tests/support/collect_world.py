@@ -70,6 +70,7 @@ class CollectWorld:
 
     def __init__(self, seed: int = 0, *, institutions: int = 20, endpoints: int = 3) -> None:
         """`endpoints` are those of each bundle, which takes about 4 KiB for each."""
+        self.endpoints = endpoints
         self._draw = random.Random(seed)  # noqa: S311 - a simulation is repeated, not kept secret
         self.keys: dict[str, Ed25519PrivateKey] = {
             f"institution-{number:02}": Ed25519PrivateKey.from_private_bytes(self._draw.randbytes(32))
