@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from detector_collect.store.database import Store
 from detector_collect.store.schema import contents, evidence, findings, verifications, work
 from support.collect_load import Answer, read_answers, read_receipt
-from support.collect_service import Collector, Part
+from support.collect_processes import Collector, Part
 
 from detector.outbox.submission import PAYLOAD_TYPE, digest
 from detector.trust.envelope import unseal
@@ -120,7 +120,7 @@ async def submit_and_kill(  # noqa: PLR0913 - keyword-only past the collector; e
     processes: int = 4,
     clients: int = 16,
 ) -> Survived:
-    """Submit all reports from `processes` of so many clients each, kill as scheduled, and wait until all is assessed."""
+    """Submit all reports from `processes` of so many clients each, kill as scheduled, wait until all is assessed."""
     for part in collector.parts:
         if part.url:
             await part.ready()

@@ -1,6 +1,6 @@
 """Parts of a collector are killed at random moments, again and again: nothing is lost, and nothing is there twice.
 
-Room: tests of the collector. Starts services, workers, clients and PostgreSQL on loopback. `python -m benchmark.collect`
+Room: tests of the collector. Starts services, workers, clients and PostgreSQL. `python -m benchmark.collect`
 does the same with 10,000 submissions and thirty kills of each.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from support.collect_kills import Victim, check_assessments, check_receipts, submit_and_kill
-from support.collect_service import running_collector
+from support.collect_processes import running_collector
 from support.collect_world import CollectWorld
 from support.postgres import running_server
 
