@@ -1,4 +1,4 @@
-"""The review room: approved staff decide about an institution, and nobody sees more than they may.
+"""The review room: what staff see of the evidence, who may see what, and what goes out to others.
 
-Room: detector_collect.review, above the store. `access` decides who sees what and records it.
+Room: detector_collect.review. Reads and writes through `detector_collect.store`; assesses nothing.
 """

@@ -16,6 +16,7 @@ Each refusal is 403 and recorded; what exceeds a rate is 429, and recorded once.
 from __future__ import annotations
 
 import hmac
+import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from litestar.exceptions import (
     PermissionDeniedException,
     TooManyRequestsException,
 )
+from litestar.exceptions.responses import create_exception_response
 from litestar.plugins import InitPlugin
 from litestar.response import Redirect
 
@@ -39,7 +41,7 @@ from .headers import SecurityHeaders
 from .people import person_with_token
 from .permissions import OF_AN_INSTITUTION, UNRECORDED, Permission, Person
 from .rates import Answer, Limiter
-from .records import append, entry_of, record
+from .records import record
 from .sessions import find_session, touch_session
 
 if TYPE_CHECKING:
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
     from litestar.config.app import AppConfig
     from litestar.connection import ASGIConnection
     from litestar.handlers import BaseRouteHandler
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
     from detector_collect.store.database import Store
 
 __all__ = ["Access", "AccessPlugin", "Permission", "Person", "access_of", "authorize", "check_routes", "refuse"]
@@ -77,6 +77,11 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 _ROW_MAX: Final = 2**63 - 1
 """The largest number of a row."""
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""How a number, a digest and an institution are written (`detector.outbox.submission`), in one form each: what the guard
+checks is what the handler reads."""
 
 _REFUSED: Final = "You have no access to this, or it does not exist. An administrator requests access for you."
 _ADVICE: Final = {
@@ -175,7 +180,7 @@ class _Request(NamedTuple):
     now: dt.datetime
     permission: Permission | None
     institution: str | None
-    case: object
+    case: str | None
     purpose: str | None
     digest: object
 
@@ -201,6 +206,7 @@ async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     connection.scope["user"] = person
     case = await _check(asked, person)
     if permission not in UNRECORDED:
+        connection.state.case = case
         connection.state.access_record = await _record(asked, person, case, Outcome.ALLOWED)
 
 
@@ -214,7 +220,9 @@ async def refuse(
 
 def _read(request: Request[Any, Any, Any], permission: Permission | None) -> _Request:
     access = access_of(request)
-    path, query = request.path_params, request.query_params
+    path = request.path_params
+    named = [*(str(path[name]) for name in ("case",) if name in path), *request.query_params.getall("case", [])]
+    purposes = request.query_params.getall("purpose", [])
     institution = path.get("institution")
     return _Request(
         request=request,
@@ -222,8 +230,8 @@ def _read(request: Request[Any, Any, Any], permission: Permission | None) -> _Re
         now=access.clock(),
         permission=permission,
         institution=None if institution is None else str(institution),
-        case=path.get("case", query.get("case")),
-        purpose=query.get("purpose"),
+        case=None if not named else "ambiguous" if len(named) > 1 else named[0],
+        purpose=purposes[0] if len(purposes) == 1 else None,
         digest=path.get("digest"),
     )
 
@@ -269,24 +277,24 @@ async def _check(asked: _Request, person: Person) -> int | None:
     case = None
     if asked.institution is not None:
         case = _number(asked.case)
-        async with asked.access.store.connect() as connection:
-            found = await _exists(connection, asked, case)
-        if not found:
+        if not await _exists(asked, asked.institution, case):
             await _refuse(asked, person, Outcome.NO_SUCH_OBJECT)
     if asked.permission is Permission.EVIDENCE and (case is None or not is_purpose(asked.purpose)):
         await _refuse(asked, person, Outcome.NO_PURPOSE)
     return case
 
 
-async def _exists(connection: AsyncConnection, asked: _Request, case: int | None) -> bool:
+async def _exists(asked: _Request, at: str, case: int | None) -> bool:
     """Whether the institution exists, and the case and the evidence that are named belong to it."""
-    at = asked.institution
+    if not _NAME.fullmatch(at):
+        return False
     wanted = [sa.exists().where(institutions.c.id == at)]
     if asked.case is not None:
         wanted.append(sa.exists().where(cases.c.id == (case or 0), cases.c.institution == at))
     if asked.digest is not None:
         wanted.append(sa.exists().where(evidence.c.digest == _digest(asked.digest), evidence.c.institution == at))
-    return all((await connection.execute(sa.select(*wanted))).one())
+    async with asked.access.store.connect() as connection:
+        return all((await connection.execute(sa.select(*wanted))).one())
 
 
 async def _is_from_own_page(asked: _Request, person: Person) -> bool:
@@ -364,23 +372,18 @@ async def _record(  # noqa: PLR0913 - what a record says
 
 
 def _number(text: object) -> int | None:
-    """The number of a row that a request names; None where that is none."""
-    try:
-        number = int(str(text))
-    except ValueError:
-        return None
-    return number if 0 < number <= _ROW_MAX else None
+    """The number of a row that a request names; None where that is not one."""
+    digits = str(text)
+    return int(digits) if _NUMBER.fullmatch(digits) and int(digits) <= _ROW_MAX else None
 
 
 def _digest(text: object) -> bytes:
-    try:
-        return bytes.fromhex(str(text))
-    except ValueError:
-        return b""
+    """The digest that a request names; empty, as no evidence has it, where that is not one."""
+    return bytes.fromhex(str(text)) if _DIGEST.fullmatch(str(text)) else b""
 
 
 def _sign_in_first(request: Request[Any, Any, Any], error: NotAuthorizedException) -> Response[Any]:
     """Send a browser that opens a page to the sign-in; answer programs with 401."""
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return Redirect(SIGN_IN_PATH, status_code=303)
-    return error.to_response() if hasattr(error, "to_response") else _unauthorized(error)
+    return create_exception_response(request, error)

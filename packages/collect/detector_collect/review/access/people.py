@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from detector_collect.store.schema import grants, institutions, people, sessions, tokens
 
-from .chain import as_utc
 from .permissions import (
     COMMAND,
     GRANT_LIFE_MAX,
@@ -86,7 +85,7 @@ async def accounts(connection: AsyncConnection) -> list[Account]:
     """Everybody, in the order of their numbers."""
     wanted = sa.select(people.c.id, people.c.issuer, people.c.subject, people.c.name, people.c.created)
     return [
-        Account(*row[:4], created=as_utc(row.created))
+        Account(*row)
         for row in (await connection.execute(wanted.order_by(people.c.id))).all()
     ]
 
@@ -283,9 +282,9 @@ async def list_tokens(connection: AsyncConnection) -> list[Token]:
             row.person,
             _scopes(row.scopes),
             row.institution,
-            as_utc(row.created),
-            as_utc(row.expires),
-            row.revoked and as_utc(row.revoked),
+            row.created,
+            row.expires,
+            row.revoked,
         )
         for row in rows
     ]
@@ -294,7 +293,7 @@ async def list_tokens(connection: AsyncConnection) -> list[Token]:
 async def person_with_token(connection: AsyncConnection, secret: str, *, now: dt.datetime) -> Person | None:
     """The program that shows `secret`: no more than the person who answers for it may see, and only its scopes."""
     found = (await connection.execute(sa.select(tokens).where(tokens.c.id == digest_of(secret)))).first()
-    if found is None or found.revoked is not None or not as_utc(found.created) <= now < as_utc(found.expires):
+    if found is None or found.revoked is not None or not found.created <= now < found.expires:
         return None
     return Person(
         id=found.person,
@@ -317,11 +316,11 @@ def _grant(row: sa.Row[tuple[object, ...]]) -> Grant:
         Role(row.role),
         row.institution,
         row.requested_by,
-        as_utc(row.requested),
+        row.requested,
         row.approved_by,
-        row.approved and as_utc(row.approved),
-        as_utc(row.expires),
-        row.revoked and as_utc(row.revoked),
+        row.approved,
+        row.expires,
+        row.revoked,
     )
 
 

@@ -206,4 +206,5 @@ async def stored_heads(store: Store, keys: Sequence[bytes]) -> list[Head]:
 
 
 def _bounded(text: str | None) -> str | None:
-    return None if text is None else text[:TEXT_MAX]
+    """The text, cut; what is not Unicode is replaced."""
+    return None if text is None else text[:TEXT_MAX].encode("utf-8", "replace").decode("utf-8")
