@@ -13,7 +13,7 @@ import msgspec
 from litestar import Response
 from litestar.exceptions import HTTPException
 
-from detector_collect.store.database import StoreFullError, StoreUnavailableError
+from detector_collect.store.errors import StoreFullError, StoreUnavailableError
 from detector_collect.submissions import ANSWERS, Refusal, RefusedError
 
 if TYPE_CHECKING:

@@ -56,11 +56,10 @@ class Limits(NamedTuple):
 
 
 class ServiceSettings(NamedTuple):
-    """Settings of one service. `operate_token` opens `/metrics`; without one nothing does."""
+    """Settings of one service."""
 
     signing_key: Ed25519PrivateKey
     certificates: ClientCertificates | None = None
-    operate_token: str | None = None
     limits: Limits = Limits()
     clock: Callable[[], dt.datetime] = utc_now
 

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
 from detector.model import json_text
-from detector.outbox import submission as submissions
 from detector.outbox.submission import PAYLOAD_TYPE, Kind, Submission
 from detector.trust import envelope as envelopes
 
@@ -48,15 +47,24 @@ _PATH: Final = re.compile(r" - at `(\$[A-Za-z0-9_.\[\]-]{1,100})`$")
 """The place in a message of msgspec, which has names of fields and `[...]` for keys that somebody chose."""
 
 
-class Key(NamedTuple):
-    """What is registered of a key. `rate` is submissions per minute, `bytes_max` the size of one envelope."""
+class Key(Protocol):
+    """What is registered of a key, as `detector_collect.store.keys` has it.
 
-    id: str
-    institution: str
-    expires: dt.datetime | None = None
-    revoked: dt.datetime | None = None
-    rate: int = 60
-    bytes_max: int = submissions.SUBMISSION_BYTES_MAX
+    `rate` is submissions per minute, `bytes_max` the size of one envelope.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def institution(self) -> str: ...
+    @property
+    def expires(self) -> dt.datetime | None: ...
+    @property
+    def revoked(self) -> dt.datetime | None: ...
+    @property
+    def rate(self) -> int: ...
+    @property
+    def bytes_max(self) -> int: ...
 
 
 class Accepted(NamedTuple):
