@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Response, get, post
 from litestar.datastructures import State
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from . import problems
+from .bodies import AnyRequest  # noqa: TC001 - Litestar reads the annotations at run time
 from .guard import Permission, authorize
 from .ingest import ENVELOPE_TYPE, Ingest
 from .metrics import Metrics
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @post("/v1/evidence", opt={"permission": Permission.SUBMIT}, request_max_body_size=None)
-async def submit(request: Request) -> Response[bytes]:
+async def submit(request: AnyRequest) -> Response[bytes]:
     """Store one submission and answer with a signed receipt: 201 where it is new, 200 where it was known."""
     ingest: Ingest = request.app.state.ingest
     answer = await ingest.answer(request)

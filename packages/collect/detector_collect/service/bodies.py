@@ -6,14 +6,16 @@ Room: detector_collect.service. Reads from the server, and the event loop's cloc
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar import Request
 
 from detector_collect.submissions import Refusal, RefusedError
 
 if TYPE_CHECKING:
-    from litestar import Request
-
     from .settings import Limits
+
+AnyRequest = Request[Any, Any, Any]
 
 DISCARDED: Final = 4
 """How many times the limit is read and dropped of a body that is too large: a client that is still sending when the
@@ -32,7 +34,7 @@ class Bodies:
         self.held = 0
         """Bytes of the bodies that are being received."""
 
-    async def read(self, request: Request) -> bytes:
+    async def read(self, request: AnyRequest) -> bytes:
         """The whole body.
 
         Raises `RefusedError` (`too-large`, `too-slow`, `busy`), and `DisconnectedError`.

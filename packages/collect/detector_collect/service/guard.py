@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from litestar.exceptions import PermissionDeniedException
 
@@ -20,7 +20,7 @@ class Permission(enum.StrEnum):
     OPERATE = "operate"
 
 
-async def authorize(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
+async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Refuse what has no permission that is open to all."""
     _ = connection
     if handler.opt.get("permission") not in {Permission.PUBLIC, Permission.SUBMIT}:

@@ -2,10 +2,10 @@
 
 Room: detector_collect.service. Reads requests, the clock of the settings, and the database.
 
-    body ─▶ decompressed ─▶ key named ─▶ registered? ─▶ signature ─▶ rate ─▶ decoded ─▶ content ─▶ one transaction ─▶ receipt
+    body ─▶ decompressed ─▶ key ─▶ signature ─▶ rate ─▶ decoded ─▶ content ─▶ one transaction ─▶ receipt
 
-Each step may refuse (`detector_collect.submissions`), and none stores anything before the last. What costs processor time
-is done in threads, so that other requests go on, and in few at once, so that their memory is bounded.
+Each step may refuse (`detector_collect.submissions`), and none stores anything before the last. What costs processor
+time is done in threads, so that other requests go on, and in few at once, so that their memory is bounded.
 """
 
 from __future__ import annotations
@@ -19,24 +19,22 @@ from detector.aio.tasks import run_in_thread
 from detector.model import encode
 from detector.outbox.receipt import PAYLOAD_TYPE as RECEIPT_TYPE
 from detector.outbox.receipt import Receipt
-from detector.outbox.submission import PAYLOAD_TYPE, Kind, digest
+from detector.outbox.submission import Kind, digest
 from detector.trust import envelope as envelopes
 from detector_collect import submissions
 from detector_collect.store import evidence, keys
 from detector_collect.store.errors import ErasedError, StoreFullError, StoreUnavailableError
-from detector_collect.submissions import Accepted, Refusal, RefusedError
+from detector_collect.submissions import Refusal, RefusedError
 
 from . import certificates
-from .bodies import Bodies
+from .bodies import AnyRequest, Bodies
 from .rates import Rates
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    from litestar import Request
-
     from detector_collect.store.database import Store
-    from detector_collect.store.keys import Key
+    from detector_collect.submissions import Accepted, Key
 
     from .metrics import Metrics
     from .settings import ServiceSettings
@@ -78,7 +76,7 @@ class Ingest:
         self._rates = Rates()
         self._reading = asyncio.Semaphore(settings.limits.reading)
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: AnyRequest) -> Answer:
         """Store the submission in a request. Raises `RefusedError`, which was counted."""
         begun = time.perf_counter()
         sender = _Sender()
@@ -91,11 +89,11 @@ class Ingest:
         self._metrics.accepted(answer.is_new, time.perf_counter() - begun)
         return answer
 
-    async def _answer(self, request: Request, sender: _Sender) -> Answer:
+    async def _answer(self, request: AnyRequest, sender: _Sender) -> Answer:
         sent = await self._receive(request)
         now = self._settings.clock()
         try:
-            accepted = await self._read(request, sent, sender, now)
+            accepted = await self._read(sent, sender, now)
             added = await self._add(sent, accepted, now)
         except ErasedError:
             raise RefusedError(Refusal.ERASED) from None
@@ -109,7 +107,7 @@ class Ingest:
         sealed = envelopes.seal(encode(receipt), payload_type=RECEIPT_TYPE, keys=[self._settings.signing_key])
         return Answer(sealed, added.is_new)
 
-    async def _receive(self, request: Request) -> Sent:
+    async def _receive(self, request: AnyRequest) -> Sent:
         """Read the body. Raises `RefusedError`."""
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -128,7 +126,7 @@ class Ingest:
                 plain = await run_in_thread(lambda: submissions.gunzip(body, limit=limit))
         return Sent(body, encoding, plain, certificate)
 
-    async def _read(self, request: Request, sent: Sent, sender: _Sender, now: dt.datetime) -> Accepted:
+    async def _read(self, sent: Sent, sender: _Sender, now: dt.datetime) -> Accepted:
         identifier = submissions.key_named(sent.plain)
         async with self._store.connect() as connection:
             found = await keys.find_key(connection, identifier)
@@ -140,7 +138,7 @@ class Ingest:
             if sent.certificate is not None and submissions.check_key(shown, now=now).institution != key.institution:
                 raise RefusedError(Refusal.OTHER_INSTITUTION)
             self._take_turn(key)
-            return await run_in_thread(lambda: submissions.decode(payload, key=key, now=now))
+            return await run_in_thread(lambda: _decode(payload, key, now))
 
     def _take_turn(self, key: Key) -> None:
         if wait := self._rates.wait(key, now=time.monotonic()):
@@ -171,7 +169,13 @@ class _Sender:
     institution = ""
 
 
-def _kind(request: Request) -> str:
+def _decode(payload: bytes, key: Key, now: dt.datetime) -> Accepted:
+    accepted = submissions.decode(payload, key=key, now=now)
+    submissions.check_content(accepted.submission)
+    return accepted
+
+
+def _kind(request: AnyRequest) -> str:
     return str(request.query_params.get("kind", ""))
 
 

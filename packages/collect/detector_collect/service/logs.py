@@ -52,7 +52,7 @@ _OWN: Final = frozenset({"detector", "detector_collect", "detector-collect"})
 
 def _exception(error: BaseException) -> list[str]:
     """The types of an exception and its causes, each with its innermost frames, without any message."""
-    found = []
+    found: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(found) < FRAMES_MAX:
         frames = traceback.extract_tb(seen.__traceback__)[-FRAMES_MAX:]

@@ -2,8 +2,8 @@
 
 Room: detector_collect.service. Counts in memory; `flush` writes to the database.
 
-Refusals are counted in memory and written together every few seconds, so that a flood of garbage costs no transaction for
-each piece. What was counted since the last time is lost when the process is killed.
+Refusals are counted in memory and written together every few seconds, so that a flood of garbage costs no transaction
+for each piece. What was counted since the last time is lost when the process is killed.
 """
 
 from __future__ import annotations

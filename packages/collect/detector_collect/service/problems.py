@@ -16,8 +16,9 @@ from litestar.exceptions import HTTPException
 from detector_collect.store.errors import StoreFullError, StoreUnavailableError
 from detector_collect.submissions import ANSWERS, Refusal, RefusedError
 
+from .bodies import AnyRequest, DisconnectedError
+
 if TYPE_CHECKING:
-    from litestar import Request
     from litestar.types import ExceptionHandlersMap
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -51,6 +52,11 @@ def response(problem: Problem, headers: dict[str, str] | None = None) -> Respons
     )
 
 
+def encoded(status: int) -> bytes:
+    """The body of `of_status`, for where there is no application."""
+    return msgspec.json.encode(Problem(title=HTTPStatus(status).phrase, status=status))
+
+
 def of_refusal(error: RefusedError) -> Response[bytes]:
     """The response to a refused submission."""
     answer = ANSWERS[error.refusal]
@@ -79,30 +85,35 @@ _STATUSES: Final = frozenset(HTTPStatus)
 _HEADERS_KEPT: Final = frozenset({"allow", "retry-after", "www-authenticate"})
 
 
-def _on_refused(_: Request, error: RefusedError) -> Response[bytes]:
+def _on_disconnected(_: AnyRequest, __: DisconnectedError) -> Response[bytes]:
+    return of_status(HTTPStatus.BAD_REQUEST)
+
+
+def _on_refused(_: AnyRequest, error: RefusedError) -> Response[bytes]:
     return of_refusal(error)
 
 
-def _on_http(_: Request, error: HTTPException) -> Response[bytes]:
+def _on_http(_: AnyRequest, error: HTTPException) -> Response[bytes]:
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in _HEADERS_KEPT}
     return of_status(error.status_code, headers)
 
 
-def _on_unavailable(_: Request, __: StoreUnavailableError) -> Response[bytes]:
+def _on_unavailable(_: AnyRequest, __: StoreUnavailableError) -> Response[bytes]:
     return of_refusal(RefusedError(Refusal.UNAVAILABLE))
 
 
-def _on_full(_: Request, __: StoreFullError) -> Response[bytes]:
+def _on_full(_: AnyRequest, __: StoreFullError) -> Response[bytes]:
     return of_refusal(RefusedError(Refusal.FULL))
 
 
-def _on_fault(request: Request, error: Exception) -> Response[bytes]:
+def _on_fault(request: AnyRequest, error: Exception) -> Response[bytes]:
     LOG.error("fault", exc_info=error, extra={"fields": {"route": request.scope.get("path_template", "-")}})
     return of_status(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 HANDLERS: Final[ExceptionHandlersMap] = {
     RefusedError: _on_refused,
+    DisconnectedError: _on_disconnected,
     HTTPException: _on_http,
     StoreUnavailableError: _on_unavailable,
     StoreFullError: _on_full,

@@ -55,12 +55,15 @@ class Limits(NamedTuple):
     retry_seconds: int = 30
 
 
+DEFAULT_LIMITS: Final = Limits()
+
+
 class ServiceSettings(NamedTuple):
     """Settings of one service."""
 
     signing_key: Ed25519PrivateKey
     certificates: ClientCertificates | None = None
-    limits: Limits = Limits()
+    limits: Limits = DEFAULT_LIMITS
     clock: Callable[[], dt.datetime] = utc_now
 
 

@@ -48,23 +48,37 @@ _PATH: Final = re.compile(r" - at `(\$[A-Za-z0-9_.\[\]-]{1,100})`$")
 
 
 class Key(Protocol):
-    """What is registered of a key, as `detector_collect.store.keys` has it.
-
-    `rate` is submissions per minute, `bytes_max` the size of one envelope.
-    """
+    """What is registered of a key, as `detector_collect.store.keys` has it."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Its identifier."""
+        ...
+
     @property
-    def institution(self) -> str: ...
+    def institution(self) -> str:
+        """Whose key it is."""
+        ...
+
     @property
-    def expires(self) -> dt.datetime | None: ...
+    def expires(self) -> dt.datetime | None:
+        """When it ends of itself."""
+        ...
+
     @property
-    def revoked(self) -> dt.datetime | None: ...
+    def revoked(self) -> dt.datetime | None:
+        """When it was revoked."""
+        ...
+
     @property
-    def rate(self) -> int: ...
+    def rate(self) -> int:
+        """Submissions per minute."""
+        ...
+
     @property
-    def bytes_max(self) -> int: ...
+    def bytes_max(self) -> int:
+        """Size of one envelope."""
+        ...
 
 
 class Accepted(NamedTuple):

@@ -75,8 +75,8 @@ ANSWERS: Final[dict[Refusal, Answer]] = {
     Refusal.MEDIA_TYPE: Answer(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "The body is of a media type that is not accepted here.",
-        "Send application/vnd.dsse.envelope.v1+json; reports of pin failures may be application/json with ?kind= from a "
-        "client with a registered certificate.",
+        "Send application/vnd.dsse.envelope.v1+json. Reports of pin failures may be application/json with ?kind=, from "
+        "a client with a registered certificate.",
     ),
     Refusal.ENCODING: Answer(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
