@@ -208,8 +208,19 @@ conclusions: Final = sa.Table(
     sa.Column("institution", Slug, sa.ForeignKey("institutions.id"), primary_key=True),
     sa.Column("conclusion", sa.String(32), nullable=False),
     sa.Column("detail", sa.LargeBinary, nullable=False),
+    sa.Index(None, "institution", "number"),
 )
 """`detail` is the `Assessment` as JSON."""
+
+summaries: Final = sa.Table(
+    "summaries",
+    metadata,
+    sa.Column("institution", Slug, sa.ForeignKey("institutions.id"), primary_key=True),
+    sa.Column("made", Moment, nullable=False),
+    sa.Column("detail", sa.LargeBinary, nullable=False),
+)
+"""Numbers of each institution as they are shown, made at intervals: counting a million results takes seconds. `detail`
+is JSON (`detector_collect.review.queries.Summary`)."""
 
 # Who may see
 
