@@ -6,35 +6,25 @@ Room: detector_collect.review.pages. Reads through `queries`, writes through `ca
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Any, Final
 
 from litestar import Request, Response, get, post
-from litestar.enums import RequestEncodingType
 from litestar.exceptions import NotFoundException
-from litestar.params import Body
 from litestar.response import Redirect
 
 from detector_collect.review import case_log, queries, wording
+from detector_collect.review.access.authorize import PURPOSE_MAX, PURPOSE_MIN
 from detector_collect.review.access.permissions import Permission, Person
 from detector_collect.review.cases import RULES, ChangedError, State, Step, StepError, steps
 
 from .institution import title_of, whole
 from .rendering import now_of, page_of, respond
 
-if TYPE_CHECKING:
-    from litestar.datastructures import FormMultiDict
-
 ENTRIES_MOST: Final = 100
 """Entries on one page; a case has a few dozen."""
-PURPOSE_LEAST: Final = 10
-"""Characters of a purpose: a word like "check" says nothing to an auditor."""
-PURPOSE_MOST: Final = 200
 _SEE_OTHER: Final = 303
 _CONFLICT: Final = 409
 _UNPROCESSABLE: Final = 422
-
-Form = Annotated["FormMultiDict", Body(media_type=RequestEncodingType.URL_ENCODED)]
-
 
 @get("/institutions/{institution:str}/cases/{case:int}", opt={"permission": Permission.VIEW})
 async def show(request: Request[Person, Any, Any], institution: str, case: int) -> Response[str]:
@@ -135,8 +125,8 @@ async def _shown(  # noqa: PLR0913 - keyword-only past the case; what a refused 
         problem=problem,
         draft=draft,
         chosen=chosen,
-        purpose_least=PURPOSE_LEAST,
-        purpose_most=PURPOSE_MOST,
+        purpose_least=PURPOSE_MIN,
+        purpose_most=PURPOSE_MAX,
     )
 
 

@@ -1,10 +1,10 @@
-"""Renders the review pages: what every page has, and the headers of every answer.
+"""Renders the review pages, and says what every page has.
 
 Room: detector_collect.review.pages. Pure but for the requests that it reads.
 
-Pages run no script and load one style sheet from the same server, and nothing else: the Content-Security-Policy has no
-exception. All that was sent by anybody passes `detector.report.html`, which escapes it and makes invisible characters
-and those that change the direction of text visible. Nothing is offered for download, and nothing is stored.
+Pages run no script and load one style sheet from the same server, and nothing else. All that was sent by anybody passes `detector.report.html`, which escapes it and makes invisible characters
+and those that change the direction of text visible. Nothing is offered for
+download.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from litestar import MediaType, Response
 
 from detector.report import html as reports
 from detector_collect.review import cases, plots, wording
-from detector_collect.review.access.permissions import Kind, Permission
+from detector_collect.review.access.permissions import Permission
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,18 +30,6 @@ if TYPE_CHECKING:
 
 _ROOM: Final = Path(__file__).parent.parent
 TEMPLATES: Final = _ROOM / "templates"
-CSP: Final = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": CSP,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-"""Of every page (OWASP ASVS 5.0, 3.4)."""
 STYLE: Final = (reports.TEMPLATES / "report.css").read_text("utf-8") + (_ROOM / "static" / "review.css").read_text("utf-8")
 STYLE_PATH: Final = "/static/review.css"
 STYLE_URL: Final = f"{STYLE_PATH}?{hashlib.sha256(STYLE.encode()).hexdigest()[:16]}"
@@ -117,7 +105,7 @@ def page_of(
 
 def respond(template: str, page: Page, *, status: int = 200, **content: object) -> Response[str]:
     """The answer with a page."""
-    return Response(render(template, page, **content), status_code=status, media_type=MediaType.HTML, headers=HEADERS)
+    return Response(render(template, page, **content), status_code=status, media_type=MediaType.HTML)
 
 
 def render(template: str, page: Page, **content: object) -> str:
@@ -140,8 +128,3 @@ def _environment() -> Environment:
         entry_words=ENTRIES,
     )
     return environment
-
-
-def is_staff(person: Person) -> bool:
-    """Whether somebody came as staff of the reviewing company, not from an institution's learning platform."""
-    return person.kind is not Kind.LTI
