@@ -4,8 +4,9 @@ Room: report. Pure: reports in, text out; the templates in this package are pack
 
 The page loads nothing, runs no script and allows neither: its Content-Security-Policy permits one style sheet, by hash.
 Everything in a certificate is its issuer's text, so every value passes Jinja's escaping (no `|safe` anywhere) and,
-before that, `visible`, which makes invisible and direction-changing characters visible. Evidence is folded and complete,
-so that no other file is needed to check a claim; paper gets what identifies it. Every certificate is on the page once.
+before that, `visible`, which makes invisible and direction-changing characters visible. Evidence is folded and
+complete, so that no other file is needed to check a claim; paper gets what identifies it. Every certificate is on the
+page once.
 Of an uncertain result no name is shown except in the folded certificates, which are as presented.
 """
 
@@ -88,25 +89,29 @@ def render(
         raise ValueError("an HTML report needs at least one report; check something first")
     worst = min(reports, key=_gravity)
     vantages, in_columns = [vantage for vantage, _ in _named(reports)], len(reports) <= COLUMNS_MAX
-    return environment().get_template("report.html.jinja").render(
-        title=title or "TLS interception report",
-        worst=worst,
-        headline=sentences.headline(worst, language) if len(reports) == 1 else _headline_of_many(reports),
-        what_to_do=sentences.what_to_do(worst, language),
-        language=Messages.of(language).language,
-        reports=reports,
-        vantages=vantages,
-        columns=["Verdict"] if len(reports) == 1 else vantages if in_columns else ["From each vantage"],
-        in_columns=in_columns,
-        coverage=_coverage(reports),
-        coverage_words=sentences.coverage(worst),
-        parties=_parties(reports),
-        advice=_advice(worst),
-        exempt=_exempt(reports),
-        matrix=_matrix(reports),
-        timeline=plot(timeline),
-        portals=[r.portal for r in reports if r.portal is not None],
-        **evidence_content(reports),
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=title or "TLS interception report",
+            worst=worst,
+            headline=sentences.headline(worst, language) if len(reports) == 1 else _headline_of_many(reports),
+            what_to_do=sentences.what_to_do(worst, language),
+            language=Messages.of(language).language,
+            reports=reports,
+            vantages=vantages,
+            columns=["Verdict"] if len(reports) == 1 else vantages if in_columns else ["From each vantage"],
+            in_columns=in_columns,
+            coverage=_coverage(reports),
+            coverage_words=sentences.coverage(worst),
+            parties=_parties(reports),
+            advice=_advice(worst),
+            exempt=_exempt(reports),
+            matrix=_matrix(reports),
+            timeline=plot(timeline),
+            portals=[r.portal for r in reports if r.portal is not None],
+            **evidence_content(reports),
+        )
     )
 
 

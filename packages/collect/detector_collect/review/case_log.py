@@ -55,7 +55,9 @@ async def take_step(  # noqa: PLR0913 - keyword-only past the case; what an entr
     """
     locked = sa.update(cases).where(cases.c.id == case, cases.c.institution == institution).values(title=cases.c.title)
     if (await connection.execute(locked)).rowcount != 1:  # the update changes nothing: it locks the row, on SQLite all
-        raise StepError("case: this institution has none of that number.", advice="Open it from the institution's page.")
+        raise StepError(
+            "case: this institution has none of that number.", advice="Open it from the institution's page."
+        )
     state, last = await _present(connection, case)
     require_unchanged(read, last)
     entries = take(step, state, text)

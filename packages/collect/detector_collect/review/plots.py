@@ -163,7 +163,7 @@ def coverage(cells: Sequence[Cell]) -> CoverageMap:
         if cell.network is not None:
             students[cell.network] = max(students[cell.network], cell.students)
     networks = sorted(students, key=lambda network: (-students[network], network))[:NETWORKS_MOST]
-    names = {None: ALL_NETWORKS, **{network: f"Network {network[:8]}" for network in networks}}
+    names: dict[str | None, str] = {None: ALL_NETWORKS, **{network: f"Network {network[:8]}" for network in networks}}
     rows: dict[tuple[str, str], dict[str | None, Cell]] = defaultdict(dict)
     for cell in cells:
         rows[cell.exam or "", f"{cell.host}:{cell.port}"][cell.network] = cell

@@ -116,7 +116,7 @@ class EndpointWeek(Record, frozen=True, kw_only=True):
 
 
 class Cell(Record, frozen=True, kw_only=True):
-    """One cell of the map of what was seen where: the students of one exam and network for whom an endpoint was checked.
+    """One cell of the map of what was seen where: students of one exam and network for whom an endpoint was checked.
 
     `network` None means all networks, `exam` None that none was named. One student can count in several states.
     """
@@ -136,12 +136,13 @@ class Summary(Record, frozen=True, kw_only=True):
     """The numbers of one institution as of `made`.
 
     What fewer than five students have is left out, as if it were not there; `other_exams` and `other_networks` say how
-    many of these there are, rounded as well.
+    many of these there are, rounded as well. `cells` are of the largest exams and networks.
     """
 
     made: dt.datetime
     students: int
     intercepted: int
+    claimed: int
     quarantined: int
     since: dt.date | None
     until: dt.date | None
@@ -535,12 +536,13 @@ async def _summarized(connection: AsyncConnection, institution: str, now: dt.dat
         .where(of)
         .group_by(findings.c.host, findings.c.port, week)
     )
+    whose = sa.func.coalesce(evidence_table.c.student, b"")
     not_counted = await connection.execute(
-        sa.select(evidence_table.c.state, sa.func.count(sa.func.coalesce(evidence_table.c.student, b"").distinct()))
+        sa.select(evidence_table.c.state, sa.func.count(whose.distinct()).label("students"))
         .where(evidence_table.c.institution == institution, evidence_table.c.state.in_(["claimed", "quarantined"]))
         .group_by(evidence_table.c.state)
     )
-    by_state = {state: number for state, number in not_counted}
+    by_state = {row.state: row.students for row in not_counted}
     by_exam, by_network = (_coverage(rows.all()) for rows in groups)
     return Summary(
         made=now,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector_collect.responsibility import Alternative, Conclusion
 
+from . import plots
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 
 
 class Words(NamedTuple):
-    """A conclusion for people: its color class, a symbol that does not depend on color, a short name, a sentence,
-    and what would disprove it."""
+    """A conclusion for people: its color class, a symbol that does not depend on color, a short name and a sentence.
+
+    `disproved_by` is what would disprove it.
+    """
 
     tone: str
     symbol: str
@@ -34,8 +38,8 @@ CONCLUSIONS: Final[Mapping[Conclusion, Words]] = {
         "intercepted",
         "✗",
         "very probably the institution",
-        "The institution very probably decrypts TLS of its students' devices: more of them are affected than chance, an "
-        "antivirus program or a few employers explain.",
+        "The institution very probably decrypts TLS of its students' devices: more of them are affected than chance, "
+        "antivirus programs or a few employers explain.",
         "Devices of the same exam that are checked on the institution's network, or with its software, and are clean; "
         "or an operator other than the institution who says that the key is theirs, and most of these students are "
         "their people.",
@@ -53,8 +57,8 @@ CONCLUSIONS: Final[Mapping[Conclusion, Words]] = {
         "uncertain",
         "?",
         "one network, not known whose",
-        "Several devices met the same interception key behind one network. Whether the institution operates that network "
-        "is open.",
+        "Several devices met the same interception key behind one network. Whether the institution operates that "
+        "network is open.",
         "The name of the network's operator: a dormitory, a household, a café.",
     ),
     Conclusion.SOLD_TO_INSTITUTIONS: Words(
@@ -69,7 +73,8 @@ CONCLUSIONS: Final[Mapping[Conclusion, Words]] = {
         "neutral",
         "·",
         "single devices",
-        "What was found is on single devices. Nothing of it points at the institution; that is no proof of its absence.",
+        "What was found is on single devices. Nothing of it points at the institution, which proves nothing either: an "
+        "interceptor that spares most students is not seen.",
         "A share of affected students that is too large for single devices.",
     ),
     Conclusion.TOO_FEW: Words(
@@ -127,19 +132,21 @@ def conclusion(assessment: Assessment | None) -> Words:
 
 
 def share(share: Share) -> str:
-    """A share of students with its interval."""
+    """A rounded share of students, with the interval of the true one."""
+    if not share.of:
+        return f"of {plots.number(0)} students"
     return (
-        f"{share.students} of {share.of} students ({_percent(share.students / share.of if share.of else 0.0)}; "
-        f"interval {_percent(share.low)} to {_percent(share.high)})"
+        f"{plots.number(share.students)} of {plots.number(share.of)} students; the true share lies between "
+        f"{_percent(share.low)} and {_percent(share.high)}"
     )
 
 
-def test_result(basis: Basis) -> str:
-    """What the exact test of a basis says."""
+def tested(basis: Basis) -> str:
+    """What the exact test of a basis says. `p_value` is the limit that it passed (`anonymity`)."""
     if basis.p_value is None:
-        return "Not tested: this basis names nobody."
-    return f"Adjusted p-value {basis.p_value:.2g}: how often chance alone would give at least this."
+        return "Not tested: it names nobody."
+    return f"Passed: an innocent institution would be named in at most {_percent(basis.p_value)} of such assessments."
 
 
 def _percent(part: float) -> str:
-    return f"{100 * part:.1f} %"
+    return f"{100 * part:.3g} %"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from litestar import Request, Response, get, post
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath  # noqa: TC002 - Litestar reads the annotations at run time
 from litestar.response import Redirect
 
 from detector_collect.review import case_log, queries, wording
@@ -26,14 +27,15 @@ _SEE_OTHER: Final = 303
 _CONFLICT: Final = 409
 _UNPROCESSABLE: Final = 422
 
+
 @get("/institutions/{institution:str}/cases/{case:int}", opt={"permission": Permission.VIEW})
-async def show(request: Request[Person, Any, Any], institution: str, case: int) -> Response[str]:
+async def show(request: Request[Person, Any, Any], institution: FromPath[str], case: FromPath[int]) -> Response[str]:
     """Show a case."""
     return await _shown(request, institution, case)
 
 
 @post("/institutions/{institution:str}/cases", opt={"permission": Permission.REVIEW})
-async def open_case(request: Request[Person, Any, Any], institution: str) -> Response[Any]:
+async def open_case(request: Request[Person, Any, Any], institution: FromPath[str]) -> Response[Any]:
     """Open a case."""
     form, now = await request.form(), now_of(request)
     try:
@@ -58,7 +60,9 @@ async def open_case(request: Request[Person, Any, Any], institution: str) -> Res
 
 
 @post("/institutions/{institution:str}/cases/{case:int}", opt={"permission": Permission.REVIEW})
-async def take_step(request: Request[Person, Any, Any], institution: str, case: int) -> Response[Any]:
+async def take_step(
+    request: Request[Person, Any, Any], institution: FromPath[str], case: FromPath[int]
+) -> Response[Any]:
     """Take a step of a case."""
     form = await request.form()
     chosen, text = str(form.get("step", "")), str(form.get("text", ""))

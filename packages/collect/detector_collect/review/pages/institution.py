@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath  # noqa: TC002 - Litestar reads the annotations at run time
 
 from detector_collect.review import plots, queries, wording
 from detector_collect.review.access.permissions import Permission, Person
@@ -24,7 +25,7 @@ CASES_MOST: Final = 20
 
 
 @get("/institutions/{institution:str}", opt={"permission": Permission.VIEW})
-async def show(request: Request[Person, Any, Any], institution: str) -> Response[str]:
+async def show(request: Request[Person, Any, Any], institution: FromPath[str]) -> Response[str]:
     """Show an institution."""
     now, before = now_of(request), whole(request.query_params.get("before"))
     store = request.app.state.store

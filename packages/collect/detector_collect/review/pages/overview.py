@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 
 ROWS: Final = 25
 """Institutions on one page: a few screens on a phone."""
-_GRAVITY: Final = {conclusion: at for at, conclusion in enumerate(Conclusion)}
-_LEAST: Final = len(_GRAVITY)
 
 ORDERS: Final[Mapping[str, tuple[str, Callable[[Institution], Any]]]] = {
-    "conclusion": ("gravest conclusion", lambda row: (_GRAVITY.get(row.conclusion, _LEAST), row.title)),
+    "conclusion": ("gravest conclusion", lambda row: (_gravity(row), row.title)),
     "changes": ("most recent changes", lambda row: (not row.changes, row.title)),
     "cases": ("open cases", lambda row: (-row.open_cases, row.title)),
     "title": ("name", lambda row: row.title.casefold()),
@@ -54,7 +52,7 @@ async def overview(request: Request[Person, Any, Any]) -> Response[str]:
     return respond("overview", page_of(request, "Institutions", place="/"), **listed(visible, query))
 
 
-def listed(rows: Sequence[Institution], query: Mapping[str, str]) -> dict[str, object]:
+def listed(rows: Sequence[Institution], query: Mapping[str, str]) -> dict[str, Any]:
     """What the overview shows of these rows. Unknown filters, orders and pages count as the first of each."""
     show, sort = query.get("show", ""), query.get("sort", "")
     filters = {**_FILTERS, **{one.value: (wording.CONCLUSIONS[one].short, _concluding(one)) for one in Conclusion}}
@@ -77,12 +75,17 @@ def listed(rows: Sequence[Institution], query: Mapping[str, str]) -> dict[str, o
     }
 
 
+def _gravity(row: Institution) -> int:
+    order = list(Conclusion)
+    return len(order) if row.conclusion is None else order.index(row.conclusion)
+
+
 def _concluding(conclusion: Conclusion) -> Callable[[Institution], bool]:
     return lambda row: row.conclusion is conclusion
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text[:6]) and len(text) <= 6 else 1  # noqa: PLR2004 - digits of a page that could exist
+    return int(text) if text.isascii() and text.isdigit() and int(text[:6]) > 0 and len(text) <= 6 else 1  # noqa: PLR2004 - digits of a page that could exist
 
 
 def _changes(row: Institution) -> list[str]:

@@ -2,9 +2,9 @@
 
 Room: detector_collect.review.pages. Pure but for the requests that it reads.
 
-Pages run no script and load one style sheet from the same server, and nothing else. All that was sent by anybody passes `detector.report.html`, which escapes it and makes invisible characters
-and those that change the direction of text visible. Nothing is offered for
-download.
+Pages run no script and load one style sheet from the same server, and nothing else. All that was sent by anybody passes
+`detector.report.html`, which escapes it and makes invisible characters, and those that change the direction of text,
+visible. Nothing is offered for download.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from litestar import MediaType, Response
 
-from detector.report import html as reports
+from detector.report.html import TEMPLATES as REPORT_TEMPLATES
+from detector.report.html import environment
 from detector_collect.review import cases, plots, wording
 from detector_collect.review.access.permissions import Permission
 
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 
 _ROOM: Final = Path(__file__).parent.parent
 TEMPLATES: Final = _ROOM / "templates"
-STYLE: Final = (reports.TEMPLATES / "report.css").read_text("utf-8") + (_ROOM / "static" / "review.css").read_text("utf-8")
+STYLE: Final = (REPORT_TEMPLATES / "report.css").read_text("utf-8") + (_ROOM / "static" / "review.css").read_text(
+    "utf-8"
+)
 STYLE_PATH: Final = "/static/review.css"
 STYLE_URL: Final = f"{STYLE_PATH}?{hashlib.sha256(STYLE.encode()).hexdigest()[:16]}"
 """With a part of its hash, so that a browser loads a new style sheet at once."""
 
-STATES: Final = {
+STATES: Final[dict[str | None, str]] = {
     None: "open",
     **{state.value: state.value.replace("-", " ") for state in cases.State},
 }
@@ -114,8 +117,8 @@ def render(template: str, page: Page, **content: object) -> str:
 
 
 def _environment() -> Environment:
-    environment = reports.environment(TEMPLATES)
-    environment.globals.update(
+    made = environment(TEMPLATES)
+    made.globals.update(
         style=STYLE_URL,
         people=plots.number,
         plot_height=plots.HEIGHT,
@@ -123,8 +126,8 @@ def _environment() -> Environment:
         conclusions=wording.CONCLUSIONS,
         explanations=wording.ALTERNATIVES,
         share=wording.share,
-        test_result=wording.test_result,
+        tested=wording.tested,
         state_words=lambda state: STATES.get(state, str(state)),
         entry_words=ENTRIES,
     )
-    return environment
+    return made
