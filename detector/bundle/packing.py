@@ -110,7 +110,7 @@ def _endpoint(result: Result, evidence: EndpointEvidence) -> RecordedEndpoint:
     return RecordedEndpoint(
         expected=_expected(evidence),
         at=evidence.context.at,
-        looks=tuple(_connection(seen, evidence.endpoint.witness) for seen in (evidence.observation, *evidence.others)),
+        looks=tuple(connection(seen, evidence.endpoint.witness) for seen in (evidence.observation, *evidence.others)),
         fetched=evidence.fetched,
         machine_roots=tuple(
             MachineRoot(der=root.certificate.der, origin=root.origin) for root in _machine_roots(evidence)
@@ -130,16 +130,25 @@ def _expected(evidence: EndpointEvidence) -> Expected:
     )
 
 
-def _connection(observation: Observation, witness_keys: tuple[bytes, ...]) -> Connection:
-    own = ("chain", "witness", "answer_left_out")
+def connection(observation: Observation, witness_keys: tuple[bytes, ...]) -> Connection:
+    """What an observation recorded of its connection, without what may name the machine that made it.
+
+    `witness_keys` are those of the endpoint's witnesses, one of which must have signed an answer for it to be recorded.
+    """
+    own = ("chain", "answer_left_out")
     facts = {name: getattr(observation, name) for name in Connection.__struct_fields__ if name not in own}
-    facts["earlier"] = tuple(msgspec.structs.replace(failed, address=None) for failed in observation.earlier)
-    witness, why = observation.witness, None
+    return without_client(Connection(**facts, chain=tuple(c.der for c in observation.chain)), witness_keys)
+
+
+def without_client(connection: Connection, witness_keys: tuple[bytes, ...]) -> Connection:
+    """A connection without addresses of failed attempts, and without a witness's answer that may name the client."""
+    earlier = tuple(msgspec.structs.replace(failed, address=None) for failed in connection.earlier)
+    witness, why = connection.witness, connection.answer_left_out
     if witness is not None and witness.body:
         why = _reason_to_leave_out(witness.body, witness_keys)
         if why is not None:
             witness = msgspec.structs.replace(witness, body=b"")
-    return Connection(**facts, chain=tuple(c.der for c in observation.chain), witness=witness, answer_left_out=why)
+    return msgspec.structs.replace(connection, earlier=earlier, witness=witness, answer_left_out=why)
 
 
 def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> AnswerLeftOut | None:

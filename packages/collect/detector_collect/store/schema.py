@@ -15,9 +15,37 @@ No column holds an address, a name or a device of a student. `student` and `netw
 
 from __future__ import annotations
 
-from typing import Final
+import datetime as dt
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+
+class Utc(sa.TypeDecorator[dt.datetime]):
+    """A time with an offset, stored and returned in UTC. SQLite stores none, and would drop any other."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """The time as it is stored. Raises ValueError for one without an offset."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("A time without an offset.")
+        return None if value is None else value.astimezone(dt.UTC)
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """The time as it is read."""
+        return (
+            None
+            if value is None
+            else value.replace(tzinfo=dt.UTC)
+            if value.tzinfo is None
+            else value.astimezone(dt.UTC)
+        )
+
 
 metadata: Final = sa.MetaData(
     naming_convention={
@@ -30,7 +58,7 @@ metadata: Final = sa.MetaData(
 
 Id: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """A row number. SQLite counts rows up only in a column of type INTEGER."""
-Moment: Final = sa.DateTime(timezone=True)
+Moment: Final = Utc()
 Slug: Final = sa.String(64)
 Sha256: Final = sa.LargeBinary(32)
 
@@ -90,9 +118,11 @@ evidence: Final = sa.Table(
     sa.Index(None, "student"),
     sa.Index(None, "state", "id"),
     sa.Index(None, "kind", "received"),
+    sqlite_autoincrement=True,
 )
 """`state`: `waiting`, `verified` (assessed again from bytes, with the same result), `claimed` (holds nothing to assess
-again), `quarantined` (does not verify; `reason` says why)."""
+again), `quarantined` (does not verify; `reason` says why). A number is never used again: a worker may still hold
+that of what was erased."""
 
 contents: Final = sa.Table(
     "contents",
@@ -149,6 +179,7 @@ work: Final = sa.Table(
     sa.Column("due", Moment, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Index(None, "due"),
+    sqlite_autoincrement=True,
 )
 """Evidence to be assessed. A worker claims rows by moving `due` to the end of its lease, and deletes them when done."""
 
@@ -189,6 +220,14 @@ erased: Final = sa.Table(
     sa.Column("until", Moment, nullable=False),
 )
 """Keyed digests of erased submissions, so that none returns while a client may still send it again."""
+
+settings: Final = sa.Table(
+    "settings",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
+"""Of this database: `erasure-key` is the secret of the marks in `erased`."""
 
 # Statements about institutions
 
