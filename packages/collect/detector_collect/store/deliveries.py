@@ -39,7 +39,7 @@ RETRIES: Final = tuple(
 delivery), three days in all. After the last attempt a notice is given up."""
 ATTEMPTS_MAX: Final = len(RETRIES) + 1
 LOCK: Final = int.from_bytes(hashlib.sha256(b"detector_collect deliveries").digest()[:8], "big", signed=True)
-"""PostgreSQL's advisory lock of transactions that announce. They take turns until they are committed: otherwise a number
+"""PostgreSQL's advisory lock of transactions that announce. They take turns until they commit: otherwise a number
 could appear after a greater one was delivered, and its receiver would refuse it as reordered."""
 KEPT: Final = dt.timedelta(days=30)
 """How long delivered notices and those given up are kept, for questions about what was sent."""

@@ -114,6 +114,7 @@ evidence: Final = sa.Table(
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text),
+    sa.Index(None, "institution", "id"),
     sa.Index(None, "institution", "made"),
     sa.Index(None, "student"),
     sa.Index(None, "state", "id"),
@@ -428,6 +429,7 @@ receivers: Final = sa.Table(
     _institution(nullable=True),
     sa.Column("private", sa.Boolean, nullable=False),
     sa.Column("created", Moment, nullable=False),
+    sqlite_autoincrement=True,
 )
 """`kind`: `webhook` (`target` is a URL) or `mail` (an address of staff); `events` are separated by blanks; `private`
 allows a private address. The secrets of webhooks are in a file, not here."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -23,6 +22,7 @@ from .webhooks import SECRET_BYTES, decode_secret, encode_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 """Bytes of the file: some thousand receivers."""
