@@ -305,8 +305,8 @@ sessions: Final = sa.Table(
     sa.Column("seen", Moment, nullable=False),
     sa.Column("expires", Moment, nullable=False),
 )
-"""`id` is the SHA-256 of the cookie. `kind`: `oidc`, `lti` for an institution's own staff, or `demo`; `seen` is the time of
-the last use."""
+"""`id` is the SHA-256 of the cookie. `kind`: `oidc`, `lti` for an institution's own staff, or `demo`; `seen` is when it
+was last used."""
 
 sign_ins: Final = sa.Table(
     "sign_ins",

@@ -1,12 +1,12 @@
 """The guard of the application: every route goes through it, and what it does not allow is refused.
 
-Room: detector_collect.review.access. Reads the request and the database; writes access records before the handler runs.
+Room: detector_collect.review.access. Reads the request and the database; writes access records before handlers run.
 
-1. A route names its permission (`opt={"permission": …}`). One that does not is refused, and the application does not start.
+1. A route names its permission (`opt={"permission": …}`). With one that does not, the application does not start.
 2. Somebody is signed in, by a cookie or a token; otherwise 401, or the page to sign in.
-3. A form is from a page of that session (`csrf`, `Origin`, `Sec-Fetch-Site`); evidence is not opened by a link elsewhere.
+3. A form is from a page of that session (`csrf`, `Origin`, `Sec-Fetch-Site`); no link elsewhere opens evidence.
 4. A grant that counts now gives the permission at the institution in the path.
-5. The case and the evidence that are named belong to that institution. What is elsewhere is refused as what does not exist.
+5. The case and the evidence that are named belong to that institution. What is elsewhere is refused like what is not.
 6. Reading evidence names its case and purpose.
 7. The access record is committed. Only then does the handler run.
 
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from litestar.config.app import AppConfig
     from litestar.connection import ASGIConnection
     from litestar.handlers import BaseRouteHandler
+
     from detector_collect.store.database import Store
 
 __all__ = ["Access", "AccessPlugin", "Permission", "Person", "access_of", "authorize", "check_routes", "refuse"]
@@ -80,8 +81,8 @@ _ROW_MAX: Final = 2**63 - 1
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-"""How a number, a digest and an institution are written (`detector.outbox.submission`), in one form each: what the guard
-checks is what the handler reads."""
+"""How a number, a digest and an institution are written (`detector.outbox.submission`), in one form each, so that the
+guard checks what the handler reads."""
 
 _REFUSED: Final = "You have no access to this, or it does not exist. An administrator requests access for you."
 _ADVICE: Final = {
@@ -139,7 +140,7 @@ class AccessPlugin(InitPlugin):
         """Add everything to the configuration of the application."""
         app_config.state.access = self._access
         app_config.guards.insert(0, authorize)
-        app_config.middleware.insert(0, SecurityHeaders(https=self._access.https))
+        app_config.before_send.append(SecurityHeaders(https=self._access.https))
         app_config.on_startup.insert(0, check_routes)
         app_config.exception_handlers = {NotAuthorizedException: _sign_in_first, **app_config.exception_handlers}
         return app_config
@@ -154,12 +155,12 @@ def check_routes(app: Litestar) -> None:
         for handler in handlers:
             if getattr(handler, "http_methods", None) == {"OPTIONS"}:
                 continue  # made by Litestar for each path, without a permission: always refused
-            problem = _problem(handler, route.path, set(route.path_parameters))
+            problem = _problem(handler, set(route.path_parameters))
             if problem is not None:
                 raise ImproperlyConfiguredException(f"Route {route.path} ({handler}) {problem}.")
 
 
-def _problem(handler: BaseRouteHandler, path: str, parameters: set[str]) -> str | None:
+def _problem(handler: BaseRouteHandler, parameters: set[str]) -> str | None:
     permission = handler.opt.get("permission")
     if not isinstance(permission, Permission):
         return 'has no permission: give it opt={"permission": Permission.…}'
@@ -304,7 +305,11 @@ async def _is_from_own_page(asked: _Request, person: Person) -> bool:
     if asked.request.method in SAFE_METHODS:
         # A link elsewhere must not make somebody read evidence for a purpose that the link's author chose.
         return asked.permission is not Permission.EVIDENCE or site in {None, "same-origin", "none"}
-    if (site is None and origin is None) or site not in {None, "same-origin"} or origin not in {None, asked.access.origin}:
+    if (
+        (site is None and origin is None)
+        or site not in {None, "same-origin"}
+        or origin not in {None, asked.access.origin}
+    ):
         return False
     given = headers.get(CSRF_HEADER)
     if given is None:
@@ -321,7 +326,9 @@ def is_purpose(text: str | None) -> bool:
     """Whether `text` says for what evidence is read: some visible characters on one line."""
     if text is None or not PURPOSE_MIN <= len(text.strip()) <= len(text) <= PURPOSE_MAX:
         return False
-    return not any(unicodedata.category(character).startswith("C") for character in text) and any(map(str.isalnum, text))
+    return not any(unicodedata.category(character).startswith("C") for character in text) and any(
+        map(str.isalnum, text)
+    )
 
 
 async def _limit(asked: _Request, limiter: Limiter, key: object, person: Person | None) -> None:
@@ -343,14 +350,12 @@ async def _refuse_stranger(asked: _Request, stranger: str | None) -> NoReturn:
     raise NotAuthorizedException("Sign in first.", headers={"WWW-Authenticate": "Bearer"})
 
 
-async def _refuse(
-    asked: _Request, person: Person | None, outcome: Outcome, *, subject: str | None = None
-) -> NoReturn:
+async def _refuse(asked: _Request, person: Person | None, outcome: Outcome, *, subject: str | None = None) -> NoReturn:
     await _record(asked, person, _number(asked.case), outcome, subject=subject)
     raise PermissionDeniedException(_ADVICE.get(outcome, _REFUSED))
 
 
-async def _record(  # noqa: PLR0913 - what a record says
+async def _record(
     asked: _Request, person: Person | None, case: int | None, outcome: Outcome, *, subject: str | None = None
 ) -> int:
     """Commit the record of this request. Of strangers it holds the route alone, whatever they sent."""

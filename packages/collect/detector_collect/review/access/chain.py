@@ -111,7 +111,7 @@ def open_head(envelope: bytes, keys: Sequence[bytes]) -> Head:
 
 
 class Verifier:
-    """Verifies rows in the order of their numbers, from the first; `number` and `hash` are of the last one that is good.
+    """Verifies rows in the order of their numbers, from the first; `number` and `hash` are of the last good one.
 
     `heads` are statements kept elsewhere about what the chain was.
     """

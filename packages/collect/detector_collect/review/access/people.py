@@ -34,14 +34,14 @@ from .records import append, entry_of
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 SECRET_BYTES: Final = 32
 """Random bytes of a cookie, a token or a state: 256 bits cannot be guessed (ASVS 5.0, 7.2.3 asks for 128)."""
 
-TOKEN_PREFIX: Final = "tic_"
+TOKEN_PREFIX: Final = "tic_"  # noqa: S105 - a prefix, no secret
 """Prefix of tokens, by which scanners of published code find one that leaked."""
 
 NAME_MAX: Final = 200
@@ -84,10 +84,7 @@ async def add_person(connection: AsyncConnection, *, issuer: str, subject: str, 
 async def accounts(connection: AsyncConnection) -> list[Account]:
     """Everybody, in the order of their numbers."""
     wanted = sa.select(people.c.id, people.c.issuer, people.c.subject, people.c.name, people.c.created)
-    return [
-        Account(*row)
-        for row in (await connection.execute(wanted.order_by(people.c.id))).all()
-    ]
+    return [Account(*row) for row in (await connection.execute(wanted.order_by(people.c.id))).all()]
 
 
 async def grants_of(connection: AsyncConnection, person: int | None = None) -> tuple[Grant, ...]:
@@ -199,9 +196,7 @@ async def sign_out_everywhere(connection: AsyncConnection, *, by: Person, person
     await connection.execute(sa.delete(sessions).where(sessions.c.person == person))
     ended = sa.update(tokens).where(tokens.c.person == person, tokens.c.revoked.is_(None))
     await connection.execute(ended.values(revoked=now))
-    await append(
-        connection, entry_of(now=now, person=by, action="person-revocation", subject=f"person {person}")
-    )
+    await append(connection, entry_of(now=now, person=by, action="person-revocation", subject=f"person {person}"))
 
 
 async def has_institution(connection: AsyncConnection, institution: str) -> bool:
@@ -335,7 +330,7 @@ async def _record_grant(  # noqa: PLR0913 - what a record says of a grant
     connection: AsyncConnection,
     by: Person,
     action: str,
-    grant: dict[str, object],
+    grant: Mapping[str, object],
     number: int,
     *,
     now: dt.datetime,

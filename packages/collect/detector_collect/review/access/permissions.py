@@ -2,10 +2,10 @@
 
 Room: detector_collect.review.access. Pure: grants, people and time are arguments.
 
-Whatever is not in `ROLES` is refused. A grant counts once two others than its holder agreed to it (one requested, another
-approved), and until it expires or is revoked. Auditors see who read what, never what they read; administrators decide who
-gets in, and get in nowhere themselves. Programs never get more than the person who answers for them, and an institution's
-own staff, who come from its learning platform, see that institution's summary alone.
+Whatever is not in `ROLES` is refused. A grant counts once somebody else than its requester and its holder approved it,
+and until it expires or is revoked. Auditors see who read what, never what they read; administrators decide who gets in,
+and get in nowhere themselves. Programs never get more than the person who answers for them, and an institution's own
+staff, who come from its learning platform, see that institution's summary alone.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Kind(enum.StrEnum):
     OIDC = "oidc"
     LTI = "lti"
     DEMO = "demo"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - a kind, no secret
     COMMAND = "command"
 
 

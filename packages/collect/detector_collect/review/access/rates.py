@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
 KEYS_MAX: Final = 10_000
-"""Buckets kept at once: a few megabytes. Beyond them the one longest unused is dropped, which lets its owner start over."""
+"""Buckets kept at once: a few megabytes. Beyond them the one longest unused is dropped: its owner starts over."""
 
 
 class Answer(enum.Enum):

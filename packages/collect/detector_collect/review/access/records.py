@@ -1,7 +1,7 @@
 """Access records in the database: appended before the answer, listed, verified, their heads signed.
 
-Room: detector_collect.review.access. Writes `access_records` and `chain_heads` through the store; the rules of the chain
-are in `chain`.
+Room: detector_collect.review.access. Writes `access_records` and `chain_heads` through the store; the rules are
+in `chain`.
 """
 
 from __future__ import annotations

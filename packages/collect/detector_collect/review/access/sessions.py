@@ -81,9 +81,9 @@ async def begin_session(  # noqa: PLR0913 - what a session consists of
 
 async def find_session(connection: AsyncConnection, secret: str, *, now: dt.datetime) -> Session | None:
     """The session with this secret, unless it has ended."""
-    wanted = (
-        sa.select(sessions, people.c.name).join(people, people.c.id == sessions.c.person)
-    ).where(sessions.c.id == digest_of(secret))
+    wanted = (sa.select(sessions, people.c.name).join(people, people.c.id == sessions.c.person)).where(
+        sessions.c.id == digest_of(secret)
+    )
     found = (await connection.execute(wanted)).first()
     if found is None or not found.created <= now < found.expires or now - found.seen >= IDLE:
         return None
