@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
-import secrets
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from detector_collect import responsibility, review
+from detector_collect.assessment import assess_submission
 from detector_collect.responsibility import DeviceResult, Interception
 from detector_collect.review import case_log, queries
 from detector_collect.review.access import people, sessions
@@ -23,9 +23,13 @@ from detector_collect.store.database import Store
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.testing import AsyncTestClient
+from support.bundle_recordings import KEY, PUBLIC
+from support.collect_evidence import EXAM, SEARCH, recorder
 
 from detector.model import ManagedBy, encode
+from detector.outbox.submission import PAYLOAD_TYPE, digest
 from detector.outbox.submission import Kind as SubmissionKind
+from detector.trust.envelope import seal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,13 +44,18 @@ EXAM_HOST: Final = "exam.example.edu"
 STUDENTS: Final = 30
 
 
+HOSTILE: Final = "<script>alert(1)</script>\u202egnp.txe\u200b PC of Erika"
+"""The name of the CA in the room's real submission: markup, reversed and invisible text, and the name of a person."""
+
+
 class Room(NamedTuple):
-    """The application, its database, and the cookies of its people by name."""
+    """The application, its database, the cookies of its people by name, its case, and the digest of real evidence."""
 
     app: Litestar
     store: Store
     cookies: dict[str, str]
     case: int
+    digest: str
 
     @contextlib.asynccontextmanager
     async def client(self, name: str) -> AsyncIterator[Visitor]:
@@ -104,6 +113,7 @@ async def review_room(folder: Path, **titles: str) -> AsyncIterator[Room]:
             await _results(connection, "north", intercepted=26)
             await _results(connection, "south", intercepted=0)
             await _assess(connection)
+            shown = await _real(connection)
             cookies, numbers = await _people(connection)
             case = await case_log.open_case(
                 connection,
@@ -113,7 +123,7 @@ async def review_room(folder: Path, **titles: str) -> AsyncIterator[Room]:
                 text="Most students of algebra met one key.",
                 now=NOW,
             )
-        yield Room(app, store, cookies, case)
+        yield Room(app, store, cookies, case, shown)
 
 
 async def _results(connection: Any, institution: str, *, intercepted: int) -> None:  # noqa: ANN401 - a connection of the store
@@ -152,6 +162,38 @@ async def _results(connection: Any, institution: str, *, intercepted: int) -> No
         ]
         verification = findings.NewVerification(NOW, "0.1.0", bytes(32), b"{}")
         await findings.replace(connection, added.id, verification, new, "verified")
+
+
+async def _real(connection: Any) -> str:  # noqa: ANN401 - a connection of the store
+    """Add a bundle with real certificates of an interceptor; return the submission's digest."""
+    client = recorder()
+    ca = client.pki.private_ca(HOSTILE)
+    bundle = client.bundle(*client.intercepted(ca, SEARCH, EXAM))
+    submission = client.submission(bundle, institution="north", exam="algebra")
+    payload = encode(submission)
+    assessed = assess_submission(submission, keys=[PUBLIC], material=client.material)
+    added = await evidence.add(
+        connection,
+        evidence.NewEvidence(
+            digest=hashlib.sha256(payload).digest(),
+            institution="north",
+            key="ed25519/north",
+            kind=SubmissionKind.BUNDLE,
+            exam="algebra",
+            student=bytes.fromhex(str(submission.student)),
+            network=bytes.fromhex(str(submission.network)),
+            made=submission.made,
+            received=NOW,
+            body=seal(payload, payload_type=PAYLOAD_TYPE, keys=[KEY]),
+        ),
+    )
+    verification = findings.NewVerification(NOW, "0.1.0", bytes(32), encode(assessed.detail))
+    new = [
+        findings.NewFinding(**{field: getattr(one, field) for field in findings.NewFinding._fields})
+        for one in assessed.findings
+    ]
+    await findings.replace(connection, added.id, verification, new, assessed.state.value)
+    return digest(payload)
 
 
 async def _assess(connection: Any) -> None:  # noqa: ANN401 - a connection of the store

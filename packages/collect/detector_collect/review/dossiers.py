@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
 from detector.history.dossier import Gathering, Item
 from detector.model import Verdict
-from detector_collect.assessment import Detail
 
 from . import queries
-from .presented import present
+from .presented import detail_of, present
 from .withholding import withhold
 
 if TYPE_CHECKING:
@@ -25,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from detector.history.dossier import Dossier
+    from detector_collect.assessment import Detail
 
 SOURCES_MOST: Final = 20
 """Submissions of one dossier, those with interception first: reading the chains of one takes a tenth of a second."""
@@ -35,7 +33,7 @@ class Source(NamedTuple):
 
     row: queries.Evidence
     body: bytes
-    detail: Detail
+    detail: Detail | None
 
 
 async def sources(connection: AsyncConnection, institution: str) -> tuple[Source, ...]:
@@ -47,8 +45,8 @@ async def sources(connection: AsyncConnection, institution: str) -> tuple[Source
     for row in list(rows.values())[:SOURCES_MOST]:
         body = await queries.content(connection, institution, row.digest)
         verified = await queries.verification_list(connection, institution, row.digest)
-        if body is not None and verified:
-            found.append(Source(row, body, msgspec.json.decode(verified[0].detail, type=Detail)))
+        if body is not None:
+            found.append(Source(row, body, detail_of(verified)))
     return tuple(found)
 
 

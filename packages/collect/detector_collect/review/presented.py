@@ -24,10 +24,12 @@ from detector_collect.assessment import Detail, Material
 from detector_collect.assessment.assess import recorded_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from detector.model import Report, Result
     from detector_collect.assessment import EndpointDetail
+
+    from .queries import Verification
 
 
 class Presented(NamedTuple):
@@ -66,6 +68,14 @@ def present(body: bytes, *, digest_hex: str, detail: Detail | None) -> Presented
         ),
         "" if any(shown) else "It was not assessed yet.",
     )
+
+
+def detail_of(verifications: Sequence[Verification]) -> Detail | None:
+    """The latest of these assessments; None without any, and where another version stored it in another form."""
+    try:
+        return msgspec.json.decode(verifications[0].detail, type=Detail) if verifications else None
+    except msgspec.MsgspecError:
+        return None
 
 
 @functools.cache

@@ -10,7 +10,6 @@ import functools
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-import msgspec
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath  # noqa: TC002 - Litestar reads the annotations at run time
@@ -18,10 +17,9 @@ from litestar.params import FromPath  # noqa: TC002 - Litestar reads the annotat
 from detector.aio.tasks import run_in_thread
 from detector.model import Verdict
 from detector.report.html import dossier_content, evidence_content
-from detector_collect.assessment import Detail
 from detector_collect.review import dossiers, queries
 from detector_collect.review.access.permissions import Permission, Person
-from detector_collect.review.presented import present
+from detector_collect.review.presented import detail_of, present
 from detector_collect.review.withholding import withhold
 
 from .institution import title_of, whole
@@ -103,19 +101,11 @@ async def show(request: Request[Person, Any, Any], institution: FromPath[str], d
 
 def _content(row: Evidence, body: bytes, verifications: Sequence[Verification], *, is_named: bool) -> dict[str, Any]:
     """The chains, for the template."""
-    presented = present(body, digest_hex=row.digest, detail=_detail(verifications))
+    presented = present(body, digest_hex=row.digest, detail=detail_of(verifications))
     if presented.report is None or presented.problem:
         return {"endpoints": [], "nothing": presented.problem, "explained": ()}
     report = presented.report if is_named else withhold(presented.report)
     return {**evidence_content([report]), "with_pem": False, "nothing": ""}
-
-
-def _detail(verifications: Sequence[Verification]) -> Detail | None:
-    """The latest assessment, as it was stored by this version's form; None where there is none."""
-    try:
-        return msgspec.json.decode(verifications[0].detail, type=Detail) if verifications else None
-    except msgspec.MsgspecError:
-        return None
 
 
 @get("/institutions/{institution:str}/dossier", opt={"permission": Permission.EVIDENCE})

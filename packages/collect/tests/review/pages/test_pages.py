@@ -26,6 +26,10 @@ async def test_a_reviewer_gets_every_page(room: Room) -> None:
             ("/institutions/north", "very probably decrypts"),
             (f"/institutions/north/cases/{room.case}", "Filter on the campus network"),
             (f"/institutions/north/evidence?case={room.case}&purpose=checking%20the%20key", "Submissions"),
+            (
+                f"/institutions/north/evidence/{room.digest}?case={room.case}&purpose=checking%20the%20key",
+                "Presented here",
+            ),
             (f"/institutions/north/dossier?case={room.case}&purpose=checking%20the%20key", "Dossier"),
         ):
             answer = await visitor.get(path)
