@@ -100,7 +100,7 @@ def assess_submission(submission: Submission, *, keys: Sequence[bytes], material
 
 
 def recorded_of(submission: Submission, material: Material) -> tuple[Recorded, ...]:
-    """The endpoints that a submission recorded, to show their chains. Raises `ValueError` for a content that is none."""
+    """The endpoints that a submission recorded, to show their chains. Raises `ValueError` for any other content."""
     raw = bytes(submission.content)
     data = contents.bundle_of(submission.kind, raw)
     if data is not None:
