@@ -13,6 +13,7 @@ outbox.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import hashlib
 import ipaddress
@@ -161,33 +162,29 @@ async def _send_webhook(claimed: Claimed, now: dt.datetime, outwards: Outwards) 
     url = webhook_url(receiver.target)
     identifier, body = webhook_of(delivery, outwards.base_url)
     headers = webhooks.sign(identifier, body, secrets=secrets, now=now.timestamp())
-    connector = aiohttp.TCPConnector(
-        resolver=_Resolver(is_private=receiver.is_private), ssl=outwards.context, force_close=True
-    )
+    await post(url, body, headers, is_private=receiver.is_private, context=outwards.context)
+
+
+async def post(url: str, body: bytes, headers: Mapping[str, str], *, is_private: bool, context: ssl.SSLContext) -> None:
+    """Post to a receiver. Raises `OSError` and `aiohttp.ClientError`, also where it does not accept."""
+    _check_literal(url, is_private=is_private)
+    connector = aiohttp.TCPConnector(resolver=_Resolver(is_private=is_private), ssl=context, force_close=True)
     async with (
-        aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
-        ) as session,
-        _checked_literal(session, url, is_private=receiver.is_private).post(
-            url,
-            data=body,
-            headers={**headers, "Content-Type": "application/json"},
-            allow_redirects=False,
+        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        session.post(
+            url, data=body, headers={**headers, "Content-Type": "application/json"}, allow_redirects=False
         ) as response,
     ):
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise aiohttp.ClientResponseError(response.request_info, (), status=response.status)
 
 
-def _checked_literal(session: aiohttp.ClientSession, url: str, *, is_private: bool) -> aiohttp.ClientSession:
-    """The session, if the host is no address or one that may be connected to: addresses are not resolved."""
+def _check_literal(url: str, *, is_private: bool) -> None:
+    """Check a host that is an address: it is not resolved. Raises `RefusedAddressError`."""
     host = urlsplit(url).hostname or ""
-    try:
+    with contextlib.suppress(ValueError):
         ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return session
-    _check(host, is_private=is_private)
-    return session
+        _check(host, is_private=is_private)
 
 
 def _check(address: str, *, is_private: bool) -> None:

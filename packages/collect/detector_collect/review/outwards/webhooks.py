@@ -99,7 +99,7 @@ def verify(headers: Mapping[str, str], body: bytes, *, secrets: Iterable[bytes],
     try:
         read = json.loads(body)
         return Message(identifier, int(read["data"]["number"]), read)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WebhookError("the body is unreadable") from error
 
 
