@@ -287,9 +287,9 @@ async def assessed(connection: AsyncConnection, institution: str, *, limit: int 
     return tuple(
         Assessed(
             number=row.number,
-            at=_utc(row.at),
-            since=_utc(row.since),
-            until=_utc(row.until),
+            at=row.at,
+            since=row.since,
+            until=row.until,
             assessment=coarse_assessment(msgspec.json.decode(row.detail, type=Assessment)),
         )
         for row in rows
@@ -332,7 +332,7 @@ async def entries(
     return tuple(
         Entry(
             id=row.id,
-            at=_utc(row.at),
+            at=row.at,
             person=row.name,
             entry=row.entry,
             state=row.state,
@@ -419,7 +419,7 @@ async def verification_list(connection: AsyncConnection, institution: str, diges
     )
     return tuple(
         Verification(
-            at=_utc(row.at),
+            at=row.at,
             detector_version=row.detector_version,
             knowledge=row.knowledge.hex(),
             state=row.state,
@@ -441,7 +441,7 @@ async def access_record_page(
     return tuple(
         AccessRecord(
             number=row.number,
-            at=_utc(row.at),
+            at=row.at,
             record=msgspec.Raw(row.record),
             previous=row.previous.hex(),
             hash=row.hash.hex(),
@@ -517,8 +517,8 @@ async def _summarized(connection: AsyncConnection, institution: str, now: dt.dat
         students=coarse(total.students),
         intercepted=coarse(total.intercepted),
         quarantined=coarse(quarantined or 0),
-        since=None if total.since is None else _utc(total.since).date(),
-        until=None if total.until is None else _utc(total.until).date(),
+        since=None if total.since is None else total.since.date(),
+        until=None if total.until is None else total.until.date(),
         weeks=tuple(
             WeekCount(
                 week=dt.date.fromisoformat(row.week),
@@ -586,7 +586,7 @@ def _institution(row: sa.Row[Any], of_cases: tuple[int, frozenset[Change]]) -> I
         students=0 if numbers is None else numbers.students,
         intercepted=0 if numbers is None else numbers.intercepted,
         open_cases=of_cases[0],
-        last_visit=None if row.visited is None else _utc(row.visited),
+        last_visit=None if row.visited is None else row.visited,
         changes=tuple(change for change in Change if change in changes),
     )
 
@@ -643,9 +643,9 @@ def _case(row: sa.Row[Any]) -> Case:
         id=row.id,
         institution=row.institution,
         title=row.title,
-        opened=_utc(row.opened),
+        opened=row.opened,
         state=row.state,
-        changed=_utc(row.changed),
+        changed=row.changed,
     )
 
 
@@ -660,14 +660,9 @@ def _evidence(row: sa.Row[Any]) -> Evidence:
         institution=row.institution,
         kind=row.kind,
         exam=row.exam,
-        made=_utc(row.made),
-        received=_utc(row.received),
+        made=row.made,
+        received=row.received,
         size=row.size,
         state=row.state,
         reason=row.reason,
     )
-
-
-def _utc(moment: dt.datetime) -> dt.datetime:
-    """SQLite keeps no offset: what is stored is UTC."""
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
