@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import io
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -130,7 +131,9 @@ class Running(NamedTuple):
         """Send a request."""
         async with (
             aiohttp.ClientSession() as session,
-            session.request(method, f"http://127.0.0.1:{self.port}{path}", data=body, headers=headers) as answer,
+            session.request(
+                method, f"http://127.0.0.1:{self.port}{path}", data=body and io.BytesIO(body), headers=headers
+            ) as answer,
         ):
             return Answered(answer.status, {k.lower(): v for k, v in answer.headers.items()}, await answer.read())
 

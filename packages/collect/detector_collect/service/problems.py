@@ -36,10 +36,10 @@ LOG: Final = logging.getLogger("detector_collect.service")
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Problem details (RFC 9457 section 3.1)."""
 
+    type: str
     title: str
     status: int
     detail: str = ""
-    type: str = ABOUT_BLANK
 
 
 def response(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
@@ -52,9 +52,13 @@ def response(problem: Problem, headers: dict[str, str] | None = None) -> Respons
     )
 
 
+def _about_blank(status: HTTPStatus) -> Problem:
+    return Problem(type=ABOUT_BLANK, title=status.phrase, status=status)
+
+
 def encoded(status: int) -> bytes:
     """The body of `of_status`, for where there is no application."""
-    return msgspec.json.encode(Problem(title=HTTPStatus(status).phrase, status=status))
+    return msgspec.json.encode(_about_blank(HTTPStatus(status)))
 
 
 def of_refusal(error: RefusedError) -> Response[bytes]:
@@ -78,7 +82,7 @@ _BODY_UNREAD: Final = frozenset({Refusal.TOO_LARGE, Refusal.TOO_SLOW, Refusal.BU
 def of_status(status: int, headers: dict[str, str] | None = None) -> Response[bytes]:
     """The response that a status describes."""
     known = HTTPStatus(status) if status in _STATUSES else HTTPStatus.INTERNAL_SERVER_ERROR
-    return response(Problem(title=known.phrase, status=known), headers)
+    return response(_about_blank(known), headers)
 
 
 _STATUSES: Final = frozenset(HTTPStatus)
