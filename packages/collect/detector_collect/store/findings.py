@@ -5,13 +5,13 @@ Room: detector_collect.store. SQL on the caller's connection; assesses nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from .database import storable
+from .database import insert, storable
 from .errors import LeaseLostError
-from .schema import evidence, findings, verifications
+from .schema import evidence, findings, handshakes, verifications
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -75,3 +75,23 @@ async def replace(  # noqa: PLR0913, PLR0917 - one piece of evidence and all tha
     ]
     if rows:
         await connection.execute(sa.insert(findings), rows)
+
+
+async def own_handshakes(connection: AsyncConnection, number: int, digests: Sequence[bytes]) -> bool:
+    """Record that evidence `number` shows these handshakes; False, and nothing recorded, where other evidence has one.
+
+    Who shows a handshake first owns it, also of two that are stored at the same time: the second waits for the first.
+    """
+    await connection.execute(sa.delete(handshakes).where(handshakes.c.evidence == number))
+    for at in range(0, len(digests), _DIGESTS_AT_ONCE):
+        # In one order, so that two transactions never wait for each other.
+        rows = [{"digest": one, "evidence": number} for one in sorted(digests)[at : at + _DIGESTS_AT_ONCE]]
+        adding = insert(connection, handshakes).values(rows).on_conflict_do_nothing(index_elements=["digest"])
+        if (await connection.execute(adding)).rowcount < len(rows):
+            await connection.execute(sa.delete(handshakes).where(handshakes.c.evidence == number))
+            return False
+    return True
+
+
+_DIGESTS_AT_ONCE: Final = 1000
+"""Rows of one statement, each with two parameters: PostgreSQL and SQLite take 32,766."""
