@@ -7,4 +7,14 @@ from .assess import assess_submission, without_findings
 from .material import Material
 from .records import Assessed, Detail, EndpointDetail, Finding, State, Why
 
-__all__ = ["Assessed", "Detail", "EndpointDetail", "Finding", "Material", "State", "Why", "assess_submission", "without_findings"]
+__all__ = [
+    "Assessed",
+    "Detail",
+    "EndpointDetail",
+    "Finding",
+    "Material",
+    "State",
+    "Why",
+    "assess_submission",
+    "without_findings",
+]

@@ -9,7 +9,7 @@ met, however many findings there are.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from detector.aio.tasks import run_in_thread
 from detector.model import encode
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from detector_collect.assessment import Material
     from detector_collect.responsibility import Assessment, Policy
     from detector_collect.store.database import Store
+    from detector_collect.store.findings import Met
 
 UNKNOWN_NETWORK: Final = ""
 """Where a client does not say which network it is in: all of these count as one network, the milder assumption."""
 
 
-async def assess_period(
+async def assess_period(  # noqa: PLR0913 - keyword-only past the material; a period and how to assess it
     store: Store,
     material: Material,
     *,
@@ -67,19 +68,20 @@ async def _results(connection: AsyncConnection, since: dt.datetime, until: dt.da
 
     A student counts with any endpoint whose chain could be assessed, whatever that said.
     """
-    results = []
+    results: list[DeviceResult] = []
     for exam in await findings.largest_exams(connection, since, until):
         of_exam = functools.partial(DeviceResult, institution=exam.institution, exam=exam.exam)
-        async for student in findings.students(connection, exam, since, until):
-            results.append(of_exam(student=student.hex(), network=UNKNOWN_NETWORK))
-        async for met in findings.interceptions(connection, exam, since, until):
-            results.append(
-                of_exam(
-                    student=met.student.hex(),
-                    network=UNKNOWN_NETWORK if met.network is None else met.network.hex(),
-                    interception=Interception(
-                        product=met.product, key=None if met.ca_key is None else met.ca_key.hex()
-                    ),
-                )
-            )
+        students = findings.students(connection, exam, since, until)
+        results.extend([of_exam(student=one.hex(), network=UNKNOWN_NETWORK) async for one in students])
+        interceptions = findings.interceptions(connection, exam, since, until)
+        results.extend([of_exam(**_met(one)) async for one in interceptions])
     return results
+
+
+def _met(met: Met) -> dict[str, Any]:
+    """The fields of a result that are about one interception."""
+    return {
+        "student": met.student.hex(),
+        "network": UNKNOWN_NETWORK if met.network is None else met.network.hex(),
+        "interception": Interception(product=met.product, key=None if met.ca_key is None else met.ca_key.hex()),
+    }

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 
 class MaterialConfig(Record, frozen=True, kw_only=True):
-    """What to assess with: a folder of installed data sets, `shipped`, or None for the user's own folder; and the
-    endpoints that the vendor knows."""
+    """What to assess with: knowledge, and the endpoints that the vendor knows.
+
+    `data` is a folder of installed data sets, `shipped`, or None for the user's own folder.
+    """
 
     data: str | None = None
     endpoints: tuple[Endpoint, ...] = ()
