@@ -36,7 +36,7 @@ from detector import bundle
 from detector.bundle import form, verification
 from detector.bundle.verification import Reliance
 from detector.judge import assess
-from detector.judge.evidence import Identity
+from detector.judge.evidence import Identity, digests_of
 from detector.judge.network_evidence import CLOCK_TOLERANCE
 from detector.judge.recorded import KeyEvidence, key_evidence
 from detector.knowledge.age import CHANGES
@@ -200,9 +200,11 @@ def _conclude(recorded: Recorded, result: Result) -> _Concluded:
 def _ca_key(evidence: EndpointEvidence) -> bytes | None:
     """The key that signed the leaf, whoever presented or recorded its certificate; the least of several that did.
 
-    A public CA's key is everybody's: it identifies no interceptor.
+    A public CA's key, and one that every installation of a product has, is everybody's: it identifies no operator.
     """
-    if evidence.is_a(*_SIGNED_BY_PUBLIC_CAS):
+    issuers = () if evidence.paths is None else evidence.paths.issuers
+    shipped = evidence.context.data.catalogue.match_digests(digests_of((*evidence.presented[:1], *issuers)))
+    if shipped or evidence.is_a(*_SIGNED_BY_PUBLIC_CAS):
         return None
     return min(evidence.issuing_keys, default=None)
 

@@ -53,7 +53,6 @@ async def assess_period(  # noqa: PLR0913 - keyword-only past the material; a pe
         results,
         number=number,
         products=material.products,
-        shipped_keys=material.shipped_keys,
         policy=policy or responsibility.Policy(),
     )
     assessed = await run_in_thread(assess)
