@@ -311,9 +311,11 @@ sessions: Final = sa.Table(
     sa.Column("kind", sa.String(16), nullable=False),
     _institution(nullable=True),
     sa.Column("created", Moment, nullable=False),
+    sa.Column("seen", Moment, nullable=False),
     sa.Column("expires", Moment, nullable=False),
 )
-"""`id` is the SHA-256 of the cookie. `kind`: `oidc`, or `lti` for an institution's own staff."""
+"""`id` is the SHA-256 of the cookie. `kind`: `oidc`, `lti` for an institution's own staff, or `demo`; `seen` is when it
+was last used."""
 
 sign_ins: Final = sa.Table(
     "sign_ins",
