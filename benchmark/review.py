@@ -25,9 +25,6 @@ sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
 import asyncpg
 import sqlalchemy as sa
-from support.postgres import running_postgres
-
-from detector.model import encode
 from detector_collect import responsibility
 from detector_collect.responsibility import DeviceResult, Interception
 from detector_collect.review import queries
@@ -44,8 +41,10 @@ from detector_collect.store.schema import (
     findings,
     people,
 )
+from support.postgres import running_postgres
 
-from .page import BEGIN, END
+from detector.model import Verdict, encode
+
 from .rounds import Spread
 
 if TYPE_CHECKING:
@@ -100,7 +99,9 @@ def _submissions(results: int) -> Iterator[_Submission]:
     """Those of one term: most of one institution, some of others; two in a hundred devices are intercepted."""
     draw = random.Random(1)  # noqa: S311 - the same world in each run
     numbers = itertools.count(1)
-    sizes = {BIG: results // ENDPOINTS} | {f"other-{number:02}": results // ENDPOINTS // 500 for number in range(OTHERS)}
+    sizes = {BIG: results // ENDPOINTS} | {
+        f"other-{number:02}": results // ENDPOINTS // 500 for number in range(OTHERS)
+    }
     for institution, size in sizes.items():
         for _ in range(size):
             exam = f"exam-{draw.randrange(100):03}"
@@ -113,16 +114,47 @@ def _submissions(results: int) -> Iterator[_Submission]:
                 student=digest_of(institution, exam, student),
                 network=digest_of(institution, home),
                 at=NOW - dt.timedelta(minutes=draw.randrange(WEEKS * 7 * 24 * 60)),
-                interceptor=draw.choice((None, None, "antivirus-a", "school-filter")) if draw.random() < 1 / 25 else None,
+                interceptor=draw.choice((None, None, "antivirus-a", "school-filter"))
+                if draw.random() < 1 / 25
+                else None,
             )
+
+
+_CONSTANT: Final = (KEY, "bundle", 64, "verified")
 
 
 def _tables(results: int) -> Iterator[Rows]:
     yield Rows(
         evidence,
-        ("id", "digest", "institution", "key", "kind", "exam", "student", "network", "made", "received", "size", "state"),
         (
-            (s.id, digest_of(s.id), s.institution, KEY, "bundle", s.exam, s.student, s.network, s.at, s.at, 64, "verified")
+            "id",
+            "digest",
+            "institution",
+            "key",
+            "kind",
+            "exam",
+            "student",
+            "network",
+            "made",
+            "received",
+            "size",
+            "state",
+        ),
+        (
+            (
+                s.id,
+                digest_of(s.id),
+                s.institution,
+                KEY,
+                "bundle",
+                s.exam,
+                s.student,
+                s.network,
+                s.at,
+                s.at,
+                64,
+                "verified",
+            )
             for s in _submissions(results)
         ),
     )
@@ -142,7 +174,7 @@ def _tables(results: int) -> Iterator[Rows]:
 
 
 def _findings(s: _Submission) -> Iterator[tuple[Any, ...]]:
-    found = ("clean", None, "accepted", None, None)
+    found: tuple[Any, ...] = ("clean", None, "accepted", None, None)
     if s.interceptor:
         found = ("middleware", "proven", "identity-substituted", s.interceptor, digest_of(s.interceptor, s.student))
     for number in range(ENDPOINTS):
@@ -166,7 +198,9 @@ async def fill(store: Store, url: str, results: int) -> None:
             await connection.execute(sa.insert(assessments).values(number=number, at=at, since=at, until=at))
             await _conclude(connection, number, names)
         for case in range(1, 31):
-            await connection.execute(sa.insert(cases).values(id=case, institution=BIG, title=f"Case {case}", opened=NOW))
+            await connection.execute(
+                sa.insert(cases).values(id=case, institution=BIG, title=f"Case {case}", opened=NOW)
+            )
             entries = [
                 {"case": case, "at": NOW, "person": 1, "entry": "state", "state": "open", "text": f"Entry {entry}"}
                 for entry in range(10)
@@ -236,7 +270,7 @@ READS: Final[tuple[Read, ...]] = (
     ),
     (
         "evidence with interception",
-        lambda connection: queries.evidence_page(connection, BIG, limit=50, verdict=queries.Verdict.MIDDLEWARE),
+        lambda connection: queries.evidence_page(connection, BIG, limit=50, verdict=Verdict.MIDDLEWARE),
     ),
     (
         "evidence with one CA key",
@@ -303,7 +337,7 @@ async def measure(url: str, name: str, *, results: int, rounds: int) -> tuple[li
 def table(timed: list[Timed], *, results: int) -> str:
     """The results as Markdown."""
     lines = [
-        f"Institution with {results:,} results; milliseconds, median (minimum to maximum).".replace(",", " "),
+        f"Institution with {results} results; milliseconds, median (minimum to maximum).",
         "",
         "| read | database | ms |",
         "|---|---|---|",
