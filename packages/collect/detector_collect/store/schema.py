@@ -172,6 +172,16 @@ findings: Final = sa.Table(
 """The latest conclusions on what is verified, as of that assessment; nothing of what is claimed or quarantined.
 `ca_key` is the SHA-256 of the SubjectPublicKeyInfo of the CA that signed the presented leaf."""
 
+handshakes: Final = sa.Table(
+    "handshakes",
+    metadata,
+    sa.Column("digest", Sha256, primary_key=True),
+    sa.Column("evidence", Id, _evidence(), nullable=False),
+    sa.Index(None, "evidence"),
+)
+"""Recorded TLS handshakes whose signatures verify, by the SHA-256 of what the server signed, and the evidence that
+showed each first. The same handshake in other evidence shows nothing more (docs/collect-verification.md)."""
+
 work: Final = sa.Table(
     "work",
     metadata,

@@ -328,6 +328,14 @@ def upgrade() -> None:
     op.create_index("ix_findings_institution_at", "findings", ["institution", "at"])
     op.create_index("ix_findings_student", "findings", ["student"])
     op.create_table(
+        "handshakes",
+        sa.Column("digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("evidence", ID, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_handshakes"),
+        sa.ForeignKeyConstraint(["evidence"], ["evidence.id"], name="fk_handshakes_evidence", ondelete="CASCADE"),
+    )
+    op.create_index("ix_handshakes_evidence", "handshakes", ["evidence"])
+    op.create_table(
         "verifications",
         sa.Column("id", ID, nullable=False, autoincrement=True),
         sa.Column("evidence", ID, nullable=False),
