@@ -2,8 +2,8 @@
 
 Room: detector_collect.service. Opens nothing; the store is an argument.
 
-Each handler says in `opt` what permission it needs, and the guard refuses a handler that says nothing. Litestar's own
-documentation pages, sessions and logs are off.
+Each handler says in `opt` what permission it needs, and the one guard refuses a handler that says nothing. Litestar's
+own documentation pages, sessions and logs are off.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from litestar.datastructures import State
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from detector.aio.tasks import cancel_and_wait
+from detector_collect.review.access.authorize import Access, AccessPlugin
+from detector_collect.review.access.permissions import Permission
 
 from . import health, problems
 from .bodies import AnyRequest  # noqa: TC001 - Litestar reads the annotations at run time
-from .guard import Permission, authorize
 from .ingest import ENVELOPE_TYPE, Ingest
 from .metrics import FLUSH_SECONDS, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from litestar import Router
+    from litestar.plugins import PluginProtocol
+    from litestar.types import ControllerRouterHandler
 
     from detector_collect.store.database import Store
 
@@ -67,9 +69,17 @@ async def _flushing(app: Litestar) -> AsyncIterator[None]:
 
 
 def create_app(
-    store: Store, settings: ServiceSettings, *, receives: bool = True, review: Sequence[Router] = ()
+    store: Store,
+    settings: ServiceSettings,
+    *,
+    receives: bool = True,
+    review: Sequence[ControllerRouterHandler] = (),
+    plugins: Sequence[PluginProtocol] = (),
 ) -> Litestar:
-    """The application of one service: what receives submissions unless `receives` is False, and the review pages."""
+    """The application of one service: what receives submissions unless `receives` is False, and the review pages.
+
+    `review` are the routes of the review pages, `plugins` what they need. Raises `InputError` for the settings.
+    """
     metrics = Metrics()
     state = {
         "store": store,
@@ -81,10 +91,10 @@ def create_app(
     }
     return Litestar(
         [*([submit] if receives else []), health.healthz, health.readyz, health.show_metrics, *review],
-        guards=[authorize],
         exception_handlers=problems.HANDLERS,
         lifespan=[_flushing],
         state=State(state),
+        plugins=[AccessPlugin(Access(store, origin=settings.origin, clock=settings.clock)), *plugins],
         openapi_config=None,
         logging_config=None,
         debug=False,

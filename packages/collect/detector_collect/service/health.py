@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from litestar import Response, get
 
+from detector_collect.review.access.permissions import Permission
 from detector_collect.store import migrations
 from detector_collect.store.errors import StoreError, StoreUnavailableError
 
 from . import metrics
 from .bodies import AnyRequest  # noqa: TC001 - Litestar reads the annotations at run time
-from .guard import Permission
 
 if TYPE_CHECKING:
     from detector_collect.store.database import Store
