@@ -106,6 +106,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["number"], ["assessments.number"], name="fk_conclusions_number", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["institution"], ["institutions.id"], name="fk_conclusions_institution"),
     )
+    op.create_index("ix_conclusions_institution_number", "conclusions", ["institution", "number"])
     op.create_table(
         "grants",
         sa.Column("id", ID, nullable=False, autoincrement=True),
@@ -183,6 +184,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_sessions"),
         sa.ForeignKeyConstraint(["person"], ["people.id"], name="fk_sessions_person"),
         sa.ForeignKeyConstraint(["institution"], ["institutions.id"], name="fk_sessions_institution"),
+    )
+    op.create_table(
+        "summaries",
+        sa.Column("institution", sa.String(64), nullable=False),
+        sa.Column("made", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("detail", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("institution", name="pk_summaries"),
+        sa.ForeignKeyConstraint(["institution"], ["institutions.id"], name="fk_summaries_institution"),
     )
     op.create_table(
         "tokens",
