@@ -114,6 +114,7 @@ evidence: Final = sa.Table(
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text),
+    sa.Index(None, "institution", "id"),
     sa.Index(None, "institution", "made"),
     sa.Index(None, "student"),
     sa.Index(None, "state", "id"),
@@ -170,6 +171,28 @@ findings: Final = sa.Table(
 )
 """The latest conclusions on what is verified, as of that assessment; nothing of what is claimed or quarantined.
 `ca_key` is the SHA-256 of the SubjectPublicKeyInfo of the CA that signed the presented leaf."""
+
+for _column, _is_rare in (
+    ("verdict", sa.text("verdict <> 'clean'")),
+    ("product", sa.text("product IS NOT NULL")),
+    ("ca_key", sa.text("ca_key IS NOT NULL")),
+):  # partial: most results are clean, and need no row in them
+    sa.Index(
+        f"ix_findings_institution_{_column}_evidence",
+        *(findings.c[name] for name in ("institution", _column, "evidence")),
+        postgresql_where=_is_rare,
+        sqlite_where=_is_rare,
+    )
+
+handshakes: Final = sa.Table(
+    "handshakes",
+    metadata,
+    sa.Column("digest", Sha256, primary_key=True),
+    sa.Column("evidence", Id, _evidence(), nullable=False),
+    sa.Index(None, "evidence"),
+)
+"""Recorded TLS handshakes whose signatures verify, by the SHA-256 of what the server signed, and the evidence that
+showed each first. The same handshake in other evidence shows nothing more (docs/collect-verification.md)."""
 
 work: Final = sa.Table(
     "work",
@@ -428,9 +451,12 @@ receivers: Final = sa.Table(
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("events", sa.Text, nullable=False),
     _institution(nullable=True),
+    sa.Column("private", sa.Boolean, nullable=False),
     sa.Column("created", Moment, nullable=False),
+    sqlite_autoincrement=True,
 )
-"""`kind`: `webhook` (`target` is a URL) or `mail` (an address of staff); `events` are separated by blanks."""
+"""`kind`: `webhook` (`target` is a URL) or `mail` (an address of staff); `events` are separated by blanks; `private`
+allows a private address. The secrets of webhooks are in a file, not here."""
 
 deliveries: Final = sa.Table(
     "deliveries",
@@ -443,5 +469,8 @@ deliveries: Final = sa.Table(
     sa.Column("due", Moment, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("delivered", Moment),
-    sa.Index(None, "delivered", "due"),
+    sa.Index(None, "receiver", "delivered", "id"),
+    sqlite_autoincrement=True,
 )
+"""The outbox, written with what changed. `body` is JSON (`detector_collect.store.deliveries.Notice`); receivers rely on
+numbers that only grow."""
