@@ -14,7 +14,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Self
 
 import msgspec
 
@@ -80,7 +80,7 @@ class Worker:
     async def __aexit__(self, *_: object) -> None:
         await self._processes.end()
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Work until cancelled. A database that is away is waited for."""
         refreshed = -REFRESH
         while True:
