@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from detector.errors import InputError
 from detector.model.validate import naming
+from detector.pins.encoding import parse_witness_key
+from detector.trust.envelope import KEY_PREFIX
 from detector.trust.key_files import load_public_key, load_signing_key
 
 from . import pseudonyms
@@ -34,7 +36,7 @@ class ReportKeys(NamedTuple):
         with naming("key"):
             signing = load_signing_key(settings.key)
         with naming("receipt_key"):
-            receipts = tuple(map(load_public_key, settings.receipt_key))
+            receipts = tuple(map(_public_key, settings.receipt_key))
         if settings.pseudonym_key is None:
             if student is not None or settings.network is not None:
                 raise InputError(
@@ -44,3 +46,13 @@ class ReportKeys(NamedTuple):
             return cls(signing, receipts)
         with naming("pseudonym_key"):
             return cls(signing, receipts, pseudonyms.load_key(settings.pseudonym_key))
+
+
+def _public_key(value: str) -> bytes:
+    """A public key as `ed25519/<base64>`, or from a PEM file. Raises `InputError`."""
+    if not value.startswith(KEY_PREFIX):
+        return load_public_key(value)
+    try:
+        return parse_witness_key(value)
+    except ValueError as error:
+        raise InputError(f"this key {error}.", advice="Write it as the collector shows it.") from error

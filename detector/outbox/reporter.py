@@ -20,7 +20,6 @@ from detector.aio.tasks import cancel_and_wait
 from detector.errors import DetectorError, InputError, OutputError
 from detector.model.record import encode
 from detector.probe.routes import local_networks
-from detector.session.plan import MACHINE
 from detector.session.seams import utc_now
 from detector.trust import envelope as envelopes
 
@@ -34,11 +33,10 @@ from .submission import PAYLOAD_TYPE, SUBMISSION_BYTES_MAX, Kind, Submission
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping
-    from typing import Self, Unpack
+    from typing import Self
 
     from detector.exam.decision import Decision
     from detector.model import Record, Report, Result
-    from detector.session.settings import ResolveRules, TrustOptions
     from detector.watch.events import WatchEvent
 
     from .settings import ReportSettings
@@ -76,8 +74,8 @@ class Reporter:
         keys: those that the settings name, if they are loaded already.
         student: any name that is the same for one student; only a keyed hash of it is kept.
         on_problem: called in the thread with what could not be kept.
-        proxy, resolve, options: how the collector is reached and what it is assessed against, as for a guarded
-            connector; the pins of `settings` take precedence.
+        connectors: how the collector is reached, and what it is assessed against; by default by the machine's proxy,
+            with the settings' pins.
         clock, networks: for tests.
 
     Raises:
@@ -92,11 +90,9 @@ class Reporter:
         keys: ReportKeys | None = None,
         student: str | None = None,
         on_problem: Callable[[DetectorError], object] | None = None,
-        proxy: str = MACHINE,
-        resolve: ResolveRules | None = None,
+        connectors: Connectors | None = None,
         clock: Callable[[], dt.datetime] = utc_now,
         networks: Callable[[], Mapping[str, str]] = local_networks,
-        **options: Unpack[TrustOptions],
     ) -> None:
         self._settings: Final = settings
         self._keys: Final = keys or ReportKeys.load(settings, student=student)
@@ -110,9 +106,7 @@ class Reporter:
         self._networks: Final = networks
         self._clock: Final = clock
         self.outbox: Final = Outbox(settings.outbox, clock=clock)
-        if settings.pins:
-            options["pins"] = settings.pins
-        self._connectors: Final = Connectors.over_guard(proxy=proxy, resolve=resolve, **options)
+        self._connectors: Final = connectors or Connectors.over_guard(pins=settings.pins or None)
         self._on_problem: Final = on_problem or (lambda error: LOG.warning("%s", error))
         self._lock: Final = threading.Lock()
         self._jobs: list[_Job] = []

@@ -79,6 +79,8 @@ ACCEPTED: Final = -1
 """The number of the connector that is used where none is confirmed."""
 CONTENT_TYPE: Final = "application/vnd.dsse.envelope.v1+json"
 """Type of a request's body: a DSSE envelope (DSSE 1.0.2)."""
+UNCONFIRMED: Final = "what answered was not confirmed to be the collector"
+NOT_REACHED: Final = "the collector was not reached"
 _DOUBLINGS_MAX: Final = 16
 _TAKEN: Final = frozenset({200, 201})
 _LATER: Final = frozenset({429, 503})
@@ -251,7 +253,9 @@ class Sender:
             try:
                 return await self._request(number, make, entry, waiting)
             except GuardError as error:
-                refused, problem = True, f"the collector was not confirmed ({type(error).__name__})"
+                presented = error.result is not None and bool(error.result.observation.chain)
+                refused = refused or presented
+                problem = UNCONFIRMED if presented else NOT_REACHED
             except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
                 problem = problem or _reason(error)
         if refused and self._through is ThroughInterceptor.IF_NOTHING_ELSE:
@@ -353,4 +357,4 @@ _DATE_CHARACTERS_MAX: Final = 64
 
 def _reason(error: Exception) -> str:
     """Why no answer came, without addresses: the message of a connection error names the proxy."""
-    return "no answer in time" if isinstance(error, TimeoutError) else f"not reached ({type(error).__name__})"
+    return "no answer in time" if isinstance(error, TimeoutError) else f"{NOT_REACHED} ({type(error).__name__})"

@@ -43,7 +43,8 @@ class ReportSettings(Record, frozen=True, kw_only=True):
         to: the collector's URL.
         institution: its name for the institution.
         key: file of the institution's signing key (Ed25519, PKCS #8).
-        receipt_key: files of the collector's public keys; without a receipt by one of them nothing is removed.
+        receipt_key: the collector's public keys, each a PEM file or `ed25519/<base64>`; what has no receipt by one of
+            them is not removed.
         exam: the collector's name for the exam.
         pseudonym_key: file of the key for pseudonyms; without one neither student nor network is distinguished.
         network: a name for the network, of which only a keyed hash is sent; by default that of the local network.

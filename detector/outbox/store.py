@@ -410,7 +410,7 @@ def _payload(envelope: bytes) -> bytes:
     """The payload of a submission that its own signatures verify. Raises `ValueError`."""
     unsealed = envelopes.unseal(envelope, payload_type=PAYLOAD_TYPE)
     if unsealed.problem is not None or not unsealed.signers or not all(one.verifies for one in unsealed.signers):
-        raise ValueError(unsealed.problem or "not signed")
+        raise ValueError(f"not a signed submission ({unsealed.problem or 'unsigned'})")
     return unsealed.payload
 
 
