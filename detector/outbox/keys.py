@@ -16,6 +16,7 @@ from detector.trust.key_files import load_public_key, load_signing_key
 from . import pseudonyms
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,8 +36,7 @@ class ReportKeys(NamedTuple):
         """Load the keys that settings name. Raises `KeyFileError`, and `InputError` where a student needs a key."""
         with naming("key"):
             signing = load_signing_key(settings.key)
-        with naming("receipt_key"):
-            receipts = tuple(map(_public_key, settings.receipt_key))
+        receipts = load_receipt_keys(settings.receipt_key)
         if settings.pseudonym_key is None:
             if student is not None or settings.network is not None:
                 raise InputError(
@@ -46,6 +46,12 @@ class ReportKeys(NamedTuple):
             return cls(signing, receipts)
         with naming("pseudonym_key"):
             return cls(signing, receipts, pseudonyms.load_key(settings.pseudonym_key))
+
+
+def load_receipt_keys(values: Iterable[str]) -> tuple[bytes, ...]:
+    """The public keys of a collector, each `ed25519/<base64>` or a PEM file. Raises `InputError`."""
+    with naming("receipt_key"):
+        return tuple(map(_public_key, values))
 
 
 def _public_key(value: str) -> bytes:

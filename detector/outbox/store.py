@@ -67,6 +67,10 @@ _FOLDER_MODE: Final = 0o700
 
 R = TypeVar("R", "_Dropped", "_Later")
 
+Part = Literal["", "refused", "damaged"]
+"""Folders of submissions: those that wait, and those set aside."""
+PARTS: Final[tuple[Part, ...]] = ("", "refused", "damaged")
+
 Cause = Literal["age", "space", "busy", "asked"]
 """Why submissions were dropped: too old, no space, more at once than the disk took, or on request."""
 
@@ -112,6 +116,22 @@ class RefusedCount(Record, frozen=True, kw_only=True):
 
     reason: str
     count: Count
+
+
+class Listed(Record, frozen=True, kw_only=True):
+    """One report: whether it waits, was refused and why, or is damaged."""
+
+    digest: str
+    made: Moment
+    kind: str = ""
+    state: str
+    to: str = ""
+
+
+class Listing(Record, frozen=True, kw_only=True):
+    """The reports of an outbox, the oldest first."""
+
+    reports: tuple[Listed, ...] = ()
 
 
 class Status(Record, frozen=True, kw_only=True):
@@ -180,7 +200,7 @@ class Outbox:
             self._room -= len(data)
         return digest
 
-    def entries(self, part: Literal["", "refused", "damaged"] = "") -> list[Entry]:
+    def entries(self, part: Part = "") -> list[Entry]:
         """The files that wait, or that were set aside, the oldest first."""
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.folder / part) as files:
@@ -237,7 +257,7 @@ class Outbox:
                     entry.path.unlink(missing_ok=True)
         return len(entries)
 
-    def drop(self, part: Literal["", "refused", "damaged"], digest: str | None = None) -> int:
+    def drop(self, part: Part, digest: str | None = None) -> int:
         """Drop what waits or was set aside, all of it or one submission; return how many these are. Counted."""
         with self._writing(), self._locked():
             chosen = [entry for entry in self.entries(part) if digest in {None, entry.digest}]
@@ -280,7 +300,7 @@ class Outbox:
 
     def status(self) -> Status:
         """What is in this outbox."""
-        waiting, refused, damaged = (self.entries(part) for part in ("", "refused", "damaged"))
+        waiting, refused, damaged = (self.entries(part) for part in PARTS)
         reasons: dict[str, int] = {}
         for entry in refused:
             kept = self.read(entry)
@@ -297,6 +317,20 @@ class Outbox:
             dropped=self._load_dropped().counts,
             tried_again=min(attempts, default=None),
         )
+
+    def listing(self) -> Listing:
+        """Every report of this outbox."""
+        found = []
+        for part in PARTS:
+            for entry in self.entries(part):
+                waiting = None if part == DAMAGED else self.read(entry)
+                if waiting is None:
+                    found.append(Listed(digest=entry.digest, made=entry.made, state="damaged"))
+                    continue
+                sent = json_text.decode(_payload(bytes(waiting.envelope)), Submission)
+                state = f"refused: {waiting.refused}" if part == REFUSED else "waits"
+                found.append(Listed(digest=entry.digest, made=entry.made, kind=sent.kind, state=state, to=waiting.to))
+        return Listing(reports=tuple(sorted(found, key=lambda one: one.made)))
 
     # Bounds
 
