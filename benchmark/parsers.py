@@ -37,7 +37,7 @@ from detector.pins import failure_report, formats
 from detector.probe.http import client, doh, issuers, portal
 from detector.probe.quic import wire as quic
 from detector.probe.routes import connect, pac, proxies, socks
-from detector.probe.tls import hello, reader
+from detector.probe.tls import framing, hello, reader
 from detector.probe.tls import wire as tls
 from detector.trust import (
     certificate,
@@ -502,7 +502,7 @@ def _of_tls() -> list[Parser]:
     }
     return [
         *(
-            Parser(f"TLS: {kind}", _tls_server, make, tls.MESSAGE_BYTES_MAX - KIB, 16 * KIB)
+            Parser(f"TLS: {kind}", _tls_server, make, framing.MESSAGE_BYTES_MAX - KIB, 16 * KIB)
             for kind, make in flights.items()
         ),
         Parser("TLS: byte by byte", _tls_bytewise, flights["one certificate"], 256 * KIB),

@@ -35,9 +35,9 @@ from detector.knowledge.part import HORIZONS
 from detector.model import Hello, KnowledgeKind
 from detector.probe.tls.client_hello import ClientHelloWriter
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_3, ContentType, ExtensionType, HandshakeType
+from detector.probe.tls.framing import RECORD_HEADER_BYTES
 from detector.probe.tls.hello import GREASE, MESSAGE_HEADER_BYTES, parse_client_hello
 from detector.probe.tls.reader import Reader
-from detector.probe.tls.wire import RECORD_HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence

@@ -46,12 +46,13 @@ from detector.judge import assess, network
 from detector.judge.checks import witness
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import CLOCK_TOLERANCE
-from detector.judge.recorded import KeyEvidence, believed, key_evidence
+from detector.judge.recorded import KeyEvidence, believed, key_evidence, proved
 from detector.judge.table import RULE_OF
 from detector.judge.wording import state
 from detector.knowledge import data_set
 from detector.knowledge.age import CHANGES, describe, used
 from detector.model import (
+    Endpoint,
     EndpointName,
     Knowledge,
     KnowledgeKind,
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from detector.knowledge.data_set import DataSource
-    from detector.model import Attribution, Confidence, Endpoint, Result, UnfollowedProxy, Verdict
+    from detector.model import Attribution, Confidence, Result, UnfollowedProxy, Verdict
     from detector.trust import timestamp as timestamps
     from detector.trust.ct_logs import LogList
     from detector.trust.envelope import Signer
@@ -129,6 +130,17 @@ class Unverifiable(enum.StrEnum):
     WITNESS_BINDING = "witness-binding"
     MACHINE_ROOTS = "machine-roots"
     CONTROL_REQUESTS = "control-requests"
+
+
+class Reliance(enum.StrEnum):
+    """What an assessment rests on: also on what only the recorder says, or on the recorded bytes alone.
+
+    Only the recorder says what was expected of an endpoint, that an address was given, that an endpoint was seen as
+    genuine before, and that a key was proved where no signature can be checked.
+    """
+
+    RECORDER = "recorder"
+    BYTES = "bytes"
 
 
 class TimestampState(enum.StrEnum):
@@ -245,11 +257,15 @@ class Verification(Record, frozen=True, kw_only=True):
         return self.conclusion is Conclusion.HOLDS
 
 
-class _Recorded(NamedTuple):
-    """One recorded endpoint, ready to be assessed; `as_recorded`: against what the recorder expected of it."""
+class Recorded(NamedTuple):
+    """One recorded endpoint, ready to be assessed; `as_recorded`: against what the recorder expected of it.
+
+    `observations` are unchanged, those of `evidence` only claim what is believed.
+    """
 
     part: str
     record: RecordedEndpoint
+    observations: tuple[Observation, ...]
     evidence: EndpointEvidence
     key: KeyEvidence
     as_recorded: bool
@@ -289,7 +305,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     roots = known.public_roots() if roots is None else roots
     logs = known.logs if logs is None else logs
     now = Context(at=bundle.manifest.started, data=known, roots=roots, logs=logs)
-    endpoints = tuple(_endpoints(bundle, now, {(e.host, e.port): e for e in pins}, at))
+    endpoints = tuple(recorded_endpoints(bundle, now, pins, at=at))
     results = assess.assess_all([one.evidence for one in endpoints])
     report = _report(bundle, endpoints, results, now)
     where_is_known = not any(p.content is None and p.entry.kind in _SAYS_WHERE for p in bundle.parts)
@@ -371,35 +387,61 @@ _SAYS_WHERE: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
 # Assessing
 
 
-def _endpoints(
-    bundle: Bundle, now: Context, pins: dict[tuple[str, int], Endpoint], at: dt.datetime | None
-) -> Iterator[_Recorded]:
+def recorded_endpoints(
+    bundle: Bundle,
+    now: Context,
+    pins: Sequence[Endpoint] = (),
+    *,
+    at: dt.datetime | None = None,
+    reliance: Reliance = Reliance.RECORDER,
+) -> Iterator[Recorded]:
+    """Yield the endpoints of a bundle, ready to be assessed; `pins` and `at` as in `verify`."""
     contents = {part.entry.name: part.content for part in bundle.parts}
     portal = contents.get(PartKind.PORTAL)
     dates = contents.get(PartKind.DATES)
+    now = now._replace(
+        portal=portal if isinstance(portal, PortalObservation) else None,
+        dates=dates.dates if isinstance(dates, Dates) else (),
+    )
+    own = {(e.host, e.port): e for e in pins}
+    shared = shared_pins(pins)
     for part in bundle.parts:
-        record = part.content
-        if not isinstance(record, RecordedEndpoint):
+        if not isinstance(part.content, RecordedEndpoint):
             continue
         circumstances = contents.get(f"{PartKind.CIRCUMSTANCES}-{part.number}")
         where = circumstances if isinstance(circumstances, Circumstances) else Circumstances()
-        expected = record.expected
-        own = pins.get((expected.host, expected.port))
-        context = now._replace(
-            at=record.at if at is None else at,
-            machine_roots=_machine_roots(record),
-            installed_at=_installed_at(where),
-            portal=portal if isinstance(portal, PortalObservation) else None,
-            dates=dates.dates if isinstance(dates, Dates) else (),
+        expected = part.content.expected
+        endpoint = own.get((expected.host, expected.port))
+        context = now._replace(at=part.content.at if at is None else at, shared_pins=shared)
+        yield recorded_endpoint(part.content, where, context, part=part.entry.name, own=endpoint, reliance=reliance)
+
+
+def recorded_endpoint(  # noqa: PLR0913 - keyword-only past the record; each is one thing that it is assessed with
+    record: RecordedEndpoint,
+    where: Circumstances,
+    now: Context,
+    *,
+    part: str = "",
+    own: Endpoint | None = None,
+    reliance: Reliance = Reliance.RECORDER,
+) -> Recorded:
+    """Return one recorded endpoint, ready to be assessed in the context `now`, with the reader's `own` expectations."""
+    expected, relied_on = record.expected, reliance is Reliance.RECORDER
+    endpoint = own or (
+        expected.endpoint if relied_on else Endpoint(host=expected.host, port=expected.port, category=expected.category)
+    )
+    context = now._replace(machine_roots=_machine_roots(record), installed_at=_installed_at(where))
+    if relied_on:
+        context = context._replace(
             given=(expected.name,) if expected.address_given else (),
-            shared_pins=expected.shared_pins if own is None else shared_pins(pins.values()),
+            shared_pins=expected.shared_pins if own is None else now.shared_pins,
             seen_before=(expected.name,) if expected.seen_before else (),
         )
-        observations = tuple(_observations(record.looks, where))
-        key = min(map(key_evidence, observations), key=_WORST_FIRST.index)
-        first, *others = map(believed, observations)
-        evidence = EndpointEvidence(own or expected.endpoint, first, context, record.fetched, others)
-        yield _Recorded(part.entry.name, record, evidence, key, own is None)
+    observations = tuple(_observations(record.looks, where))
+    key = min(map(key_evidence, observations), key=_WORST_FIRST.index)
+    first, *others = map(believed if relied_on else proved, observations)
+    evidence = EndpointEvidence(endpoint, first, context, record.fetched, others)
+    return Recorded(part, record, observations, evidence, key, own is None and relied_on)
 
 
 def _machine_roots(record: RecordedEndpoint) -> Callable[[], Roots]:
@@ -419,7 +461,7 @@ def _observations(connections: Sequence[Connection], where: Circumstances) -> It
         yield Observation(**facts, **msgspec.structs.asdict(details), chain=presented)
 
 
-def _report(bundle: Bundle, endpoints: Sequence[_Recorded], results: Sequence[Result], now: Context) -> Report:
+def _report(bundle: Bundle, endpoints: Sequence[Recorded], results: Sequence[Result], now: Context) -> Report:
     manifest = bundle.manifest
     vantage = next((part.content for part in bundle.parts if isinstance(part.content, Vantage)), Vantage(vantage=""))
     context = endpoints[0].evidence.context if endpoints else now
@@ -438,7 +480,7 @@ def _report(bundle: Bundle, endpoints: Sequence[_Recorded], results: Sequence[Re
 # Comparing
 
 
-def _endpoint_check(recorded: _Recorded, result: Result, *, where_is_known: bool) -> EndpointCheck:
+def _endpoint_check(recorded: Recorded, result: Result, *, where_is_known: bool) -> EndpointCheck:
     claimed, assessed = recorded.record.claimed, Claim.of(result)
     return EndpointCheck(
         part=recorded.part,
@@ -528,7 +570,7 @@ class _AsClaimed(NamedTuple):
     unfollowed_proxy: UnfollowedProxy | None
 
 
-def _follows(claim: NetworkClaim, endpoints: Sequence[_Recorded], results: Sequence[Result]) -> bool:
+def _follows(claim: NetworkClaim, endpoints: Sequence[Recorded], results: Sequence[Result]) -> bool:
     """Whether what was claimed of the network is what the claims on its endpoints give, whatever the evidence gives."""
     tally = network.Tally()
     for one, result in zip(endpoints, results, strict=True):
@@ -641,7 +683,7 @@ def _moment(moment: dt.datetime) -> str:
 
 def _unverifiable(
     bundle: Bundle,
-    endpoints: Sequence[_Recorded],
+    endpoints: Sequence[Recorded],
     results: Sequence[Result],
     signature: SignatureState,
     stamps: Sequence[TimestampCheck],

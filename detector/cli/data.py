@@ -134,9 +134,11 @@ def update(  # noqa: PLR0913 - one parameter per option
 def show(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
     """Say what serves: each part with its version, date, age and origin.
 
-    Exit code: 0; 2 bad usage or input.
+    Exit code: 0; 2 bad usage or input, as a folder that does not exist.
     """
     place = folder_of(folder)
+    if folder is not None and not Path(folder).is_dir():
+        raise InputError(f"--data {folder}: is no folder.", advice="Name one that `detector data update --data` made.")
     serving = data_set.shipped() if place is None else data_set.DataSet(*store.open_installed(place))
     found = status.status(serving, folder=str(place or ""), at=utc_now())
     with common.result_stream(output) as stream:

@@ -9,6 +9,7 @@ import contextlib
 import datetime as dt
 import functools
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -198,9 +199,16 @@ def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
     if path == common.STDIN:
         return contextlib.nullcontext(sys.stdin.buffer)
     try:
-        return Path(path).open("rb")
+        file = Path(path).open("rb")  # noqa: SIM115 - the caller closes what is returned
     except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
         raise _unreadable(path, problem) from problem
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        file.close()
+        raise InputError(
+            f"{path}: is a device, which may never end.", advice="Name a log, a pipe, or - for standard input."
+        )
+    return file
 
 
 def _chunks(file: BinaryIO, path: str) -> Iterator[bytes]:

@@ -78,3 +78,16 @@ def believed(observation: Observation) -> Observation:
     if called_wrong or evidence in _PROVES_NOTHING:
         return msgspec.structs.replace(observation, key_proved=False)
     return observation
+
+
+def proved(observation: Observation) -> Observation:
+    """Return the observation with only those claims that its own record proves, whoever recorded it.
+
+    For readers who cannot rely on the recorder. Anyone can write down a signature that does not verify, so that a
+    handshake is called wrong proves nothing either.
+    """
+    if observation.outcome is Outcome.SIGNATURE_WRONG:
+        return msgspec.structs.replace(observation, key_proved=False, outcome=Outcome.TLS_FAILURE)
+    if key_evidence(observation) is KeyEvidence.VERIFIED:
+        return observation
+    return msgspec.structs.replace(observation, key_proved=False)

@@ -59,10 +59,16 @@ REASON_CHARACTERS_MAX: Final = 300
 
 
 @contextlib.contextmanager
-def refused(place: str) -> Iterator[None]:
-    """Raise what TUF refuses as `UpdateError`, which names the repository, what is wrong with it, and what to do."""
+def refused(place: str, *, vendor: str | None = None) -> Iterator[None]:
+    """Raise what TUF refuses as `UpdateError`, which names the repository, what is wrong with it, and what to do.
+
+    `vendor` is set while the role of a vendor is verified: without its pins all else can be updated.
+    """
     try:
         yield
     except _TUF_ERRORS as error:
         meaning, advice = next(words for kind, words in _MEANINGS.items() if isinstance(error, kind))
+        if vendor is not None:
+            place = f"{place}: vendor {vendor}"
+            advice = f"{advice} To update without the pins of this vendor: --forget-vendor {vendor}."
         raise UpdateError(f"{place}: {meaning} ({shown(str(error), REASON_CHARACTERS_MAX)}).", advice=advice) from error

@@ -113,7 +113,8 @@ class Repository:
                     left_out[f"pins/{vendor}"] = f"The repository has no vendor {vendor} (any more)."
                     continue
                 names.check_vendor(vendor, offline)
-                self._updater.get_targetinfo(names.any_file_of(vendor))  # verifies the vendor's role
+                with refused(self._place, vendor=vendor):
+                    self._updater.get_targetinfo(names.any_file_of(vendor))  # verifies the vendor's role
                 of_vendor, foreign = names.pins_of(vendor, self._read(vendor))
                 lengths |= of_vendor
                 left_out |= foreign

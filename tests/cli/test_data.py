@@ -106,6 +106,14 @@ def test_show_without_a_set(site: Site) -> None:
     assert "No set is installed" in shown.stdout
 
 
+def test_show_of_a_folder_that_does_not_exist(site: Site, tmp_path: Path) -> None:
+    """A folder that was named and does not exist is an error: the shipped set would look like an installed one."""
+    missing = tmp_path / "missing"
+    shown = run("data", "show", "--data", str(missing), env={"XDG_DATA_HOME": str(site.home)})
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert f"--data {missing}: is no folder." in shown.stderr
+
+
 def test_show_damage(site: Site) -> None:
     """A damaged set is named, left aside, and what serves instead is shown."""
     site.update()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -155,6 +156,13 @@ def test_a_log_that_cannot_be_used(desk: Desk) -> None:
         assert log in done.stderr
         assert f"--format {form}" in done.stderr
     assert "line 1 (no JSON object), line 2" in desk.judge(log="other.log").stderr
+
+
+def test_a_device_is_no_log(desk: Desk) -> None:
+    """A device, which may never end, is refused at once."""
+    done = desk.judge(log=os.devnull)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{os.devnull}: is a device" in done.stderr
 
 
 def test_some_unreadable_lines_are_named_and_cost_nothing_else(desk: Desk) -> None:

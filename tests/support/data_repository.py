@@ -129,9 +129,14 @@ class DataRepository:
             roles[vendor.name] = DelegatedRole(
                 vendor.name, [key.keyid], 1, terminating=vendor.terminating, paths=vendor.paths
             )
-            self._sign_files(vendor.signed, vendor.files, [vendor.signer], vendor.name)
+            self.publish_vendor(vendor.name)
         self.targets.delegations = Delegations(keys, roles=roles) if roles else None
         self._sign_files(self.targets, self.parts, self.signers["targets"], "targets")
+
+    def publish_vendor(self, name: str) -> None:
+        """Sign the files of one vendor."""
+        vendor = self.vendors[name]
+        self._sign_files(vendor.signed, vendor.files, [vendor.signer], name)
 
     def _sign_files(self, signed: Targets, files: Mapping[str, bytes], signers: list[CryptoSigner], role: str) -> None:
         signed.targets = {path: self._target(path, data) for path, data in files.items()}

@@ -298,6 +298,21 @@ def test_a_vendor_signs_its_own_pins_alone(repository: DataRepository, client: C
     assert set(fetched.left_out) == {f"acme: {path}" for path in foreign}
 
 
+def test_the_expired_pins_of_a_vendor_are_named(repository: DataRepository, client: Client) -> None:
+    """Where only a vendor's role has expired, the error names the vendor and how to update without it."""
+    repository.add_vendor("acme", {"pins/acme/exam.toml": b"mine"})
+    repository.publish_targets()
+    repository.expires = -DAY
+    repository.publish_vendor("acme")
+    repository.expires = DAY
+    repository.publish_snapshot()
+    repository.publish_timestamp()
+    with pytest.raises(UpdateError, match="vendor acme: what it offers has expired") as error:
+        client.fetch(repository.files, {"acme"})
+    assert "--forget-vendor acme" in error.value.advice
+    assert client.fetch(repository.files).files == PARTS
+
+
 def test_a_vendor_signs_for_no_other(repository: DataRepository, client: Client) -> None:
     """Pins of one vendor that another vendor's key signed are refused, in its file and below its name."""
     acme = repository.add_vendor("acme", {"pins/acme/exam.toml": b"mine"})

@@ -19,16 +19,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from .codepoints import AEAD, TLS_1_2_SUITES, ContentType, HandshakeType, Tls12Suite
+from .framing import RECORD_HEADER_BYTES, first_record, messages_of
 from .reader import Reader, WireError, WireErrorKind, malformed
-from .wire import (
-    CLOSE_NOTIFY,
-    EMPTY_RECORDS_MAX,
-    FLIGHT_BYTES_MAX,
-    RECORD_HEADER_BYTES,
-    WARNINGS_MAX,
-    first_record,
-    messages_of,
-)
+from .wire import CLOSE_NOTIFY, EMPTY_RECORDS_MAX, FLIGHT_BYTES_MAX, WARNINGS_MAX
 
 if TYPE_CHECKING:
     from _hashlib import HASH

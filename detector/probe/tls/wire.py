@@ -37,16 +37,17 @@ from cryptography.exceptions import InvalidTag
 from detector.model import HandshakeSignature
 from detector.trust.handshake_signature import signed_content
 
-from . import compression, delegated_credential
+from . import compression, conformance, delegated_credential
 from .codepoints import CIPHER_SUITES, TLS_1_2, TLS_1_2_SUITES, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType
 from .codepoints import HandshakeType as Kind
+from .framing import MESSAGE_BYTES_MAX, PLAINTEXT_BYTES_MAX, RECORD_HEADER_BYTES, first_record, messages_of
 from .hello import GREASE, MESSAGE_HEADER_BYTES, RANDOM_BYTES, own_hello, parse_server_hello
 from .keys import TrafficKeys, expand_label
-from .reader import Reader, WireError, WireErrorKind, malformed, too_large
+from .reader import Reader, WireError, malformed, too_large
 
 if TYPE_CHECKING:
     from _hashlib import HASH
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
     from .hello import ClientHello, ServerHello
 
@@ -54,9 +55,6 @@ FLIGHT_BYTES_MAX: Final = 2 * 1024 * 1024
 """Bytes read from the server before its flight must be over. Twice the largest message, so that one message of the
 permitted size always fits with its record headers; genuine flights are under 20 KiB."""
 
-MESSAGE_BYTES_MAX: Final = 1024 * 1024
-"""Bytes one handshake message may declare. The length field allows 16 MiB; the largest genuine Certificate messages
-seen are under 64 KiB, and OpenSSL itself stops at 100 KiB."""
 
 PIECES_MAX: Final = 8192
 """Records and messages of one flight. The largest message that is read has this many in records of 128 bytes; genuine
@@ -69,69 +67,22 @@ OCSP_RESPONSE_BYTES_MAX: Final = 64 * 1024
 """Bytes of a stapled OCSP response that are kept: as much as the length field of an SCT list allows. Genuine responses
 have 300 to 4,000, including a responder's certificate; a larger one counts as not sent."""
 
-RECORD_HEADER_BYTES: Final = 5  # type, version, length (RFC 8446 section 5.1)
-RECORD_BYTES_MAX: Final = 2**14 + 2048  # of a protected record in TLS 1.2, the larger limit (RFC 5246 section 6.2.3)
-PLAINTEXT_BYTES_MAX: Final = 2**14  # bytes of content in one record (RFC 8446 section 5.1)
 CLOSE_NOTIFY: Final = 0  # alert description (RFC 8446 section 6.1)
 _USER_CANCELED: Final = 90  # the one warning of TLS 1.3 that close_notify follows (RFC 8446 section 6.1)
 _WARNING: Final = 1  # alert level (RFC 8446 section 6)
 _FATAL: Final = 2  # alert level (RFC 8446 section 6)
 _ALERT_BYTES: Final = 2  # level and description (RFC 8446 section 6)
-_MAJOR_VERSION: Final = 3  # first byte of every record's version since SSL 3.0 (RFC 6101 section 5.2.1)
 _NAMED_CURVE: Final = 3  # ECCurveType named_curve, the only one still permitted (RFC 8422 section 5.4)
 _MESSAGE_HASH: Final = 254  # the message that replaces a retried ClientHello (RFC 8446 section 4.4.1)
-_OCSP: Final = b"\x01"  # CertificateStatusType ocsp, the only one we request (RFC 6066 section 8)
 _COMPATIBILITY: Final = b"\x01"  # ChangeCipherSpec that TLS 1.3 sends for middleboxes (RFC 8446 appendix D.4)
-_CONTENT_TYPES: Final = frozenset(ContentType)
-
-# What a browser's TLS library takes in answer to its hello. Anything else is parsed, but is a `refusal`.
 
 _RECORD_VERSION: Final = b"\x03\x03"  # legacy_record_version of a protected record (RFC 8446 section 5.2)
-_IN_SERVER_HELLO: Final = frozenset({ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE})
-"""Without PSK (RFC 8446 section 4.2)."""
-_IN_RETRY: Final = _IN_SERVER_HELLO | {ExtensionType.COOKIE, ExtensionType.ENCRYPTED_CLIENT_HELLO}
-"""RFC 8446 section 4.1.4, RFC 9849 section 7.2.1."""
-_EMPTY: Final = frozenset(
-    {
-        *(ExtensionType.SERVER_NAME, ExtensionType.STATUS_REQUEST),
-        *(ExtensionType.EXTENDED_MASTER_SECRET, ExtensionType.SESSION_TICKET),
-    }
-)
-"""Extensions that are empty where a server of TLS 1.2 answers with them (RFC 6066 sections 3 and 8, RFC 7627 section
-5.1, RFC 5077 section 3.2); server_name in TLS 1.3, too."""
-_IN_OLD_SERVER_HELLO: Final = _EMPTY | {
-    *(ExtensionType.SUPPORTED_GROUPS, ExtensionType.EC_POINT_FORMATS, ExtensionType.ALPN),
-    *(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, ExtensionType.RENEGOTIATION_INFO, ExtensionType.RECORD_SIZE_LIMIT),
-}
-"""Before TLS 1.3. No RFC lets a server answer with supported_groups, but some do, and browsers tolerate it."""
-_IN_ENCRYPTED_EXTENSIONS: Final = frozenset(
-    {
-        *(ExtensionType.SERVER_NAME, ExtensionType.SUPPORTED_GROUPS, ExtensionType.ALPN),
-        ExtensionType.RECORD_SIZE_LIMIT,
-        *(ExtensionType.APPLICATION_SETTINGS, ExtensionType.TRUST_ANCHORS, ExtensionType.ENCRYPTED_CLIENT_HELLO),
-    }
-)
-"""RFC 8446 section 4.2, RFC 8449 section 4, RFC 9849 section 5, and the drafts of the others."""
-_IN_LEAF_ENTRY: Final = frozenset(
-    {
-        *(ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP),
-        *(ExtensionType.DELEGATED_CREDENTIAL, ExtensionType.TRUST_ANCHORS),
-    }
-)
-"""RFC 8446 section 4.4.2, RFC 9345 section 4.1.1, draft-ietf-tls-trust-anchor-ids."""
-_ECH_SIGNAL: Final = bytes(8)  # what encrypted_client_hello is in a HelloRetryRequest (RFC 9849 section 7.2.1)
-_FIRST_RENEGOTIATION: Final = b"\x00"  # renegotiation_info of a first handshake (RFC 5746 section 3.4)
-_UNCOMPRESSED_POINT: Final = 0  # ECPointFormat that every list must have (RFC 8422 section 5.1.2)
-_DOWNGRADED: Final = (b"DOWNGRD\x00", b"DOWNGRD\x01")
-"""How the random of a server of TLS 1.3 ends that was made to negotiate less (RFC 8446 section 4.1.3)."""
 _MESSAGE_BYTES_TAKEN: Final = 100 * 1024
 """Bytes of a handshake message, or of a decompressed one, that BoringSSL reads (SSL_MAX_CERT_LIST_DEFAULT)."""
 _PROTECTED_BYTES_TAKEN: Final = PLAINTEXT_BYTES_MAX + 1 + 16
 """Bytes of a protected record: content and padding, their type, and the longest tag (RFC 8446 section 5.4)."""
 EMPTY_RECORDS_MAX: Final = 32  # records without content in a row that BoringSSL skips (kMaxEmptyRecords)
 WARNINGS_MAX: Final = 4  # warnings in a row that BoringSSL skips before TLS 1.3 (kMaxWarningAlerts)
-_VERSION_BYTES: Final = 2  # ProtocolVersion (RFC 8446 section 4.1.2)
-_ALPN_OVERHEAD_BYTES: Final = 3  # both length fields of a list of one name (RFC 7301 section 3.1)
 
 
 # The messages that may precede each message. RFC 8446 section 4 and appendix A.1 (no PSK is ever offered), and
@@ -153,27 +104,6 @@ _TLS_1_2_ORDER: Final[dict[int, frozenset[int]]] = {
     Kind.SERVER_HELLO_DONE: _CERTIFICATES | {Kind.SERVER_KEY_EXCHANGE, Kind.CERTIFICATE_REQUEST},
 }
 _NOWHERE: Final[frozenset[int]] = frozenset()
-
-
-def _ocsp_response(status: bytes) -> bytes | None:
-    """Return the OCSPResponse of a CertificateStatus (RFC 6066 section 8); None if it is not one."""
-    response = status[4:]
-    is_one = status[:1] == _OCSP and 0 < len(response) == int.from_bytes(status[1:4], "big")
-    return response if is_one else None
-
-
-def _is_sct_list(body: bytes) -> bool:
-    """Return whether this is a list of at least one SCT, none of them empty (RFC 6962 section 3.3)."""
-    try:
-        outer = Reader(body, "an SCT list")
-        scts = Reader(outer.vector(2), "an SCT list")
-        outer.end()
-        found = [scts.vector(2)]
-        while scts.left:
-            found.append(scts.vector(2))
-    except WireError:
-        return False
-    return all(found)
 
 
 def _alpn(extensions: dict[int, bytes]) -> str | None:
@@ -378,9 +308,10 @@ class Wire:
         """Whether nothing that comes is read: the flight is over, or an alert ended it."""
         return self.flight_over or self.alert is not None
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, *reasons: str) -> None:
         """Note what a browser refuses; the first reason counts."""
-        self.refusal = self.refusal or reason
+        if reasons and not self.refusal:
+            self.refusal = reasons[0]
 
     def _open(self, secret: bytes, header: bytes, sealed: bytes) -> tuple[int, bytes]:
         """Return content type and content of one protected record, padding removed (RFC 8446 section 5.2)."""
@@ -540,56 +471,13 @@ class Wire:
             self.offered = own_hello(self.client_hellos[0])
         if (offered := self.offered) is None:
             return
-        refusal = None
-        if hello.version not in set(offered.versions) - GREASE:
-            refusal = f"version 0x{hello.version:04x} was not offered"
-        elif hello.cipher_suite not in set(offered.cipher_suites) - GREASE:
-            refusal = f"cipher suite 0x{hello.cipher_suite:04x} was not offered"
-        elif group is not None and group not in set(offered.groups) - GREASE:
-            refusal = f"group 0x{group:04x} was not offered"
-        if refusal is not None:
+        if (refusal := conformance.unoffered(hello, group, offered)) is not None:
             self.unoffered = True
             self._refuse(refusal)
-        check = self._check_hello if hello.version == TLS_1_3 else self._check_old_hello
-        check(hello, extensions, offered)
-
-    def _check_hello(self, hello: ServerHello, extensions: dict[int, bytes], offered: ClientHello) -> None:
-        """Refuse what RFC 8446 sections 4.1.3 and 4.1.4 forbid."""
-        expected = extensions.keys() <= _IN_RETRY if hello.is_retry else extensions.keys() == _IN_SERVER_HELLO
-        if (
-            (hello.legacy_version, hello.session_id, hello.compression_method) != (TLS_1_2, offered.session_id, 0)
-            or not expected
-            or len(extensions.get(ExtensionType.ENCRYPTED_CLIENT_HELLO, _ECH_SIGNAL)) != len(_ECH_SIGNAL)
-            or len(extensions) != len(hello.extensions)
-            or len(extensions[ExtensionType.SUPPORTED_VERSIONS]) != _VERSION_BYTES
-        ):
-            self._refuse("a nonconforming ServerHello")
-        if hello.is_retry and extensions.keys() <= {ExtensionType.SUPPORTED_VERSIONS}:
-            self._refuse("a HelloRetryRequest that changes nothing")
-
-    def _check_old_hello(self, hello: ServerHello, extensions: dict[int, bytes], offered: ClientHello) -> None:
-        """Refuse what the RFCs of these extensions forbid, and a downgrade (RFC 8446 section 4.1.3)."""
-        if hello.random.endswith(_DOWNGRADED) and TLS_1_3 in offered.versions:
-            self._refuse("the server speaks TLS 1.3, and was made to negotiate less")
-        if hello.session_id and hello.session_id == offered.session_id:
-            self._refuse("the resumption of a session that there is not")
-        allowed = _IN_OLD_SERVER_HELLO & {kind for kind, _ in offered.extensions}
-        if (
-            hello.compression_method
-            or not extensions.keys() <= allowed
-            or len(extensions) != len(hello.extensions)
-            or not all(_is_old_extension(kind, body) for kind, body in hello.extensions)
-        ):
-            self._refuse("a nonconforming ServerHello")
-        self._check_alpn(hello.extensions, offered)
-
-    def _check_alpn(self, extensions: Iterable[tuple[int, bytes]], offered: ClientHello) -> None:
-        """One protocol of those offered is selected (RFC 7301 section 3.1)."""
-        for kind, body in extensions:
-            if kind == ExtensionType.ALPN and (
-                self.alpn not in offered.alpn or len(body) != _ALPN_OVERHEAD_BYTES + len(self.alpn or "")
-            ):
-                self._refuse("a protocol that was not offered")
+        if hello.version == TLS_1_3:
+            self._refuse(*conformance.of_server_hello(hello, extensions, offered))
+        else:
+            self._refuse(*conformance.of_old_server_hello(hello, extensions, offered, self.alpn))
 
     def _key_share_group(self, body: bytes | None) -> int | None:
         """Return the group the server chose, and keep its share if there is one (RFC 8446 section 4.2.8)."""
@@ -610,21 +498,8 @@ class Wire:
         self.alpn = _alpn(extensions)
         reader.end()
         self.application_settings = ExtensionType.APPLICATION_SETTINGS in extensions
-        if self.offered is None:
-            return
-        kinds = {kind for kind, _ in self.offered.extensions}
-        configurations = extensions.get(ExtensionType.ENCRYPTED_CLIENT_HELLO)
-        anchors = extensions.get(ExtensionType.TRUST_ANCHORS)
-        if (
-            not extensions.keys() <= _IN_ENCRYPTED_EXTENSIONS & kinds
-            or len(extensions) != len(listed)
-            or extensions.get(ExtensionType.SERVER_NAME)
-            or (configurations is not None and not _is_ech_config_list(configurations))
-            or (anchors is not None and not _is_trust_anchor_list(anchors))
-            or (self.application_settings and self.alpn not in _with_settings(self.offered))
-        ):
-            self._refuse("nonconforming EncryptedExtensions")
-        self._check_alpn(listed, self.offered)
+        if self.offered is not None:
+            self._refuse(*conformance.of_encrypted_extensions(listed, self.offered, self.alpn))
 
     def _certificate_request(self, body: bytes) -> None:
         """RFC 8446 section 4.3.2, RFC 5246 section 7.4.4. Nothing of it matters to a client without a certificate."""
@@ -684,35 +559,26 @@ class Wire:
     def _entry_extensions(self, listed: list[tuple[int, bytes]]) -> None:
         """Parse the extensions of the last certificate (RFC 8446 sections 4.4.2 and 4.4.2.1): the leaf's are kept."""
         extensions = dict(reversed(listed))
-        scts = extensions.get(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP)
-        status = extensions.get(ExtensionType.STATUS_REQUEST)
-        kinds = {kind for kind, _ in self.offered.extensions} if self.offered is not None else set()
-        if (
-            not extensions.keys() <= _IN_LEAF_ENTRY & kinds
-            or len(extensions) != len(listed)
-            or (scts is not None and not _is_sct_list(scts))
-            or (status is not None and _ocsp_response(status) is None)
-            or extensions.get(ExtensionType.TRUST_ANCHORS)
-        ):
-            self._refuse("nonconforming extensions of a certificate")
+        self._refuse(*conformance.of_certificate_entry(listed, self.offered))
         credential = extensions.get(ExtensionType.DELEGATED_CREDENTIAL)
         if len(self.certificates) > 1:
             if credential is not None:
                 self._refuse("a delegated credential of a CA")
             return
-        self.sct_list = scts
-        self._keep_response(status or b"")
-        if credential is not None and ExtensionType.DELEGATED_CREDENTIAL in kinds:
+        self.sct_list = extensions.get(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP)
+        self._keep_response(extensions.get(ExtensionType.STATUS_REQUEST, b""))
+        offers_them = self.offered is not None and ExtensionType.DELEGATED_CREDENTIAL in dict(self.offered.extensions)
+        if credential is not None and offers_them:
             self.delegated = delegated_credential.parse(credential)
 
     def _certificate_status(self, body: bytes) -> None:
         """RFC 6066 section 8: before TLS 1.3 the leaf's OCSP response is a message of its own."""
-        if not self._status_expected or _ocsp_response(body) is None:
+        if not self._status_expected or conformance.ocsp_response(body) is None:
             self._refuse("a nonconforming CertificateStatus")
         self._keep_response(body)
 
     def _keep_response(self, status: bytes) -> None:
-        response = _ocsp_response(status)
+        response = conformance.ocsp_response(status)
         kept = response is not None and len(response) <= OCSP_RESPONSE_BYTES_MAX
         self.ocsp_response = response if kept else None
 
@@ -814,107 +680,3 @@ class Wire:
 def _old_hash(version: int, suite: int) -> str | None:
     """Return the hash of a handshake before TLS 1.3, where it can be finished here (RFC 5246 section 7.4.9)."""
     return TLS_1_2_SUITES[suite].hash_name if version == TLS_1_2 and suite in TLS_1_2_SUITES else None
-
-
-def _is_old_extension(kind: int, body: bytes) -> bool:
-    """Return whether a server may answer so before TLS 1.3, as far as that does not depend on our hello."""
-    if kind in _EMPTY:
-        return not body
-    if kind == ExtensionType.RENEGOTIATION_INFO:
-        return body == _FIRST_RENEGOTIATION
-    if kind == ExtensionType.EC_POINT_FORMATS:
-        return _allows_uncompressed(body)
-    return kind != ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP or _is_sct_list(body)
-
-
-def _allows_uncompressed(body: bytes) -> bool:
-    """Return whether a list of point formats has the one that is used (RFC 8422 section 5.1.2)."""
-    return bool(body) and body[0] == len(body) - 1 and _UNCOMPRESSED_POINT in body[1:]
-
-
-def _with_settings(offered: ClientHello) -> tuple[str, ...]:
-    """Return the protocols for which application settings were offered (draft-vvv-tls-alps section 4)."""
-    body = dict(offered.extensions)[ExtensionType.APPLICATION_SETTINGS]
-    names = Reader(Reader(body, "our hello").vector(2), "our hello")
-    found = []
-    while names.left:
-        found.append(names.vector(1).decode("ascii", "backslashreplace"))
-    return tuple(found)
-
-
-def _is_trust_anchor_list(body: bytes) -> bool:
-    """Return whether this is a list of trust anchor ids, none of them empty (draft-ietf-tls-trust-anchor-ids)."""
-    try:
-        outer = Reader(body, "a list of trust anchors")
-        names = Reader(outer.vector(2), "a list of trust anchors")
-        outer.end()
-        complete = True
-        while names.left:
-            complete = bool(names.vector(1)) and complete
-    except WireError:
-        return False
-    return complete
-
-
-def _is_ech_config_list(body: bytes) -> bool:
-    """Return whether this is a list of ECHConfigs, those of the one known version well-formed (RFC 9849 section 4)."""
-    try:
-        outer = Reader(body, "an ECHConfigList")
-        configurations = Reader(outer.vector(2), "an ECHConfigList")
-        outer.end()
-        complete = configurations.left > 0
-        while configurations.left:
-            version, contents = configurations.number(2), configurations.vector(2)
-            if version == ExtensionType.ENCRYPTED_CLIENT_HELLO:
-                complete = complete and _is_ech_config(Reader(contents, "an ECHConfig"))
-    except WireError:
-        return False
-    return complete
-
-
-def _is_ech_config(reader: Reader) -> bool:
-    """Return whether these are ECHConfigContents. Raises `WireError`."""
-    reader.number(1)
-    reader.number(2)
-    key, suites = reader.vector(2), reader.vector(2)
-    reader.number(1)
-    name = reader.vector(1)
-    reader.extensions()
-    return bool(key and suites and name) and not len(suites) % 4 and not reader.left
-
-
-def first_record(buffer: bytearray, *, first: bool = False) -> tuple[int, bytes, bytes] | None:
-    """Return type, header and body of the record at the start of `buffer`; None while it is incomplete.
-
-    Raises `WireError`: NOT_TLS when it is the connection's `first` record, otherwise MALFORMED.
-    """
-    header = bytes(buffer[:RECORD_HEADER_BYTES])
-    kind = WireErrorKind.NOT_TLS if first else WireErrorKind.MALFORMED
-    if header and header[0] not in _CONTENT_TYPES:
-        raise WireError(kind, f"a record of type {header[0]}")
-    if len(header) > 1 and header[1] != _MAJOR_VERSION:
-        raise WireError(kind, f"a record of version {header[1]}")
-    if len(header) < RECORD_HEADER_BYTES:
-        return None
-    length = header[3] << 8 | header[4]
-    if length > RECORD_BYTES_MAX:
-        raise WireError(kind, f"a record of {length} bytes")
-    end = RECORD_HEADER_BYTES + length
-    return (header[0], header, bytes(buffer[RECORD_HEADER_BYTES:end])) if len(buffer) >= end else None
-
-
-def messages_of(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
-    """Take every complete handshake message off the front of `buffer`: its type, and the message with its header.
-
-    Raises `WireError` TOO_LARGE as soon as a header declares too much: such a message is not waited for.
-    """
-    while len(buffer) >= MESSAGE_HEADER_BYTES:
-        length = int.from_bytes(buffer[1:MESSAGE_HEADER_BYTES], "big")
-        if length > MESSAGE_BYTES_MAX:
-            raise too_large(f"a handshake message of {length} bytes")
-        end = MESSAGE_HEADER_BYTES + length
-        if len(buffer) < end:
-            return
-        message = bytes(buffer[:end])
-        del buffer[:end]
-        yield message[0], message

@@ -43,13 +43,14 @@ MAJORITY: Final = 0.5
 
 
 class Interception(Record, frozen=True, kw_only=True):
-    """What decrypted on one device: its catalogue id, where it is known, and its CA's key.
+    """What decrypted on one device: the catalogue's product and its CA's key, each where it is known.
 
-    `key` is the SHA-256 of the CA's SubjectPublicKeyInfo in hexadecimal.
+    `key` is the SHA-256 of the CA's SubjectPublicKeyInfo in hexadecimal. Devices whose CA is not known may have met the
+    same one: they count as one installation of their product, and show no shared operator.
     """
 
     product: str | None
-    key: str
+    key: str | None
 
 
 class DeviceResult(Record, frozen=True, kw_only=True):
@@ -245,7 +246,8 @@ def _exam(results: list[DeviceResult]) -> _Exam:
     keys, products = defaultdict[str, list[DeviceResult]](list), defaultdict[str, list[DeviceResult]](list)
     for result in results:
         if (found := result.interception) is not None:
-            keys[found.key].append(result)
+            if found.key is not None:
+                keys[found.key].append(result)
             if found.product is not None:
                 products[found.product].append(result)
     return _Exam(
@@ -265,11 +267,11 @@ def _group(results: list[DeviceResult]) -> _Group:
     )
 
 
-def _count_connected(pairs: Iterable[tuple[str, str]]) -> int:
+def _count_connected(pairs: Iterable[tuple[str, str | None]]) -> int:
     """The number of connected components of students and keys (union-find)."""
-    parents: dict[tuple[int, str], tuple[int, str]] = {}
+    parents: dict[tuple[int, str | None], tuple[int, str | None]] = {}
 
-    def find(node: tuple[int, str]) -> tuple[int, str]:
+    def find(node: tuple[int, str | None]) -> tuple[int, str | None]:
         while (parent := parents.setdefault(node, node)) != node:
             parents[node] = node = parents[parent]
         return node

@@ -17,6 +17,7 @@ from support.conversations import recording
 from support.profiles import examples
 
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
+from detector.probe.tls.framing import MESSAGE_BYTES_MAX
 from detector.probe.tls.keys import expand_label
 from detector.probe.tls.reader import WireError, WireErrorKind
 from detector.probe.tls.wire import (
@@ -24,7 +25,6 @@ from detector.probe.tls.wire import (
     CERTIFICATES_MAX,
     EMPTY_RECORDS_MAX,
     FLIGHT_BYTES_MAX,
-    MESSAGE_BYTES_MAX,
     PIECES_MAX,
     Wire,
 )

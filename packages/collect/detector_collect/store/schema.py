@@ -15,9 +15,37 @@ No column holds an address, a name or a device of a student. `student` and `netw
 
 from __future__ import annotations
 
-from typing import Final
+import datetime as dt
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+
+class Utc(sa.TypeDecorator[dt.datetime]):
+    """A time with an offset, stored and returned in UTC. SQLite stores none, and would drop any other."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """The time as it is stored. Raises ValueError for one without an offset."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("A time without an offset.")
+        return None if value is None else value.astimezone(dt.UTC)
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """The time as it is read."""
+        return (
+            None
+            if value is None
+            else value.replace(tzinfo=dt.UTC)
+            if value.tzinfo is None
+            else value.astimezone(dt.UTC)
+        )
+
 
 metadata: Final = sa.MetaData(
     naming_convention={
@@ -30,7 +58,7 @@ metadata: Final = sa.MetaData(
 
 Id: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """A row number. SQLite counts rows up only in a column of type INTEGER."""
-Moment: Final = sa.DateTime(timezone=True)
+Moment: Final = Utc()
 Slug: Final = sa.String(64)
 Sha256: Final = sa.LargeBinary(32)
 
@@ -86,13 +114,16 @@ evidence: Final = sa.Table(
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text),
+    sa.Index(None, "institution", "id"),
     sa.Index(None, "institution", "made"),
     sa.Index(None, "student"),
     sa.Index(None, "state", "id"),
     sa.Index(None, "kind", "received"),
+    sqlite_autoincrement=True,
 )
 """`state`: `waiting`, `verified` (assessed again from bytes, with the same result), `claimed` (holds nothing to assess
-again), `quarantined` (does not verify; `reason` says why)."""
+again), `quarantined` (does not verify; `reason` says why). A number is never used again: a worker may still hold
+that of what was erased."""
 
 contents: Final = sa.Table(
     "contents",
@@ -141,6 +172,28 @@ findings: Final = sa.Table(
 """The latest conclusions on what is verified, as of that assessment; nothing of what is claimed or quarantined.
 `ca_key` is the SHA-256 of the SubjectPublicKeyInfo of the CA that signed the presented leaf."""
 
+for _column, _is_rare in (
+    ("verdict", sa.text("verdict <> 'clean'")),
+    ("product", sa.text("product IS NOT NULL")),
+    ("ca_key", sa.text("ca_key IS NOT NULL")),
+):  # partial: most results are clean, and need no row in them
+    sa.Index(
+        f"ix_findings_institution_{_column}_evidence",
+        *(findings.c[name] for name in ("institution", _column, "evidence")),
+        postgresql_where=_is_rare,
+        sqlite_where=_is_rare,
+    )
+
+handshakes: Final = sa.Table(
+    "handshakes",
+    metadata,
+    sa.Column("digest", Sha256, primary_key=True),
+    sa.Column("evidence", Id, _evidence(), nullable=False),
+    sa.Index(None, "evidence"),
+)
+"""Recorded TLS handshakes whose signatures verify, by the SHA-256 of what the server signed, and the evidence that
+showed each first. The same handshake in other evidence shows nothing more (docs/collect-verification.md)."""
+
 work: Final = sa.Table(
     "work",
     metadata,
@@ -149,6 +202,7 @@ work: Final = sa.Table(
     sa.Column("due", Moment, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Index(None, "due"),
+    sqlite_autoincrement=True,
 )
 """Evidence to be assessed. A worker claims rows by moving `due` to the end of its lease, and deletes them when done."""
 
@@ -190,6 +244,14 @@ erased: Final = sa.Table(
 )
 """Keyed digests of erased submissions, so that none returns while a client may still send it again."""
 
+settings: Final = sa.Table(
+    "settings",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
+"""Of this database: `erasure-key` is the secret of the marks in `erased`."""
+
 # Statements about institutions
 
 assessments: Final = sa.Table(
@@ -208,8 +270,19 @@ conclusions: Final = sa.Table(
     sa.Column("institution", Slug, sa.ForeignKey("institutions.id"), primary_key=True),
     sa.Column("conclusion", sa.String(32), nullable=False),
     sa.Column("detail", sa.LargeBinary, nullable=False),
+    sa.Index(None, "institution", "number"),
 )
 """`detail` is the `Assessment` as JSON."""
+
+summaries: Final = sa.Table(
+    "summaries",
+    metadata,
+    sa.Column("institution", Slug, sa.ForeignKey("institutions.id"), primary_key=True),
+    sa.Column("made", Moment, nullable=False),
+    sa.Column("detail", sa.LargeBinary, nullable=False),
+)
+"""Numbers of each institution as they are shown, made at intervals: counting a million results takes seconds. `detail`
+is JSON (`detector_collect.review.queries.Summary`)."""
 
 # Who may see
 
@@ -251,9 +324,11 @@ sessions: Final = sa.Table(
     sa.Column("kind", sa.String(16), nullable=False),
     _institution(nullable=True),
     sa.Column("created", Moment, nullable=False),
+    sa.Column("seen", Moment, nullable=False),
     sa.Column("expires", Moment, nullable=False),
 )
-"""`id` is the SHA-256 of the cookie. `kind`: `oidc`, or `lti` for an institution's own staff."""
+"""`id` is the SHA-256 of the cookie. `kind`: `oidc`, `lti` for an institution's own staff, or `demo`; `seen` is when it
+was last used."""
 
 sign_ins: Final = sa.Table(
     "sign_ins",
@@ -376,9 +451,12 @@ receivers: Final = sa.Table(
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("events", sa.Text, nullable=False),
     _institution(nullable=True),
+    sa.Column("private", sa.Boolean, nullable=False),
     sa.Column("created", Moment, nullable=False),
+    sqlite_autoincrement=True,
 )
-"""`kind`: `webhook` (`target` is a URL) or `mail` (an address of staff); `events` are separated by blanks."""
+"""`kind`: `webhook` (`target` is a URL) or `mail` (an address of staff); `events` are separated by blanks; `private`
+allows a private address. The secrets of webhooks are in a file, not here."""
 
 deliveries: Final = sa.Table(
     "deliveries",
@@ -391,5 +469,8 @@ deliveries: Final = sa.Table(
     sa.Column("due", Moment, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("delivered", Moment),
-    sa.Index(None, "delivered", "due"),
+    sa.Index(None, "receiver", "delivered", "id"),
+    sqlite_autoincrement=True,
 )
+"""The outbox, written with what changed. `body` is JSON (`detector_collect.store.deliveries.Notice`); receivers rely on
+numbers that only grow."""

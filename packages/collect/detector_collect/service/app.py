@@ -1,0 +1,102 @@
+"""The application: every route, one guard, one form of errors.
+
+Room: detector_collect.service. Opens nothing; the store is an argument.
+
+Each handler says in `opt` what permission it needs, and the one guard refuses a handler that says nothing. Litestar's
+own documentation pages, sessions and logs are off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from litestar import Litestar, Response, post
+from litestar.datastructures import State
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
+
+from detector.aio.tasks import cancel_and_wait
+from detector_collect.review.access.authorize import Access, AccessPlugin
+from detector_collect.review.access.permissions import Permission
+
+from . import health, problems
+from .bodies import AnyRequest  # noqa: TC001 - Litestar reads the annotations at run time
+from .ingest import ENVELOPE_TYPE, Ingest
+from .metrics import FLUSH_SECONDS, Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from litestar.plugins import PluginProtocol
+    from litestar.types import ControllerRouterHandler
+
+    from detector_collect.store.database import Store
+
+    from .settings import ServiceSettings
+
+
+@post("/v1/evidence", opt={"permission": Permission.SUBMIT}, request_max_body_size=None)
+async def submit(request: AnyRequest) -> Response[bytes]:
+    """Store one submission and answer with a signed receipt: 201 where it is new, 200 where it was known."""
+    ingest: Ingest = request.app.state.ingest
+    answer = await ingest.answer(request)
+    return Response(
+        answer.receipt,
+        status_code=HTTP_201_CREATED if answer.is_new else HTTP_200_OK,
+        media_type=ENVELOPE_TYPE,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@contextlib.asynccontextmanager
+async def _flushing(app: Litestar) -> AsyncIterator[None]:
+    """Write counts while the application runs, and once more at its end."""
+    metrics: Metrics = app.state.metrics
+    store: Store = app.state.store
+
+    async def flush_forever() -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await metrics.flush(store)
+
+    task = asyncio.create_task(flush_forever())
+    try:
+        yield
+    finally:
+        await cancel_and_wait([task])
+        await metrics.flush(store)
+
+
+def create_app(
+    store: Store,
+    settings: ServiceSettings,
+    *,
+    receives: bool = True,
+    review: Sequence[ControllerRouterHandler] = (),
+    plugins: Sequence[PluginProtocol] = (),
+) -> Litestar:
+    """The application of one service: what receives submissions unless `receives` is False, and the review pages.
+
+    `review` are the routes of the review pages, `plugins` what they need. Raises `InputError` for the settings.
+    """
+    metrics = Metrics()
+    state = {
+        "store": store,
+        "settings": settings,
+        "clock": settings.clock,
+        "metrics": metrics,
+        "readiness": health.Readiness(store),
+        "ingest": Ingest(store, settings, metrics),
+    }
+    return Litestar(
+        [*([submit] if receives else []), health.healthz, health.readyz, health.show_metrics, *review],
+        exception_handlers=problems.HANDLERS,
+        lifespan=[_flushing],
+        state=State(state),
+        plugins=[AccessPlugin(Access(store, origin=settings.origin, clock=settings.clock)), *plugins],
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+        pdb_on_exception=False,
+    )
