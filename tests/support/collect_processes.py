@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,13 +26,13 @@ from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
 
     from support.collect_world import CollectWorld
 
 COMMAND: Final = (sys.executable, "-m", "detector_collect")
 READY_SECONDS: Final = 60.0
 """Until a process serves; two seconds as a rule."""
+TESTS: Final = str(Path(__file__).parents[1])
 RATE: Final = 1_000_000
 """Submissions a minute that a key may send here: more than can be."""
 BYTES: Final = 4 << 20
@@ -61,7 +62,7 @@ class Part:
 
     def kill(self) -> None:
         """End it with SIGKILL. It must have been running."""
-        assert self.process.poll() is None, self.log.read_text()[-4000:]
+        assert self.process.poll() is None, self.log.read_text()[-4000:]  # it ended by itself
         self.process.kill()
         assert self.process.wait() == -signal.SIGKILL
 
@@ -91,8 +92,7 @@ class Collector:
         with socket.socket() as chooser:
             chooser.bind(("127.0.0.1", 0))
             port = chooser.getsockname()[1]
-        key = str(self.folder / "receipts.pem")
-        listening = ("--host", "127.0.0.1", "--port", str(port), "--key", key)
+        listening = ("--listen", f"127.0.0.1:{port}", "--signing-key", str(self.folder / "receipts.pem"))
         return self._part("serve", (*listening, *options), prefix, f"http://127.0.0.1:{port}")
 
     def work(self, *options: str, prefix: Sequence[str] = ()) -> Part:
@@ -140,5 +140,6 @@ async def status(url: str, path: str) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """This environment without proxies: nothing here is meant for one."""
-    return {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    """This environment without proxies, which nothing here is meant for, and with these modules."""
+    kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    return {**kept, "PYTHONPATH": os.pathsep.join((TESTS, os.environ.get("PYTHONPATH", "")))}

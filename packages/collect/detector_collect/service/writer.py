@@ -82,12 +82,17 @@ class Writer:
             raise
         else:
             for one, added in zip(batch, found, strict=True):
-                if one.added.done():  # its client went away
-                    continue
-                if added is None:
-                    one.added.set_exception(ErasedError("This submission was erased.", advice="Do not send it again."))
-                else:
-                    one.added.set_result(added)
+                _answer(one.added, added)
+
+
+def _answer(waiting: asyncio.Future[Added], added: Added | None) -> None:
+    """Answer who waits, unless its client went away."""
+    if waiting.done():
+        return
+    if added is None:
+        waiting.set_exception(ErasedError("This submission was erased.", advice="Do not send it again."))
+    else:
+        waiting.set_result(added)
 
 
 def _fail(batch: list[_Waiting], error: StoreError) -> None:

@@ -88,14 +88,12 @@ async def add_all(connection: AsyncConnection, new: Sequence[NewEvidence]) -> li
     if lost := [numbers.pop(digest) for digest in gone & numbers.keys()]:
         await connection.execute(sa.delete(evidence).where(evidence.c.id.in_(lost)))
     found = await _find(connection, rows.keys() - numbers.keys() - gone)
-    put = [
-        {"evidence": numbers[one.digest], "encoding": one.encoding, "body": one.body, "due": one.received}
-        for one in {one.digest: one for one in reversed(new)}.values()
-        if one.digest in numbers
-    ]
-    if put:
-        await connection.execute(sa.insert(contents), [{n: one[n] for n in ("evidence", "encoding", "body")} for one in put])
-        await connection.execute(sa.insert(work), [{n: one[n] for n in ("evidence", "due")} for one in put])
+    new_ones = [one for one in {one.digest: one for one in reversed(new)}.values() if one.digest in numbers]
+    if new_ones:
+        bodies = [{"evidence": numbers[one.digest], "encoding": one.encoding, "body": one.body} for one in new_ones]
+        await connection.execute(sa.insert(contents), bodies)
+        due = [{"evidence": numbers[one.digest], "due": one.received} for one in new_ones]
+        await connection.execute(sa.insert(work), due)
     answers: list[Added | None] = []
     for one in new:
         if (number := numbers.pop(one.digest, None)) is not None:
@@ -121,9 +119,7 @@ async def _erased(connection: AsyncConnection, new: Sequence[NewEvidence]) -> se
     """The digests of those that were erased, and may not return yet."""
     marks = {mark(connection, one.digest): one for one in new}
     marked = sa.select(erased.c.mark, erased.c.until).where(erased.c.mark.in_(list(marks)))
-    return {
-        marks[row.mark].digest for row in await connection.execute(marked) if row.until > marks[row.mark].received
-    }
+    return {marks[row.mark].digest for row in await connection.execute(marked) if row.until >= marks[row.mark].received}
 
 
 async def _find(connection: AsyncConnection, digests: AbstractSet[bytes]) -> dict[bytes, Added]:
