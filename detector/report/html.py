@@ -4,8 +4,9 @@ Room: report. Pure: reports in, text out; the templates in this package are pack
 
 The page loads nothing, runs no script and allows neither: its Content-Security-Policy permits one style sheet, by hash.
 Everything in a certificate is its issuer's text, so every value passes Jinja's escaping (no `|safe` anywhere) and,
-before that, `_shown`, which makes invisible and direction-changing characters visible. Evidence is folded and complete,
-so that no other file is needed to check a claim; paper gets what identifies it. Every certificate is on the page once.
+before that, `visible`, which makes invisible and direction-changing characters visible. Evidence is folded and
+complete, so that no other file is needed to check a claim; paper gets what identifies it. Every certificate is on the
+page once.
 Of an uncertain result no name is shown except in the folded certificates, which are as presented.
 """
 
@@ -34,7 +35,7 @@ from .timeline import TimelineEntry, plot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jinja2 import Template
+    from jinja2 import Environment
 
     from detector.model import Category, Interceptor, PresentedCertificate, Report, Result
 
@@ -88,36 +89,52 @@ def render(
         raise ValueError("an HTML report needs at least one report; check something first")
     worst = min(reports, key=_gravity)
     vantages, in_columns = [vantage for vantage, _ in _named(reports)], len(reports) <= COLUMNS_MAX
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=title or "TLS interception report",
+            worst=worst,
+            headline=sentences.headline(worst, language) if len(reports) == 1 else _headline_of_many(reports),
+            what_to_do=sentences.what_to_do(worst, language),
+            language=Messages.of(language).language,
+            reports=reports,
+            vantages=vantages,
+            columns=["Verdict"] if len(reports) == 1 else vantages if in_columns else ["From each vantage"],
+            in_columns=in_columns,
+            coverage=_coverage(reports),
+            coverage_words=sentences.coverage(worst),
+            parties=_parties(reports),
+            advice=_advice(worst),
+            exempt=_exempt(reports),
+            matrix=_matrix(reports),
+            timeline=plot(timeline),
+            portals=[r.portal for r in reports if r.portal is not None],
+            **evidence_content(reports),
+        )
+    )
+
+
+def evidence_content(reports: Sequence[Report]) -> dict[str, Any]:
+    """What `evidence.html.jinja` shows of reports: each endpoint, chain by chain, and each certificate once."""
     certificates = _certificates(reports)
-    return _template("report.html.jinja").render(
-        title=title or "TLS interception report",
-        worst=worst,
-        headline=sentences.headline(worst, language) if len(reports) == 1 else _headline_of_many(reports),
-        what_to_do=sentences.what_to_do(worst, language),
-        language=Messages.of(language).language,
-        reports=reports,
-        vantages=vantages,
-        columns=["Verdict"] if len(reports) == 1 else vantages if in_columns else ["From each vantage"],
-        in_columns=in_columns,
-        coverage=_coverage(reports),
-        coverage_words=sentences.coverage(worst),
-        parties=_parties(reports),
-        advice=_advice(worst),
-        exempt=_exempt(reports),
-        matrix=_matrix(reports),
-        endpoints=_endpoints(reports),
-        certificates=certificates,
-        number_of={one.certificate.sha256: number for number, one in enumerate(certificates, 1)},
-        explained=learn_more.explain(
+    return {
+        "endpoints": _endpoints(reports),
+        "certificates": certificates,
+        "number_of": {one.certificate.sha256: number for number, one in enumerate(certificates, 1)},
+        "explained": learn_more.explain(
             (f.check, f.outcome) for report in reports for result in report.results for f in result.findings
         ),
-        timeline=plot(timeline),
-        portals=[r.portal for r in reports if r.portal is not None],
-    )
+    }
 
 
 def render_dossier(dossier: Any) -> str:  # noqa: ANN401 - of a room above this one
     """One page for a dossier (`detector.history.dossier.Dossier`). Raises `MissingExtraError` as `render` does."""
+    return environment().get_template("dossier.html.jinja").render(dossier_content(dossier))
+
+
+def dossier_content(dossier: Any) -> dict[str, Any]:  # noqa: ANN401 - of a room above this one
+    """What `dossier-content.html.jinja` shows of a dossier."""
     names = [found.product or found.issuer or "an unknown party" for found in dossier.interceptors]
     pictures = [
         picture.route("intercepted", f"{len(found.endpoints)} servers", ("TLS ends here", name))
@@ -134,22 +151,28 @@ def render_dossier(dossier: Any) -> str:  # noqa: ANN401 - of a room above this 
         )
         for day in dossier.days
     ]
-    return _template("dossier.html.jinja").render(
-        dossier=dossier,
-        parties=list(zip(dossier.interceptors, names, pictures, strict=True)),
-        timeline=plot(days),
-        explained=learn_more.explain((tried.check, outcome) for tried in dossier.tried for outcome in tried.outcomes),
-    )
+    return {
+        "dossier": dossier,
+        "parties": list(zip(dossier.interceptors, names, pictures, strict=True)),
+        "timeline": plot(days),
+        "explained": learn_more.explain(
+            (tried.check, outcome) for tried in dossier.tried for outcome in tried.outcomes
+        ),
+    }
 
 
 @functools.cache
-def _template(name: str) -> Template:
+def environment(*folders: Path) -> Environment:
+    """The templates of this package, after those of `folders`, with their filters and functions.
+
+    Values pass `visible` and Jinja's escaping. Raises `MissingExtraError` where Jinja2 is not installed.
+    """
     try:
         import jinja2  # noqa: PLC0415 - the extra `html`
     except ImportError as error:
         raise MissingExtraError("An HTML report needs Jinja2.", extra="html") from error
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -157,15 +180,15 @@ def _template(name: str) -> Template:
         keep_trailing_newline=True,  # the style sheet's hash is over all of it
         finalize=_finalize,
     )
-    environment.filters.update(
+    found.filters.update(
         says=lambda finding: _SAYS[finding.says],
         value=_value,
         pem=_pem,
         instant=_instant,
-        shown=_shown,
+        shown=visible,
         described=describe,
     )
-    environment.globals.update(
+    found.globals.update(
         tone=wording.tone,
         mark=wording.mark,
         hello_name=HELLO_NAME,
@@ -184,17 +207,17 @@ def _template(name: str) -> Template:
         learn_more=learn_more.anchor,
         style_hash=_style_hash(),
     )
-    return environment.get_template(name)
+    return found
 
 
 def _finalize(value: Any) -> Any:  # noqa: ANN401 - a template prints values of any type
     """Make every text visible before it is escaped, except markup that Jinja made itself."""
     if value is None:
         return ""
-    return _shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _shown(text: str) -> str:
+def visible(text: str) -> str:
     """Text with control, format and direction characters as escapes: they could change what a page appears to say."""
     if text.isprintable():  # then it has none of the categories below
         return text

@@ -99,6 +99,21 @@ def assess_submission(submission: Submission, *, keys: Sequence[bytes], material
 # What is assessed
 
 
+def recorded_of(submission: Submission, material: Material) -> tuple[Recorded, ...]:
+    """The endpoints that a submission recorded, to show their chains. Raises `ValueError` for any other content."""
+    raw = bytes(submission.content)
+    data = contents.bundle_of(submission.kind, raw)
+    if data is not None:
+        read = bundle.read(data)
+        now = material.context(read.manifest.started)
+        return tuple(verification.recorded_endpoints(read, now, material.endpoints, reliance=Reliance.BYTES))
+    single = _single(contents.decode(submission.kind, raw), submission.made)
+    if single is None:
+        return ()
+    record, where = single
+    return (verification.recorded_endpoint(record, where, material.context(record.at), reliance=Reliance.BYTES),)
+
+
 def _single(content: contents.Content, made: dt.datetime) -> tuple[form.RecordedEndpoint, form.Circumstances] | None:
     """The endpoint of a content that is about one, as a bundle records it; None where it has no evidence."""
     if isinstance(content, contents.FailureContent):

@@ -2,3 +2,15 @@
 
 Room: detector_collect.review. Reads and writes through `detector_collect.store`; assesses nothing.
 """
+
+from __future__ import annotations
+
+from litestar import Router
+
+from .pages import router
+from .pages.errors import missing
+
+
+def routes() -> Router:
+    """Every route of the review room. The application needs `access.authorize.AccessPlugin`, which guards them."""
+    return Router("/", route_handlers=[router(), missing])

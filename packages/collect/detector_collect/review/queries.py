@@ -25,7 +25,7 @@ from sqlalchemy.sql.expression import FunctionElement
 
 from detector.model import Confidence, Record, Verdict, encode
 from detector.outbox.submission import SUBMISSION_BYTES_MAX
-from detector_collect.responsibility import Assessment, Conclusion
+from detector_collect.responsibility import STUDENTS_LEAST, Assessment, Conclusion
 from detector_collect.store.schema import (
     access_records,
     assessments,
@@ -56,6 +56,12 @@ PAGE_MAX: Final = 200
 """Rows of one page of a list: what a screen shows at most, and a few hundred kilobytes of JSON."""
 ENDPOINTS_MAX: Final = 60
 """Endpoints in a coverage map, those with the most students first; an exam checks about forty."""
+CELLS_MAX: Final = 100
+"""Endpoints of exams in the map of what was seen where, those with interception first: what a person reads."""
+MAP_EXAMS: Final = 4
+"""Exams of that map, those with the most students."""
+MAP_NETWORKS: Final = 3
+"""Networks with columns of their own, those with the most students: as many as fit a page."""
 ROWS_MAX: Final = 500
 """Exams and networks in a summary, those with the most students first; the others are counted."""
 
@@ -109,16 +115,34 @@ class EndpointWeek(Record, frozen=True, kw_only=True):
     intercepted: int
 
 
+class Cell(Record, frozen=True, kw_only=True):
+    """One cell of the map of what was seen where: students of one exam and network for whom an endpoint was checked.
+
+    `network` None means all networks, `exam` None that none was named. One student can count in several states.
+    """
+
+    exam: str | None
+    network: str | None
+    host: str
+    port: int
+    category: str
+    students: int
+    intercepted: int
+    uncertain: int
+    clean: int
+
+
 class Summary(Record, frozen=True, kw_only=True):
     """The numbers of one institution as of `made`.
 
     What fewer than five students have is left out, as if it were not there; `other_exams` and `other_networks` say how
-    many of these there are, rounded as well.
+    many of these there are, rounded as well. `cells` are of the largest exams and networks.
     """
 
     made: dt.datetime
     students: int
     intercepted: int
+    claimed: int
     quarantined: int
     since: dt.date | None
     until: dt.date | None
@@ -128,6 +152,7 @@ class Summary(Record, frozen=True, kw_only=True):
     networks: tuple[Coverage, ...]
     other_networks: int
     endpoints: tuple[EndpointWeek, ...]
+    cells: tuple[Cell, ...]
 
 
 class Assessed(Record, frozen=True, kw_only=True):
@@ -287,9 +312,9 @@ async def assessed(connection: AsyncConnection, institution: str, *, limit: int 
     return tuple(
         Assessed(
             number=row.number,
-            at=_utc(row.at),
-            since=_utc(row.since),
-            until=_utc(row.until),
+            at=row.at,
+            since=row.since,
+            until=row.until,
             assessment=coarse_assessment(msgspec.json.decode(row.detail, type=Assessment)),
         )
         for row in rows
@@ -332,7 +357,7 @@ async def entries(
     return tuple(
         Entry(
             id=row.id,
-            at=_utc(row.at),
+            at=row.at,
             person=row.name,
             entry=row.entry,
             state=row.state,
@@ -419,7 +444,7 @@ async def verification_list(connection: AsyncConnection, institution: str, diges
     )
     return tuple(
         Verification(
-            at=_utc(row.at),
+            at=row.at,
             detector_version=row.detector_version,
             knowledge=row.knowledge.hex(),
             state=row.state,
@@ -441,7 +466,7 @@ async def access_record_page(
     return tuple(
         AccessRecord(
             number=row.number,
-            at=_utc(row.at),
+            at=row.at,
             record=msgspec.Raw(row.record),
             previous=row.previous.hex(),
             hash=row.hash.hex(),
@@ -481,6 +506,11 @@ _STUDENT: Final = sa.func.coalesce(findings.c.student, b"")
 """What stands for no student is one more, because SQL counts NULL as nobody."""
 _STUDENTS: Final = sa.func.count(_STUDENT.distinct()).label("students")
 _STUDENTS_INTERCEPTED: Final = sa.func.count(sa.case((_INTERCEPTED, _STUDENT)).distinct()).label("intercepted")
+_CLEAN: Final = findings.c.verdict == Verdict.CLEAN.value
+_STUDENTS_CLEAN: Final = sa.func.count(sa.case((_CLEAN, _STUDENT)).distinct()).label("clean")
+_STUDENTS_UNCERTAIN: Final = sa.func.count(
+    sa.case((sa.or_(_INTERCEPTED, _CLEAN), sa.null()), else_=_STUDENT).distinct()
+).label("uncertain")
 
 
 async def _summarized(connection: AsyncConnection, institution: str, now: dt.datetime) -> Summary:
@@ -506,19 +536,22 @@ async def _summarized(connection: AsyncConnection, institution: str, now: dt.dat
         .where(of)
         .group_by(findings.c.host, findings.c.port, week)
     )
-    quarantined = await connection.scalar(
-        sa.select(sa.func.count(sa.func.coalesce(evidence_table.c.student, b"").distinct())).where(
-            evidence_table.c.institution == institution, evidence_table.c.state == "quarantined"
-        )
+    whose = sa.func.coalesce(evidence_table.c.student, b"")
+    not_counted = await connection.execute(
+        sa.select(evidence_table.c.state, sa.func.count(whose.distinct()).label("students"))
+        .where(evidence_table.c.institution == institution, evidence_table.c.state.in_(["claimed", "quarantined"]))
+        .group_by(evidence_table.c.state)
     )
+    by_state = {row.state: row.students for row in not_counted}
     by_exam, by_network = (_coverage(rows.all()) for rows in groups)
     return Summary(
         made=now,
         students=coarse(total.students),
         intercepted=coarse(total.intercepted),
-        quarantined=coarse(quarantined or 0),
-        since=None if total.since is None else _utc(total.since).date(),
-        until=None if total.until is None else _utc(total.until).date(),
+        claimed=coarse(by_state.get("claimed", 0)),
+        quarantined=coarse(by_state.get("quarantined", 0)),
+        since=None if total.since is None else total.since.date(),
+        until=None if total.until is None else total.until.date(),
         weeks=tuple(
             WeekCount(
                 week=dt.date.fromisoformat(row.week),
@@ -534,6 +567,12 @@ async def _summarized(connection: AsyncConnection, institution: str, now: dt.dat
         networks=by_network[0],
         other_networks=by_network[1],
         endpoints=_endpoint_weeks(endpoints.all()),
+        cells=await _cells(
+            connection,
+            institution,
+            exams=[one.name for one in by_exam[0][:MAP_EXAMS]],
+            networks=[bytes.fromhex(one.name) for one in by_network[0][:MAP_NETWORKS]],
+        ),
     )
 
 
@@ -548,6 +587,41 @@ def _coverage(rows: Sequence[sa.Row[Any]]) -> tuple[tuple[Coverage, ...], int]:
         )
         for row in shown
     ), coarse(len(rows) - len(shown))
+
+
+async def _cells(
+    connection: AsyncConnection, institution: str, *, exams: Sequence[str], networks: Sequence[bytes]
+) -> tuple[Cell, ...]:
+    """The cells with enough students: of all networks together, and of the largest ones."""
+    place = (findings.c.exam, findings.c.host, findings.c.port, findings.c.category)
+    wanted = (
+        sa.select(*place, _STUDENTS, _STUDENTS_INTERCEPTED, _STUDENTS_UNCERTAIN, _STUDENTS_CLEAN)
+        .where(findings.c.institution == institution, sa.or_(findings.c.exam.is_(None), findings.c.exam.in_(exams)))
+        .group_by(*place)
+        .having(_STUDENTS >= STUDENTS_LEAST)
+        .order_by(_STUDENTS_INTERCEPTED.desc(), _STUDENTS.desc(), *place)
+        .limit(CELLS_MAX)
+    )
+    all_networks = [(None, row) for row in await connection.execute(wanted)]
+    single = [
+        (network.hex(), row)
+        for network in networks
+        for row in await connection.execute(wanted.where(findings.c.network == network))
+    ]
+    return tuple(
+        Cell(
+            exam=row.exam,
+            network=network,
+            host=row.host,
+            port=row.port,
+            category=row.category,
+            students=coarse(row.students),
+            intercepted=coarse(row.intercepted),
+            uncertain=coarse(row.uncertain),
+            clean=coarse(row.clean),
+        )
+        for network, row in [*all_networks, *single]
+    )
 
 
 def _endpoint_weeks(rows: Sequence[sa.Row[Any]]) -> tuple[EndpointWeek, ...]:
@@ -586,7 +660,7 @@ def _institution(row: sa.Row[Any], of_cases: tuple[int, frozenset[Change]]) -> I
         students=0 if numbers is None else numbers.students,
         intercepted=0 if numbers is None else numbers.intercepted,
         open_cases=of_cases[0],
-        last_visit=None if row.visited is None else _utc(row.visited),
+        last_visit=None if row.visited is None else row.visited,
         changes=tuple(change for change in Change if change in changes),
     )
 
@@ -643,9 +717,9 @@ def _case(row: sa.Row[Any]) -> Case:
         id=row.id,
         institution=row.institution,
         title=row.title,
-        opened=_utc(row.opened),
+        opened=row.opened,
         state=row.state,
-        changed=_utc(row.changed),
+        changed=row.changed,
     )
 
 
@@ -660,14 +734,9 @@ def _evidence(row: sa.Row[Any]) -> Evidence:
         institution=row.institution,
         kind=row.kind,
         exam=row.exam,
-        made=_utc(row.made),
-        received=_utc(row.received),
+        made=row.made,
+        received=row.received,
         size=row.size,
         state=row.state,
         reason=row.reason,
     )
-
-
-def _utc(moment: dt.datetime) -> dt.datetime:
-    """SQLite keeps no offset: what is stored is UTC."""
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)

@@ -114,6 +114,7 @@ evidence: Final = sa.Table(
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text),
+    sa.Index(None, "institution", "id"),
     sa.Index(None, "institution", "made"),
     sa.Index(None, "student"),
     sa.Index(None, "state", "id"),
@@ -428,9 +429,12 @@ receivers: Final = sa.Table(
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("events", sa.Text, nullable=False),
     _institution(nullable=True),
+    sa.Column("private", sa.Boolean, nullable=False),
     sa.Column("created", Moment, nullable=False),
+    sqlite_autoincrement=True,
 )
-"""`kind`: `webhook` (`target` is a URL) or `mail` (an address of staff); `events` are separated by blanks."""
+"""`kind`: `webhook` (`target` is a URL) or `mail` (an address of staff); `events` are separated by blanks; `private`
+allows a private address. The secrets of webhooks are in a file, not here."""
 
 deliveries: Final = sa.Table(
     "deliveries",
@@ -443,5 +447,8 @@ deliveries: Final = sa.Table(
     sa.Column("due", Moment, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("delivered", Moment),
-    sa.Index(None, "delivered", "due"),
+    sa.Index(None, "receiver", "delivered", "id"),
+    sqlite_autoincrement=True,
 )
+"""The outbox, written with what changed. `body` is JSON (`detector_collect.store.deliveries.Notice`); receivers rely on
+numbers that only grow."""

@@ -106,6 +106,15 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["number"], ["assessments.number"], name="fk_conclusions_number", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["institution"], ["institutions.id"], name="fk_conclusions_institution"),
     )
+    op.create_index("ix_conclusions_institution_number", "conclusions", ["institution", "number"])
+    op.create_table(
+        "summaries",
+        sa.Column("institution", sa.String(64), nullable=False),
+        sa.Column("made", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("detail", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("institution", name="pk_summaries"),
+        sa.ForeignKeyConstraint(["institution"], ["institutions.id"], name="fk_summaries_institution"),
+    )
     op.create_table(
         "grants",
         sa.Column("id", ID, nullable=False, autoincrement=True),
@@ -167,9 +176,11 @@ def upgrade() -> None:
         sa.Column("target", sa.Text, nullable=False),
         sa.Column("events", sa.Text, nullable=False),
         sa.Column("institution", sa.String(64)),
+        sa.Column("private", sa.Boolean, nullable=False),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_receivers"),
         sa.ForeignKeyConstraint(["institution"], ["institutions.id"], name="fk_receivers_institution"),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "sessions",
@@ -240,8 +251,9 @@ def upgrade() -> None:
         sa.Column("delivered", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
         sa.ForeignKeyConstraint(["receiver"], ["receivers.id"], name="fk_deliveries_receiver", ondelete="CASCADE"),
+        sqlite_autoincrement=True,
     )
-    op.create_index("ix_deliveries_delivered_due", "deliveries", ["delivered", "due"])
+    op.create_index("ix_deliveries_receiver_delivered_id", "deliveries", ["receiver", "delivered", "id"])
     op.create_table(
         "evidence",
         sa.Column("id", ID, nullable=False, autoincrement=True),
@@ -263,6 +275,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name="uq_evidence_digest"),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_evidence_institution_id", "evidence", ["institution", "id"])
     op.create_index("ix_evidence_institution_made", "evidence", ["institution", "made"])
     op.create_index("ix_evidence_kind_received", "evidence", ["kind", "received"])
     op.create_index("ix_evidence_state_id", "evidence", ["state", "id"])
