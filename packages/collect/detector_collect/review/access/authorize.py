@@ -144,7 +144,6 @@ class Access:
         self.strangers: Final = Limiter(per_minute=STRANGER_PER_MINUTE, burst=STRANGER_PER_MINUTE)
         self.all_strangers: Final = Limiter(per_minute=STRANGERS_PER_MINUTE, burst=STRANGERS_PER_MINUTE)
 
-
     @property
     def http(self) -> aiohttp.ClientSession:
         """The client that fetches from identity providers and platforms, while the application runs."""

@@ -51,10 +51,11 @@ async def fetch(
     url: str,
     *,
     form: Mapping[str, str] | None = None,
-    account: aiohttp.BasicAuth | None = None,
+    authorization: str | None = None,
 ) -> bytes:
     """The body of the answer to a GET, or to a POST of `form`. Raises `TokenError`."""
     check_url(url, field="address")
+    headers = {"Accept": "application/json"} | ({} if authorization is None else {"Authorization": authorization})
     try:
         async with (
             asyncio.timeout(FETCH_SECONDS),
@@ -62,9 +63,8 @@ async def fetch(
                 "GET" if form is None else "POST",
                 url,
                 data=form,
-                auth=account,
                 allow_redirects=False,
-                headers={"Accept": "application/json"},
+                headers=headers,
             ) as answer,
         ):
             body = bytearray()

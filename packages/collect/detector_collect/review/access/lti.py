@@ -52,7 +52,7 @@ STAFF: Final = frozenset(
 institution; assistants are students often."""
 
 LEARNERS: Final = ("Learner", "Student", "TeachingAssistant", "TestUser")
-"""Parts of roles that keep somebody out whatever other roles they have, as full names or, in old platforms, short ones."""
+"""Parts of roles that keep somebody out whatever other roles they have, in full or short names."""
 
 HINT_MAX: Final = 4096
 """Characters of a hint of the platform that is passed back to it: it is the platform's own, and some are tokens."""
@@ -96,6 +96,13 @@ async def find_platforms(connection: AsyncConnection, issuer: str, client: str |
     if client is not None:
         wanted = wanted.where(platforms.c.client == client)
     return [Platform(*row) for row in (await connection.execute(wanted.order_by(platforms.c.deployment))).all()]
+
+
+def only_client(known: list[Platform]) -> Platform:
+    """A deployment of the one client that is meant. Raises `TokenError`."""
+    if len({one.client for one in known}) != 1:
+        raise TokenError("the platform is not known, or does not say which client it means")
+    return known[0]
 
 
 def address(  # noqa: PLR0913 - what the request consists of

@@ -15,7 +15,6 @@ import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-import aiohttp
 import msgspec
 
 from detector.model import json_text
@@ -25,6 +24,8 @@ from .id_tokens import Claims, TokenError, key_named, read_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import aiohttp
 
     from .pending import Pending
 
@@ -65,7 +66,8 @@ class IdentityProvider:
     def __init__(self, configuration: Configuration) -> None:
         self.issuer: Final = check_url(configuration.issuer, field="issuer")
         self.client: Final = configuration.client
-        self._secret: Final = configuration.secret
+        account = ":".join(quote(one, safe="") for one in (configuration.client, configuration.secret))
+        self._account: Final = base64.b64encode(account.encode("ascii")).decode("ascii")
         self._known: tuple[_Metadata, KeySource, dt.datetime] | None = None
 
     async def address(
@@ -115,7 +117,7 @@ class IdentityProvider:
                 "redirect_uri": redirect,
                 "code_verifier": pending.verifier,
             },
-            account=aiohttp.BasicAuth(quote(self.client, safe=""), quote(self._secret, safe="")),
+            authorization=f"Basic {self._account}",
         )
         token = _read(body, _Tokens).id_token
         known = await keys.keys(http, named=key_named(token), now=now)

@@ -6,8 +6,9 @@ that a request names is ever redirected to. Each attempt, good or bad, leaves a 
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
 from litestar import Request, Response, Router, get, post
@@ -19,7 +20,7 @@ from detector_collect.review.pages.rendering import Page, respond
 from detector_collect.store.schema import people
 
 from . import lti, pending
-from .authorize import SAFE_METHODS, SIGN_IN_PATH, Access, access_of, cookie_name
+from .authorize import SIGN_IN_PATH, Access, access_of, cookie_name
 from .chain import Outcome
 from .id_tokens import TokenError
 from .people import NAME_MAX, add_person, new_secret
@@ -29,6 +30,11 @@ from .sessions import begin_session, end_session
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import AsyncIterator
+
+    from litestar.datastructures.multi_dicts import MultiMixin
+
+    from .oidc import IdentityProvider
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -43,8 +49,11 @@ FIELD_MAX: Final = 64 * 1024
 BODY_MAX: Final = 256 * 1024
 """Bytes of a form of a platform."""
 
-_FAILED: Final = "You could not be signed in. Begin again; if it fails again, ask the operator of this site to read why."
+_FAILED: Final = (
+    "You could not be signed in. Begin again; if it fails again, ask the operator of this site to read why."
+)
 _SIGN_IN: Final = {"permission": Permission.SIGN_IN}
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 _ERROR: Final = re.compile(r"[a-z_]{1,64}")
 
 
@@ -61,13 +70,9 @@ async def show(request: AnyRequest) -> Response[str]:
 @get(f"{SIGN_IN_PATH}/start", opt=_SIGN_IN)
 async def start(request: AnyRequest) -> Redirect:
     """Send the browser to the identity provider."""
-    access = access_of(request)
-    now = access.clock()
-    browser = new_secret()
-    if access.identity is None:
-        await _fail(request, Kind.OIDC, "no identity provider is configured")
-    provider = access.identity
-    try:
+    access, now, browser = access_of(request), _now(request), new_secret()
+    async with _attempt(request, Kind.OIDC):
+        provider = _provider(access)
         async with access.store.begin() as connection:
             state, begun = await pending.begin(
                 connection, kind=Kind.OIDC, browser=browser, issuer=provider.issuer, client=provider.client, now=now
@@ -75,25 +80,18 @@ async def start(request: AnyRequest) -> Redirect:
         address = await provider.address(
             access.http, redirect=access.origin + CALLBACK, state=state, pending=begun, now=now
         )
-    except TokenError as error:
-        await _fail(request, Kind.OIDC, str(error))
     return Redirect(address, status_code=303, cookies=[_cookie(access, Kind.OIDC, browser)])
 
 
 @get(CALLBACK, opt=_SIGN_IN)
 async def callback(request: AnyRequest) -> Redirect:
     """Sign in who comes back from the identity provider."""
-    access = access_of(request)
-    now = access.clock()
-    query = request.query_params
-    try:
+    access, now, query = access_of(request), _now(request), request.query_params
+    async with _attempt(request, Kind.OIDC):
         begun = await _take(request, Kind.OIDC, _one(query.getall("state", [])))
-        error = query.getall("error", [])
-        if error:
-            raise TokenError(f"the provider refused: {error[0] if _ERROR.fullmatch(error[0]) else 'another error'}")
-        if access.identity is None:
-            raise TokenError("no identity provider is configured")
-        claims = await access.identity.identify(
+        for error in query.getall("error", [])[:1]:
+            raise TokenError(f"the provider refused: {error if _ERROR.fullmatch(error) else 'another error'}")
+        claims = await _provider(access).identify(
             access.http,
             code=_one(query.getall("code", [])),
             issuer=_one(query.getall("iss", [])) if "iss" in query else None,
@@ -101,8 +99,6 @@ async def callback(request: AnyRequest) -> Redirect:
             pending=begun,
             now=now,
         )
-    except TokenError as problem:
-        await _fail(request, Kind.OIDC, str(problem))
     name = (claims.name or claims.sub)[:NAME_MAX]
     secret = await _enter(request, Kind.OIDC, issuer=claims.iss, subject=claims.sub, name=name, now=now)
     return _arrive(access, HOME, Kind.OIDC, secret)
@@ -111,53 +107,42 @@ async def callback(request: AnyRequest) -> Redirect:
 @get("/lti/login", opt=_SIGN_IN)
 async def login(request: AnyRequest) -> Redirect:
     """Begin a launch: send the browser back to its learning platform, with a state and a nonce."""
-    return await _login(request, {name: request.query_params.getall(name, []) for name in _LOGIN_FIELDS})
+    return await _login(request, request.query_params)
 
 
 @post("/lti/login", opt=_SIGN_IN, request_max_body_size=BODY_MAX)
 async def login_form(request: AnyRequest) -> Redirect:
     """Begin a launch, for platforms that send a form."""
-    form = await request.form()
-    return await _login(request, {name: form.getall(name, []) for name in _LOGIN_FIELDS})
+    return await _login(request, await request.form())
 
 
-_LOGIN_FIELDS: Final = ("iss", "client_id", "login_hint", "lti_message_hint")
-
-
-async def _login(request: AnyRequest, fields: dict[str, list[Any]]) -> Redirect:
-    access = access_of(request)
-    now = access.clock()
-    browser = new_secret()
-    try:
-        issuer = _one(fields["iss"])
-        client = _one(fields["client_id"]) if fields["client_id"] else None
+async def _login(request: AnyRequest, fields: MultiMixin[Any]) -> Redirect:
+    access, now, browser = access_of(request), _now(request), new_secret()
+    async with _attempt(request, Kind.LTI):
+        issuer = _one(fields.getall("iss", []))
+        client = _one(fields.getall("client_id", [])) if "client_id" in fields else None
+        async with access.store.connect() as connection:
+            platform = lti.only_client(await lti.find_platforms(connection, issuer, client))
         async with access.store.begin() as connection:
-            known = await lti.find_platforms(connection, issuer, client)
-            if len({one.client for one in known}) != 1:
-                raise TokenError("the platform is not known, or does not say which client it means")
             state, begun = await pending.begin(
-                connection, kind=Kind.LTI, browser=browser, issuer=issuer, client=known[0].client, now=now
+                connection, kind=Kind.LTI, browser=browser, issuer=issuer, client=platform.client, now=now
             )
         address = lti.address(
-            known[0],
+            platform,
             redirect=access.origin + LAUNCH,
             state=state,
             pending=begun,
-            hint=_one(fields["login_hint"]),
-            message_hint=_one(fields["lti_message_hint"]) if fields["lti_message_hint"] else "",
+            hint=_one(fields.getall("login_hint", [])),
+            message_hint=_one(fields.getall("lti_message_hint", [])) if "lti_message_hint" in fields else "",
         )
-    except TokenError as error:
-        await _fail(request, Kind.LTI, str(error))
     return Redirect(address, status_code=303, cookies=[_cookie(access, Kind.LTI, browser)])
 
 
 @post(LAUNCH, opt=_SIGN_IN, request_max_body_size=BODY_MAX)
 async def launch(request: AnyRequest) -> Redirect:
     """Sign in who comes from a learning platform."""
-    access = access_of(request)
-    now = access.clock()
-    form = await request.form()
-    try:
+    access, now, form = access_of(request), _now(request), await request.form()
+    async with _attempt(request, Kind.LTI):
         begun = await _take(request, Kind.LTI, _one(form.getall("state", [])))
         token = _one(form.getall("id_token", []))
         async with access.store.connect() as connection:
@@ -165,40 +150,27 @@ async def launch(request: AnyRequest) -> Redirect:
         platform, claims = await lti.identify(
             access.http, access.platform_keys, known, token=token, pending=begun, now=now
         )
-    except TokenError as error:
-        await _fail(request, Kind.LTI, str(error))
-    secret = await _enter(
-        request,
-        Kind.LTI,
-        issuer=claims.iss,
-        subject=claims.sub,
-        name="",
-        institution=platform.institution,
-        now=now,
-    )
+    at = platform.institution
+    secret = await _enter(request, Kind.LTI, issuer=claims.iss, subject=claims.sub, name="", institution=at, now=now)
     return _arrive(access, OWN, Kind.LTI, secret)
 
 
 @post(f"{SIGN_IN_PATH}/demo", opt=_SIGN_IN, request_max_body_size=BODY_MAX)
 async def demo(request: AnyRequest) -> Redirect:
     """Sign in as somebody of the demonstration; refused where there is none."""
-    access = access_of(request)
-    form = await request.form()
-    chosen = next((number for number in access.demo_people if str(number) == form.get("person")), None)
-    is_own_page = request.headers.get("origin") == access.origin
-    if chosen is None or not is_own_page or request.client is None or request.client.host not in _LOOPBACK:
-        await _fail(request, Kind.DEMO, "there is no demonstration, or this is not its page")
-    now = access.clock()
+    access, now, form = access_of(request), _now(request), await request.form()
+    async with _attempt(request, Kind.DEMO):
+        chosen = next((number for number in access.demo_people if str(number) == form.get("person")), None)
+        is_own_page = request.headers.get("origin") == access.origin
+        if chosen is None or not is_own_page or request.client is None or request.client.host not in _LOOPBACK:
+            raise TokenError("there is no demonstration, or this is not its page")
+    person = Person(id=chosen, name="", kind=Kind.DEMO)
     async with access.store.begin() as connection:
         secret = await begin_session(
             connection, person=chosen, kind=Kind.DEMO, institution=None, replaces=_session(request), now=now
         )
-        person = Person(id=chosen, name="", kind=Kind.DEMO)
         await append(connection, entry_of(now=now, person=person, action=Permission.SIGN_IN))
     return _arrive(access, HOME, Kind.DEMO, secret)
-
-
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 
 
 @post("/sign-out", opt={"permission": Permission.SIGNED_IN}, request_max_body_size=BODY_MAX)
@@ -247,19 +219,32 @@ async def _enter(  # noqa: PLR0913 - who comes in
     return secret
 
 
-async def _fail(request: AnyRequest, kind: Kind, reason: str) -> NoReturn:
-    """Refuse to sign somebody in, with a record of why. Raises PermissionDeniedException."""
-    access = access_of(request)
-    nobody = Person(id=None, name="", kind=kind)
-    await record(
-        access.store,
-        now=access.clock(),
-        person=nobody,
-        action=Permission.SIGN_IN,
-        subject=reason,
-        outcome=Outcome.FAILED,
-    )
-    raise PermissionDeniedException(_FAILED)
+@contextlib.asynccontextmanager
+async def _attempt(request: AnyRequest, kind: Kind) -> AsyncIterator[None]:
+    """An attempt to sign in: a `TokenError` in the block is recorded, and refused without saying why."""
+    try:
+        yield
+    except TokenError as error:
+        await record(
+            access_of(request).store,
+            now=_now(request),
+            person=Person(id=None, name="", kind=kind),
+            action=Permission.SIGN_IN,
+            subject=str(error),
+            outcome=Outcome.FAILED,
+        )
+        raise PermissionDeniedException(_FAILED) from None
+
+
+def _now(request: AnyRequest) -> dt.datetime:
+    return access_of(request).clock()
+
+
+def _provider(access: Access) -> IdentityProvider:
+    """The identity provider. Raises `TokenError` where none is configured."""
+    if access.identity is None:
+        raise TokenError("no identity provider is configured")
+    return access.identity
 
 
 def _session(request: AnyRequest) -> str | None:
@@ -293,8 +278,6 @@ def _cookie(access: Access, kind: Kind, secret: str) -> Cookie:
 
 def _arrive(access: Access, page: str, kind: Kind, secret: str) -> Redirect:
     """Go to a page of this site with the new session."""
-    session = Cookie(
-        access.session_cookie, value=secret, path="/", secure=access.https, httponly=True, samesite="lax"
-    )
+    session = Cookie(access.session_cookie, value=secret, path="/", secure=access.https, httponly=True, samesite="lax")
     used = Cookie(_cookie_name(access, kind), value="", path="/", secure=access.https, httponly=True, max_age=0)
     return Redirect(page, status_code=303, cookies=[session, used])
