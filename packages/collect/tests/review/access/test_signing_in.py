@@ -236,7 +236,7 @@ async def test_an_answer_counts_once_and_in_its_own_browser(site: Site) -> None:
     back = urlencode(site.identity.authorize(await site.begin()))
     cookies = dict(site.browser.cookies)
     assert (await site.browser.get(f"/sign-in/callback?{back}")).status_code == 303
-    site.browser.cookies = cookies  # type: ignore[assignment]  # httpx takes them
+    site.browser.cookies = cookies
     assert (await site.browser.get(f"/sign-in/callback?{back}")).status_code == 403
     assert "answered already" in await site.failure()
     back = urlencode(site.identity.authorize(await site.begin()))
