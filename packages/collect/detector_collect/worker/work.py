@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,6 +21,10 @@ from detector_collect.submissions import RefusedError, gunzip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+READY: Final = b"ready\n"
+"""What a process answers when it has read what to assess with."""
 
 
 class MaterialConfig(Record, frozen=True, kw_only=True):
