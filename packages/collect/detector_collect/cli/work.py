@@ -11,6 +11,7 @@ import click
 
 from detector.cli import common, options
 from detector.cli.streams import put
+from detector_collect.service import logs
 from detector_collect.worker import Worker, WorkerSettings
 
 from .common import database, material, with_store
@@ -36,6 +37,7 @@ def work(*, processes: int, once: bool, database: str | None, settings: dict[str
     its lease has ended. `detector-collect serve` has a worker of its own.
     """
     config = material(settings)
+    logs.install()
 
     async def run(store: Store) -> int:
         async with Worker(store, config, WorkerSettings(processes=processes)) as worker:

@@ -94,6 +94,11 @@ async def requeue(
     return reached
 
 
+async def release(connection: AsyncConnection, *, now: dt.datetime) -> None:
+    """End every lease. For a database of one process, when that starts."""
+    await connection.execute(sa.update(work).where(work.c.due > now, work.c.attempts > 0).values(due=now))
+
+
 async def finish(connection: AsyncConnection, claimed: Claimed) -> None:
     """Remove a row that is done. Raises `LeaseLostError`."""
     await _held(connection, sa.delete(work).where(*_is(claimed)))

@@ -82,6 +82,9 @@ class Worker:
 
     async def run(self) -> NoReturn:
         """Work until cancelled. A database that is away is waited for."""
+        if not self._store.is_postgres:  # which is for one process: the leases are of those that were killed
+            async with self._store.begin() as connection:
+                await queue.release(connection, now=self._settings.clock())
         refreshed = -REFRESH
         while True:
             try:

@@ -30,8 +30,8 @@ async def test_parts_are_killed_on_postgresql(seed: int, tmp_path: Path) -> None
     reports = list(world.reports(1500))
     with running_server(()) as server:
         async with running_collector(server.url, tmp_path, world) as collector:
-            collector.serve()
-            collector.serve()
+            collector.serve("--no-worker")
+            collector.serve("--no-worker")
             collector.work()
             survived = await submit_and_kill(collector, server, reports, seed=seed, kills=KILLS)
             assert survived.kills == KILLS
