@@ -93,13 +93,13 @@ GRANTS: Final = {
 
 
 @contextlib.asynccontextmanager
-async def review_room(folder: Path, **titles: str) -> AsyncIterator[Room]:
+async def review_room(folder: Path, *, origin: str = ORIGIN, **titles: str) -> AsyncIterator[Room]:
     """A room with the institutions `north`, where a filter decrypts, and `south`, and any more that are given."""
     institutions = {"north": "North University", "south": "South College", **titles}
     async with await Store.open(f"sqlite:///{folder}/review.sqlite", migrate=True) as store:
         app = Litestar(
             [review.routes()],
-            plugins=[AccessPlugin(Access(store, origin=ORIGIN, clock=lambda: NOW))],
+            plugins=[AccessPlugin(Access(store, origin=origin, clock=lambda: NOW))],
             state=State({"store": store, "clock": lambda: NOW}),
             openapi_config=None,
             logging_config=None,
