@@ -27,7 +27,7 @@ from . import common, completion, options, settings, signals, streams
 from .stderr import LOG, LOG_VARIABLE, configure_logging, redirect_to_null, say, show_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 INTERNAL_ERROR: Final = 70
 RESULT_LOST: Final = 74
@@ -39,6 +39,7 @@ SECTIONS: Final = {
     "Check many endpoints": ("scan", "fleet"),
     "Assess recorded evidence": ("examine", "origin", "verify", "bundle", "history", "diff", "dossier"),
     "Pins, roots and rules": ("pins", "data", "roots", "witness", "rules"),
+    "Collect evidence": ("collect",),
     "Shell": ("completion",),
 }
 """The commands, as help lists them."""
@@ -48,30 +49,36 @@ ELSEWHERE: Final = {"diff": "history"}
 
 
 class Commands(UserDict[str, click.Command]):
-    """The commands, each imported when it is asked for: a check at exam start must not wait for the others."""
+    """The commands, each imported when it is asked for: a check at exam start must not wait for the others.
+
+    `modules` are the names of their modules in `package`, by command.
+    """
+
+    def __init__(self, modules: Mapping[str, str], package: str) -> None:
+        super().__init__()
+        self._modules = modules
+        self._package = package
 
     def __missing__(self, name: str) -> click.Command:
         """Import the command. Raises KeyError for an unknown name."""
-        if name not in COMMANDS:
-            raise KeyError(name)
-        module = importlib.import_module(f".{ELSEWHERE.get(name, name)}", __name__)
+        module = importlib.import_module(f".{self._modules[name]}", self._package)
         command: click.Command = getattr(module, name)
         self.data[name] = command
         return command
 
     def __contains__(self, name: object) -> bool:
-        return name in COMMANDS
+        return name in self._modules
 
     def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
+        return iter(self._modules)
 
     def __len__(self) -> int:
-        return len(COMMANDS)
+        return len(self._modules)
 
 
 @click.group(
     cls=options.Group,
-    commands=Commands(),
+    commands=Commands({name: ELSEWHERE.get(name, name) for name in COMMANDS}, __name__),
     sections=SECTIONS,
     examples=(
         "detector check",
@@ -102,20 +109,26 @@ def detector(context: click.Context, *, config: str | None) -> None:
     context.default_map = settings.defaults(config, detector)
 
 
-def run(arguments: Sequence[str] | None = None, *, started: float | None = None) -> int:
-    """Run a command line and return its exit code. `started` is when the process began (monotonic clock)."""
+def run(
+    arguments: Sequence[str] | None = None, *, started: float | None = None, program: click.Group = detector
+) -> int:
+    """Run a command line and return its exit code.
+
+    `started` is when the process began (monotonic clock). `program` is another command of this project, whose errors
+    and exit codes are the same.
+    """
     _open_what_is_closed()
     streams.configure()
     descriptors.raise_limit()
     with signals.as_interruption() as interruption:
         try:
-            return _run(arguments, started)
+            return _run(arguments, started, program)
         except KeyboardInterrupt:
             say("Interrupted.")
             return interruption.exit_code
 
 
-def _run(arguments: Sequence[str] | None, started: float | None) -> int:  # noqa: PLR0911 - one return per way to end
+def _run(arguments: Sequence[str] | None, started: float | None, program: click.Group) -> int:  # noqa: PLR0911 - one return per way to end
     try:
         show_warnings()
         if levels := os.environ.get(LOG_VARIABLE):
@@ -124,8 +137,8 @@ def _run(arguments: Sequence[str] | None, started: float | None) -> int:  # noqa
         words = sys.argv[1:] if arguments is None else list(arguments)
         if asked := os.environ.get(completion.VARIABLE):
             return click.shell_completion.shell_complete(detector, {}, "detector", completion.VARIABLE, asked)
-        with detector.make_context("detector", words, obj=started) as context:
-            code = detector.invoke(context)
+        with program.make_context(program.name, words, obj=started) as context:
+            code = program.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         return exit_.exit_code

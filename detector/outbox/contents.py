@@ -37,13 +37,13 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from detector.bundle import form, packing
-from detector.errors import InputError
+from detector.errors import InputError, TargetError
 from detector.exam.decision import ReasonCode  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.exam.policy import Action  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.judge.hops import OWN_NETWORK
@@ -68,7 +68,8 @@ from detector.model import (
 from detector.model.observation import Address
 from detector.model.record import Count, Moment  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.origin.reports import SHARE
-from detector.pins import failure_report
+from detector.pins import failure_report, parse_host
+from detector.probe.tls import codepoints
 from detector.watch.events import WatchKind  # noqa: TC001 - msgspec reads the annotations at run time
 
 from .submission import SUBMISSION_BYTES_MAX, Kind, Sha256
@@ -98,12 +99,25 @@ NEAR_MS: Final = (LOCAL_CONNECT_MS / 2, (LOCAL_CONNECT_MS + REMOTE_CONNECT_MS) /
 
 Word = Annotated[str, msgspec.Meta(max_length=TEXT_MAX, pattern=r"^[ -~]*\Z")]
 """One of the vendor's or the catalogue's own words: printable ASCII."""
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}\Z")]
+"""One of the detector's own words: names of checks, of their outcomes, of kinds of products."""
 Seconds = Annotated[float, msgspec.Meta(ge=-1e10, le=1e10)]
 """A duration; three centuries are more than a clock can be set by."""
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
-_VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{0,32}\Z")
-"""What versions of knowledge have in common."""
+Version = Annotated[str, msgspec.Meta(pattern=r"^([0-9][0-9a-z.+-]{0,31})?\Z")]
+"""A version of the detector or of knowledge: they begin with a digit. Empty where it was another text."""
+
+_SLUG: Final = re.compile(r"[a-z0-9-]{1,64}\Z")
+_VERSION: Final = re.compile(r"([0-9][0-9a-z.+-]{0,31})?\Z")
+_JA4: Final = re.compile(r"[tq](?:1[0-3]|s[23]|00)[di][0-9]{4}[0-9a-z]{2}_[0-9a-f]{12}_[0-9a-f]{12}\Z")
+"""A JA4 fingerprint of a ClientHello."""
+_CODE_POINT: Final = re.compile(r"0x[0-9a-f]{4}\Z|dhe[0-9]{1,5}\Z")
+"""How a code point without a name is written, and a group of Diffie-Hellman by its bits."""
+_PROTOCOLS: Final = frozenset({"h2", "http/1.1", "http/1.0", "h3"})
+"""Protocols of ALPN that probes offer; anything else is a text that the peer chose."""
+NO_BUNDLE: Final = msgspec.Raw(b"null")
+"""A decision without evidence."""
 
 R = TypeVar("R", bound=Record)
 
@@ -121,7 +135,7 @@ class PartyContent(_Strict, frozen=True, kw_only=True):
 
     product: Word | None = None
     vendor: Word | None = None
-    category: Word = "unknown"
+    category: Slug = "unknown"
     managed_by: ManagedBy = ManagedBy.INSTITUTION
     locality: Locality = Locality.UNKNOWN
 
@@ -134,8 +148,8 @@ class PartyContent(_Strict, frozen=True, kw_only=True):
 class FindingContent(_Strict, frozen=True, kw_only=True):
     """Which check found what; its sentence and data may hold addresses and foreign text."""
 
-    check: Word
-    outcome: Word
+    check: Slug
+    outcome: Slug
     says: Meaning
 
 
@@ -173,7 +187,7 @@ class GateContent(_Strict, frozen=True, kw_only=True):
     action: Action
     policy: Word
     reasons: Annotated[tuple[GateReason, ...], msgspec.Meta(max_length=LIST_MAX)]
-    bundle: msgspec.Raw | None = None
+    bundle: msgspec.Raw = NO_BUNDLE
 
 
 class StandingContent(_Strict, frozen=True, kw_only=True):
@@ -246,7 +260,7 @@ class OriginContent(_Strict, frozen=True, kw_only=True):
     network: Sha256
     started: Moment
     finished: Moment
-    detector_version: Word
+    detector_version: Version
     verdict: Verdict
     reason: Reason
     confidence: Confidence | None = None
@@ -296,10 +310,11 @@ def decode(kind: Kind, raw: bytes) -> Content:
     if kind is Kind.BUNDLE:
         return _read_reduced(raw)
     content = json_text.decode_unambiguous(raw, _FORM_OF[kind])
+    _require_known(raw, content)
     match content:
         case GateContent():
             _require_public("reasons[].endpoints", *(name for reason in content.reasons for name in reason.endpoints))
-            if content.bundle is not None:
+            if content.bundle != NO_BUNDLE:
                 _read_reduced(bytes(content.bundle))
         case ResultContent():
             _require_reduced(content)
@@ -319,8 +334,8 @@ def bundle_of(kind: Kind, raw: bytes) -> bytes | None:
     content = decode(kind, raw)
     if isinstance(content, form.Bundle):
         return raw
-    found = content.bundle if isinstance(content, GateContent) else None
-    return None if found is None else bytes(found)
+    found = content.bundle if isinstance(content, GateContent) else NO_BUNDLE
+    return None if found == NO_BUNDLE else bytes(found)
 
 
 def is_reportable(host: str) -> bool:
@@ -329,10 +344,10 @@ def is_reportable(host: str) -> bool:
     An address or a private name says which network or machine this is.
     """
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return operators.is_public(host)
-    return False
+        name = parse_host(host)
+    except TargetError:
+        return False
+    return Address(name, 0).ip is None and operators.is_public(name)
 
 
 def _is_public_endpoint(name: str) -> bool:
@@ -356,7 +371,7 @@ def _require_public(field: str, *names: str) -> None:
 def _require_reduced(content: ResultContent) -> None:
     reducer = _Reducer()
     _require_public("result.endpoint", content.endpoint.name)
-    _require(all(one == packing.without_client(one, ()) for one in content.connections), "connections")
+    _require(all(one == _connection(one, ()) for one in content.connections), "connections")
     if len(content.routes) != len(content.connections):
         raise ValueError("routes and connections are not of the same number")
     _require(all(one == reducer.route(one, content.endpoint.host) for one in content.routes), "routes")
@@ -365,11 +380,34 @@ def _require_reduced(content: ResultContent) -> None:
 def _read_reduced(raw: bytes) -> form.Bundle:
     """Read a bundle that must be reduced."""
     bundle = form.read_unchanged(raw)
+    if not all(signer.verifies for signer in bundle.signers):
+        raise ValueError("a signature of the bundle does not verify")
     _require(not bundle.file.timestamps, "timestamps")
     _require(_manifest(bundle.manifest) == bundle.manifest, "manifest")
+    _require_known(bundle.payload, bundle.manifest)
+    carried = {part.name: part.content.encode() for part in bundle.file.parts}
     for part, reduced in zip(bundle.parts, _Reducer().contents(bundle), strict=True):
         _require(part.content == reduced, part.entry.name)
+        if reduced is not None:
+            _require_known(carried[part.entry.name], reduced)
     return bundle
+
+
+def _require_known(raw: bytes, record: Record) -> None:
+    """Refuse fields of inner records that were skipped when `record` was decoded: they would be stored unread."""
+    if not _is_within(msgspec.json.decode(raw), msgspec.json.decode(encode(record))):
+        raise ValueError("it has a field that this kind of content does not have")
+
+
+def _is_within(sent: Any, known: Any) -> bool:  # noqa: ANN401 - JSON values
+    """Whether every field of `sent` is one of `known`, at any depth."""
+    if isinstance(sent, dict):
+        return isinstance(known, dict) and all(
+            name in known and _is_within(value, known[name]) for name, value in sent.items()
+        )
+    if isinstance(sent, list):
+        return isinstance(known, list) and all(map(_is_within, sent, known))
+    return True
 
 
 # Making
@@ -377,7 +415,7 @@ def _read_reduced(raw: bytes) -> form.Bundle:
 
 def of_decision(decision: Decision, *, keys: Sequence[Ed25519PrivateKey]) -> GateContent:
     """The content for the decision of a gate; `keys` sign its reduced bundle. Raises `BundleError`."""
-    bundle = msgspec.Raw(reduce(decision.evidence, keys=keys)) if decision.evidence else None
+    bundle = msgspec.Raw(reduce(decision.evidence, keys=keys)) if decision.evidence else NO_BUNDLE
     return GateContent(
         action=decision.action,
         policy=_word(decision.policy),
@@ -421,7 +459,7 @@ def of_result(result: Result) -> ResultContent | None:
         return None
     reducer = _Reducer()
     observations = (result.observation, *result.other_observations)[: form.CONNECTIONS_MAX]
-    connections = tuple(packing.connection(seen, ()) for seen in observations)
+    connections = tuple(_connection(packing.connection(seen, ()), ()) for seen in observations)
     routes = tuple(reducer.route(_copied(form.RouteDetails, seen), host) for seen in observations)
     return ResultContent(
         endpoint=result.endpoint,
@@ -448,7 +486,7 @@ def of_origin(report: Report, *, network: str) -> OriginContent | None:
         network=network,
         started=report.started,
         finished=report.finished,
-        detector_version=_word(report.detector_version),
+        detector_version=_version(report.detector_version),
         verdict=result.verdict,
         reason=result.reason,
         confidence=result.confidence,
@@ -498,14 +536,18 @@ def _word(text: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:TEXT_MAX]
 
 
+def _version(text: str) -> str:
+    """Text as a `Version`."""
+    return text if _VERSION.match(text) else ""
+
+
 def _manifest(manifest: form.Manifest) -> form.Manifest:
     """The manifest without names of files that the user gave, and versions that are none."""
     return msgspec.structs.replace(
         manifest,
+        detector_version=_version(manifest.detector_version),
         knowledge=tuple(
-            msgspec.structs.replace(
-                part, name=part.kind.value, version=part.version if _VERSION.match(part.version) else ""
-            )
+            msgspec.structs.replace(part, name=part.kind.value, version=_version(part.version))
             for part in manifest.knowledge
         ),
     )
@@ -605,11 +647,34 @@ def _endpoint(content: form.RecordedEndpoint) -> form.RecordedEndpoint | None:
     party = content.claimed.attribution
     return msgspec.structs.replace(
         content,
-        looks=tuple(packing.without_client(seen, content.expected.witness) for seen in content.looks),
+        looks=tuple(_connection(seen, content.expected.witness) for seen in content.looks),
         claimed=msgspec.structs.replace(
-            content.claimed, attribution=None if party is None else msgspec.structs.replace(party, basis="")
+            content.claimed,
+            attribution=None
+            if party is None
+            else msgspec.structs.replace(
+                party, basis="", category=party.category if _SLUG.match(party.category) else "unknown"
+            ),
         ),
     )
+
+
+def _connection(seen: form.Connection, witness_keys: tuple[bytes, ...]) -> form.Connection:
+    """A connection without what names the client; words of TLS are those of the registries."""
+    seen = packing.without_client(seen, witness_keys)
+    return msgspec.structs.replace(
+        seen,
+        ja4=seen.ja4 if _JA4.match(seen.ja4 or "") else None,
+        tls_version=_registered(seen.tls_version, codepoints.VERSIONS),
+        cipher=_registered(seen.cipher, codepoints.CIPHER_SUITES),
+        group=_registered(seen.group, codepoints.GROUPS),
+        alpn=seen.alpn if seen.alpn in _PROTOCOLS else None,
+    )
+
+
+def _registered(name: str | None, registry: dict[int, str]) -> str | None:
+    """A name of the registry, or the number of a code point without one."""
+    return name if name in registry.values() or _CODE_POINT.match(name or "") else None
 
 
 def _public_url(url: str) -> str:

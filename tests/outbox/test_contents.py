@@ -5,11 +5,15 @@ Room: tests of outbox. In memory.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from support.bundle_recordings import ADDRESS, EXAM, KEY, LMS, packed, recorded, texts, verify
+from support.collect_contents import of_every_kind, with_text
+from support.collect_traces import traces
 
 from detector.bundle import Conclusion, read
 from detector.judge.evidence import EndpointEvidence
@@ -80,3 +84,34 @@ def test_an_original_bundle_is_refused(world: World, pki: PrivatePKI) -> None:
     with pytest.raises(contents.IdentifyingError, match="holds what could") as caught:
         contents.decode(Kind.BUNDLE, packed(*cases(world, pki)))
     assert ADDRESS not in str(caught.value)
+
+
+NAME = "Ada.Lovelace@example.edu"
+VENDORS_WORDS = {"policy", "product", "vendor", "operator", "roots"}
+"""Fields with words that the vendor, its pin file or the catalogue chose: no list has all of them."""
+
+
+def test_no_text_of_a_client_is_taken(pki: PrivatePKI) -> None:
+    """A name in the place of any text, or in any further field, is refused, but for the vendor's own words."""
+    taken = set()
+    for kind, content in of_every_kind(pki, KEY).items():
+        contents.decode(kind, content)
+        for place, changed in with_text(kind, content, NAME, KEY):
+            with contextlib.suppress(ValueError):
+                contents.decode(kind, changed)
+                if traces(changed, [NAME]):
+                    taken.add(re.findall(r"\.([a-z_]+)", place)[-1])
+    assert taken == VENDORS_WORDS
+
+
+def test_a_decision_has_its_bundle(pki: PrivatePKI) -> None:
+    """The bundle of a decision is found again, and a decision without one is a decision."""
+    content = of_every_kind(pki, KEY)[Kind.GATE_DECISION]
+    found = contents.bundle_of(Kind.GATE_DECISION, content)
+    assert found is not None
+    assert len(read(found).parts) == 5
+    for bare in ({"bundle": None}, {}):
+        without = {**msgspec.json.decode(content), **bare}
+        if not bare:
+            del without["bundle"]
+        assert contents.bundle_of(Kind.GATE_DECISION, msgspec.json.encode(without)) is None

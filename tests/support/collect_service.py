@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import io
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -128,9 +129,10 @@ class Running(NamedTuple):
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Answered:
         """Send a request."""
+        data = body and io.BytesIO(body)
         async with (
             aiohttp.ClientSession() as session,
-            session.request(method, f"http://127.0.0.1:{self.port}{path}", data=body, headers=headers) as answer,
+            session.request(method, f"http://127.0.0.1:{self.port}{path}", data=data, headers=headers) as answer,
         ):
             return Answered(answer.status, {k.lower(): v for k, v in answer.headers.items()}, await answer.read())
 

@@ -36,6 +36,7 @@ PACKAGES: Final = {
     "mkdir": "coreutils",
     "nginx": "nginx-light",
     "node": "nodejs",
+    "nsenter": "util-linux",
     "npm": "npm",
     "openssl": "openssl",
     "pdftotext": "poppler-utils",
@@ -44,9 +45,11 @@ PACKAGES: Final = {
     "rsyslogd": "rsyslog",
     "selfserv": "libnss3-tools",
     "squid": "squid-openssl",
+    "setpriv": "util-linux",
     "sslsplit": "sslsplit",
     "systemd-analyze": "systemd",
     "trust": "p11-kit p11-kit-modules",
+    "unshare": "util-linux",
     "zsh": "zsh",
 }
 """The Debian package of each program that tests run."""

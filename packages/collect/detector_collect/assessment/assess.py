@@ -36,7 +36,7 @@ from detector import bundle
 from detector.bundle import form, verification
 from detector.bundle.verification import Reliance
 from detector.judge import assess
-from detector.judge.evidence import Identity
+from detector.judge.evidence import Identity, digests_of
 from detector.judge.network_evidence import CLOCK_TOLERANCE
 from detector.judge.recorded import KeyEvidence, key_evidence
 from detector.knowledge.age import CHANGES
@@ -80,20 +80,20 @@ def assess_submission(submission: Submission, *, keys: Sequence[bytes], material
     try:
         content = contents.decode(submission.kind, raw)
     except ValueError as error:
-        return _without_findings(State.QUARANTINED, Why.UNREADABLE, material, (str(error),))
+        return without_findings(State.QUARANTINED, Why.UNREADABLE, material, (str(error),))
     if isinstance(content, bundle.Bundle):
         return _assess_bundle(raw, submission, keys, material)
     if isinstance(content, contents.GateContent) and content.bundle is not None:
         return _assess_bundle(bytes(content.bundle), submission, keys, material)
     single = _single(content, submission.made)
     if single is None:
-        return _without_findings(State.CLAIMED, Why.NOTHING_TO_ASSESS, material)
+        return without_findings(State.CLAIMED, Why.NOTHING_TO_ASSESS, material)
     record, where = single
     own = material.by_name.get((record.expected.host, record.expected.port))
     recorded = verification.recorded_endpoint(
         record, where, material.context(record.at), own=own, reliance=Reliance.BYTES
     )
-    return _assess((recorded,), Detail(detector_version=VERSION, knowledge=material.knowledge), submission.made)
+    return _assess((recorded,), _used(material), submission.made)
 
 
 # What is assessed
@@ -141,9 +141,7 @@ def _assess_bundle(data: bytes, submission: Submission, keys: Sequence[bytes], m
     manifest = read.manifest
     now = material.context(manifest.started)
     verified = bundle.verify(data, keys=keys, roots=now.roots, known=material.data)
-    detail = Detail(
-        detector_version=VERSION, knowledge=material.knowledge, bundle=verified.conclusion, reasons=verified.reasons
-    )
+    detail = msgspec.structs.replace(_used(material), bundle=verified.conclusion, reasons=verified.reasons)
     if verified.conclusion is bundle.Conclusion.FAILS:
         return Assessed(state=State.QUARANTINED, why=Why.DOES_NOT_VERIFY, detail=detail)
     recorded = tuple(verification.recorded_endpoints(read, now, material.endpoints, reliance=Reliance.BYTES))
@@ -153,9 +151,13 @@ def _assess_bundle(data: bytes, submission: Submission, keys: Sequence[bytes], m
     return assessed
 
 
-def _without_findings(state: State, why: Why, material: Material, reasons: tuple[str, ...] = ()) -> Assessed:
-    detail = Detail(detector_version=VERSION, knowledge=material.knowledge, reasons=reasons)
-    return Assessed(state=state, why=why, detail=detail)
+def without_findings(state: State, why: Why, material: Material, reasons: tuple[str, ...] = ()) -> Assessed:
+    """The assessment of what is not, or cannot be, assessed further; `reasons` are sentences."""
+    return Assessed(state=state, why=why, detail=msgspec.structs.replace(_used(material), reasons=reasons))
+
+
+def _used(material: Material) -> Detail:
+    return Detail(detector_version=VERSION, knowledge=material.knowledge, digest=material.digest)
 
 
 # Assessing
@@ -213,9 +215,11 @@ def _conclude(recorded: Recorded, result: Result) -> _Concluded:
 def _ca_key(evidence: EndpointEvidence) -> bytes | None:
     """The key that signed the leaf, whoever presented or recorded its certificate; the least of several that did.
 
-    A public CA's key is everybody's: it identifies no interceptor.
+    A public CA's key, and one that every installation of a product has, is everybody's: it identifies no operator.
     """
-    if evidence.is_a(*_SIGNED_BY_PUBLIC_CAS):
+    issuers = () if evidence.paths is None else evidence.paths.issuers
+    shipped = evidence.context.data.catalogue.match_digests(digests_of((*evidence.presented[:1], *issuers)))
+    if shipped or evidence.is_a(*_SIGNED_BY_PUBLIC_CAS):
         return None
     return min(evidence.issuing_keys, default=None)
 

@@ -14,7 +14,6 @@ import msgspec
 
 from detector.judge.evidence import Context
 from detector.knowledge import age
-from detector.knowledge.catalogue import Field
 from detector.model import ManagedBy, encode
 from detector.version import VERSION
 
@@ -55,9 +54,3 @@ class Material:
     def products(self) -> dict[str, ManagedBy]:
         """Who manages each product of the catalogue."""
         return {entry.product: entry.managed_by for entry in self.data.catalogue.entries}
-
-    @functools.cached_property
-    def shipped_keys(self) -> frozenset[str]:
-        """Keys that the catalogue knows: the same in every installation of a product."""
-        facts = (fact for entry in self.data.catalogue.entries for fact in entry.facts)
-        return frozenset(fact.value for fact in facts if fact.field is Field.SPKI_SHA256)

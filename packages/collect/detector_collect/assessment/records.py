@@ -71,11 +71,13 @@ class EndpointDetail(Record, frozen=True, kw_only=True):
 class Detail(Record, frozen=True, kw_only=True):
     """How an assessment came to its state: the sentences for a reader, and what was used.
 
-    `bundle` is what verifying the bundle by its own expectations concluded, None where there is none.
+    `digest` is that of everything the assessment depends on besides the evidence (`Material.digest`), `bundle` what
+    verifying the bundle by its own expectations concluded, None where there is none.
     """
 
     detector_version: str
     knowledge: tuple[Knowledge, ...]
+    digest: bytes
     bundle: Conclusion | None = None
     reasons: tuple[str, ...] = ()
     endpoints: tuple[EndpointDetail, ...] = ()

@@ -2,26 +2,34 @@
 
 Room: detector_collect.service. Opens nothing; the store is an argument.
 
-Each handler says in `opt` what permission it needs, and the guard refuses a handler that says nothing. Litestar's own
-documentation pages, sessions and logs are off.
+Each handler says in `opt` what permission it needs, and the one guard refuses a handler that says nothing. Litestar's
+own documentation pages, sessions and logs are off.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
-from litestar import Litestar, Response, get, post
+from litestar import Litestar, Response, post
 from litestar.datastructures import State
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
-from . import problems
+from detector.aio.tasks import cancel_and_wait
+from detector_collect.review.access.authorize import Access, AccessPlugin
+from detector_collect.review.access.permissions import Permission
+
+from . import health, problems
 from .bodies import AnyRequest  # noqa: TC001 - Litestar reads the annotations at run time
-from .guard import Permission, authorize
 from .ingest import ENVELOPE_TYPE, Ingest
-from .metrics import Metrics
+from .metrics import FLUSH_SECONDS, Metrics
 
 if TYPE_CHECKING:
-    from litestar import Router
+    from collections.abc import AsyncIterator, Sequence
+
+    from litestar.plugins import PluginProtocol
+    from litestar.types import ControllerRouterHandler
 
     from detector_collect.store.database import Store
 
@@ -41,28 +49,52 @@ async def submit(request: AnyRequest) -> Response[bytes]:
     )
 
 
-@get("/healthz", opt={"permission": Permission.PUBLIC}, media_type="text/plain")
-async def healthz() -> str:
-    """Answer while the process serves."""
-    return "ok\n"
+@contextlib.asynccontextmanager
+async def _flushing(app: Litestar) -> AsyncIterator[None]:
+    """Write counts while the application runs, and once more at its end."""
+    metrics: Metrics = app.state.metrics
+    store: Store = app.state.store
+
+    async def flush_forever() -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await metrics.flush(store)
+
+    task = asyncio.create_task(flush_forever())
+    try:
+        yield
+    finally:
+        await cancel_and_wait([task])
+        await metrics.flush(store)
 
 
-def create_app(store: Store, settings: ServiceSettings, *, review: Router | None = None) -> Litestar:
-    """The application of one service: what receives, and the review pages where they are given."""
+def create_app(
+    store: Store,
+    settings: ServiceSettings,
+    *,
+    receives: bool = True,
+    review: Sequence[ControllerRouterHandler] = (),
+    plugins: Sequence[PluginProtocol] = (),
+) -> Litestar:
+    """The application of one service: what receives submissions unless `receives` is False, and the review pages.
+
+    `review` are the routes of the review pages, `plugins` what they need. Raises `InputError` for the settings.
+    """
     metrics = Metrics()
+    state = {
+        "store": store,
+        "settings": settings,
+        "clock": settings.clock,
+        "metrics": metrics,
+        "readiness": health.Readiness(store),
+        "ingest": Ingest(store, settings, metrics),
+    }
     return Litestar(
-        [submit, healthz, *([] if review is None else [review])],
-        guards=[authorize],
+        [*([submit] if receives else []), health.healthz, health.readyz, health.show_metrics, *review],
         exception_handlers=problems.HANDLERS,
-        state=State(
-            {
-                "store": store,
-                "settings": settings,
-                "clock": settings.clock,
-                "metrics": metrics,
-                "ingest": Ingest(store, settings, metrics),
-            }
-        ),
+        lifespan=[_flushing],
+        state=State(state),
+        plugins=[AccessPlugin(Access(store, origin=settings.origin, clock=settings.clock)), *plugins],
         openapi_config=None,
         logging_config=None,
         debug=False,

@@ -11,15 +11,14 @@ time is done in threads, so that other requests go on, and in few at once, so th
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from detector.aio.tasks import run_in_thread
 from detector.model import encode
 from detector.outbox.receipt import PAYLOAD_TYPE as RECEIPT_TYPE
 from detector.outbox.receipt import Receipt
-from detector.outbox.submission import Kind, digest
+from detector.outbox.submission import PAYLOAD_TYPE, Kind, digest
 from detector.trust import envelope as envelopes
 from detector_collect import submissions
 from detector_collect.store import evidence, keys
@@ -32,6 +31,7 @@ from .rates import Rates
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable
 
     from detector_collect.store.database import Store
     from detector_collect.submissions import Accepted, Key
@@ -46,7 +46,8 @@ REPORT_TYPE: Final = "application/json"
 REPORTS: Final = frozenset({Kind.TRUSTKIT, Kind.RFC7469})
 """Kinds that clients send unsigned, and that are reduced here."""
 
-LOG: Final = logging.getLogger("detector_collect.service")
+
+T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -56,13 +57,18 @@ class Answer(NamedTuple):
     is_new: bool
 
 
-class Sent(NamedTuple):
-    """A body as it arrived: compressed or not, the envelope or report in it, and the certificate of its sender."""
+class Received(NamedTuple):
+    """A body as it arrived, and what was compressed in it."""
 
     body: bytes
     encoding: str
     plain: bytes
-    certificate: str | None
+
+
+class _Sender:
+    """Who sends, once that is proved: refusals are counted for an institution only then."""
+
+    institution = ""
 
 
 class Ingest:
@@ -77,102 +83,124 @@ class Ingest:
         self._reading = asyncio.Semaphore(settings.limits.reading)
 
     async def answer(self, request: AnyRequest) -> Answer:
-        """Store the submission in a request. Raises `RefusedError`, which was counted."""
+        """Store the submission in a request. Raises `RefusedError`, which was counted, and `DisconnectedError`."""
         begun = time.perf_counter()
         sender = _Sender()
         try:
             answer = await self._answer(request, sender)
         except RefusedError as error:
             self._metrics.refused(error.refusal, sender.institution)
-            LOG.info("refused", extra={"fields": {"refusal": error.refusal, "institution": sender.institution}})
             raise
-        self._metrics.accepted(answer.is_new, time.perf_counter() - begun)
+        self._metrics.accepted(time.perf_counter() - begun, is_new=answer.is_new)
         return answer
 
     async def _answer(self, request: AnyRequest, sender: _Sender) -> Answer:
-        sent = await self._receive(request)
+        is_report = _is_report(request)
+        certificate = certificates.identifier(request.scope, self._settings.certificates)
+        if is_report and certificate is None:
+            raise RefusedError(Refusal.NO_CERTIFICATE)
+        received = await self._receive(request)
         now = self._settings.clock()
         try:
-            accepted = await self._read(sent, sender, now)
-            added = await self._add(sent, accepted, now)
+            if is_report:
+                new = await self._read_report(received, Kind(_kind(request)), certificate or "", sender, now)
+            else:
+                new = await self._read_envelope(received, certificate, sender, now)
+            async with self._store.begin() as connection:
+                added = await evidence.add(connection, new)
         except ErasedError:
             raise RefusedError(Refusal.ERASED) from None
         except StoreFullError:
             raise RefusedError(Refusal.FULL, retry_after=self._settings.limits.retry_seconds) from None
         except StoreUnavailableError:
             raise RefusedError(Refusal.UNAVAILABLE, retry_after=self._settings.limits.retry_seconds) from None
-        receipt = Receipt(
-            digest=digest(accepted.payload), institution=accepted.submission.institution, received=added.received
-        )
-        sealed = envelopes.seal(encode(receipt), payload_type=RECEIPT_TYPE, keys=[self._settings.signing_key])
-        return Answer(sealed, added.is_new)
+        receipt = Receipt(digest=new.digest.hex(), institution=new.institution, received=added.received)
+        return Answer(self._seal(encode(receipt), RECEIPT_TYPE), added.is_new)
 
-    async def _receive(self, request: AnyRequest) -> Sent:
+    async def _receive(self, request: AnyRequest) -> Received:
         """Read the body. Raises `RefusedError`."""
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type not in {ENVELOPE_TYPE, REPORT_TYPE}:
-            raise RefusedError(Refusal.MEDIA_TYPE)
         if encoding not in {"identity", "gzip"}:
             raise RefusedError(Refusal.ENCODING)
-        certificate = certificates.identifier(request.scope, self._settings.certificates)
-        if media_type == REPORT_TYPE and (certificate is None or _kind(request) not in REPORTS):
-            raise RefusedError(Refusal.MEDIA_TYPE)
         body = await self._bodies.read(request)
-        plain = body
-        if encoding == "gzip":
-            limit = self._settings.limits.body_bytes
-            async with self._reading:
-                plain = await run_in_thread(lambda: submissions.gunzip(body, limit=limit))
-        return Sent(body, encoding, plain, certificate)
+        if encoding == "identity":
+            return Received(body, encoding, body)
+        limit = self._settings.limits.body_bytes
+        plain = await self._in_thread(lambda: submissions.gunzip(body, limit=limit))
+        return Received(body, encoding, plain)
 
-    async def _read(self, sent: Sent, sender: _Sender, now: dt.datetime) -> Accepted:
-        identifier = submissions.key_named(sent.plain)
+    async def _read_envelope(
+        self, received: Received, certificate: str | None, sender: _Sender, now: dt.datetime
+    ) -> evidence.NewEvidence:
+        identifier = submissions.key_named(received.plain)
         async with self._store.connect() as connection:
             found = await keys.find_key(connection, identifier)
-            shown = None if sent.certificate is None else await keys.find_key(connection, sent.certificate)
+            shown = await keys.find_key(connection, certificate) if certificate else None
         key = submissions.check_key(found, now=now)
-        async with self._reading:
-            payload = await run_in_thread(lambda: submissions.verify(sent.plain, key=key, now=now))
-            sender.institution = key.institution
-            if sent.certificate is not None and submissions.check_key(shown, now=now).institution != key.institution:
-                raise RefusedError(Refusal.OTHER_INSTITUTION)
-            self._take_turn(key)
-            return await run_in_thread(lambda: _decode(payload, key, now))
+        payload = await self._in_thread(lambda: submissions.verify(received.plain, key=key, now=now))
+        sender.institution = key.institution
+        if certificate and submissions.check_key(shown, now=now).institution != key.institution:
+            raise RefusedError(Refusal.OTHER_INSTITUTION)
+        self._take_turn(key)
+        accepted = await self._in_thread(lambda: _decode(payload, key, now))
+        return _new(accepted, received.body, received.encoding, now)
+
+    async def _read_report(
+        self, received: Received, kind: Kind, certificate: str, sender: _Sender, now: dt.datetime
+    ) -> evidence.NewEvidence:
+        async with self._store.connect() as connection:
+            key = submissions.check_key(await keys.find_key(connection, certificate), now=now)
+        sender.institution = key.institution
+        if len(received.plain) > key.bytes_max:
+            raise RefusedError(Refusal.TOO_LARGE)
+        self._take_turn(key)
+        accepted = await self._in_thread(lambda: submissions.of_report(received.plain, kind=kind, key=key, now=now))
+        # Signed here: by whom it came is in the row, and who reads it later finds one form.
+        return _new(accepted, self._seal(accepted.payload, PAYLOAD_TYPE), "identity", now)
 
     def _take_turn(self, key: Key) -> None:
         if wait := self._rates.wait(key, now=time.monotonic()):
             raise RefusedError(Refusal.RATE, retry_after=wait)
 
-    async def _add(self, sent: Sent, accepted: Accepted, now: dt.datetime) -> evidence.Added:
-        submission = accepted.submission
-        new = evidence.NewEvidence(
-            digest=bytes.fromhex(digest(accepted.payload)),
-            institution=submission.institution,
-            key=accepted.key.id,
-            kind=submission.kind,
-            exam=submission.exam,
-            student=_bytes(submission.student),
-            network=_bytes(submission.network),
-            made=submission.made,
-            received=now,
-            body=sent.body,
-            encoding=sent.encoding,
-        )
-        async with self._store.begin() as connection:
-            return await evidence.add(connection, new)
+    def _seal(self, payload: bytes, payload_type: str) -> bytes:
+        return envelopes.seal(payload, payload_type=payload_type, keys=[self._settings.signing_key])
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        async with self._reading:
+            return await run_in_thread(function)
 
 
-class _Sender:
-    """Who sends, once that is proved: refusals are counted for an institution only then."""
-
-    institution = ""
+def _is_report(request: AnyRequest) -> bool:
+    """Whether the head says that the body is an unsigned report; else it is an envelope. Raises `RefusedError`."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == ENVELOPE_TYPE:
+        return False
+    if media_type == REPORT_TYPE and _kind(request) in REPORTS:
+        return True
+    raise RefusedError(Refusal.MEDIA_TYPE)
 
 
 def _decode(payload: bytes, key: Key, now: dt.datetime) -> Accepted:
     accepted = submissions.decode(payload, key=key, now=now)
     submissions.check_content(accepted.submission)
     return accepted
+
+
+def _new(accepted: Accepted, body: bytes, encoding: str, now: dt.datetime) -> evidence.NewEvidence:
+    submission = accepted.submission
+    return evidence.NewEvidence(
+        digest=bytes.fromhex(digest(accepted.payload)),
+        institution=submission.institution,
+        key=accepted.key.id,
+        kind=submission.kind,
+        exam=submission.exam,
+        student=_bytes(submission.student),
+        network=_bytes(submission.network),
+        made=submission.made,
+        received=now,
+        body=body,
+        encoding=encoding,
+    )
 
 
 def _kind(request: AnyRequest) -> str:

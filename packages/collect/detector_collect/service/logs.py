@@ -20,8 +20,14 @@ FRAMES_MAX: Final = 20
 """Frames of one exception that are logged, the innermost: what matters is at the end."""
 
 _ENCODER: Final = msgspec.json.Encoder()
-_QUIET: Final = ("uvicorn.access", "sqlalchemy", "alembic")
-"""Loggers whose lines would have addresses or statements; errors of a database are raised, too."""
+_QUIET: Final = {
+    "uvicorn.access": logging.CRITICAL,
+    "uvicorn.error": logging.ERROR,
+    "sqlalchemy": logging.CRITICAL,
+    "alembic": logging.CRITICAL,
+}
+"""The least level of loggers whose lines would have addresses or statements, or come at the will of a client. Errors of
+a database are raised, too."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -69,5 +75,5 @@ def install(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(least)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar import Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotAuthorizedException
+from litestar.response import Redirect
 
+from detector_collect.review.access.authorize import SIGN_IN_PATH
 from detector_collect.store.errors import StoreFullError, StoreUnavailableError
 from detector_collect.submissions import ANSWERS, Refusal, RefusedError
 
@@ -36,10 +38,10 @@ LOG: Final = logging.getLogger("detector_collect.service")
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Problem details (RFC 9457 section 3.1)."""
 
+    type: str
     title: str
     status: int
     detail: str = ""
-    type: str = ABOUT_BLANK
 
 
 def response(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
@@ -52,9 +54,13 @@ def response(problem: Problem, headers: dict[str, str] | None = None) -> Respons
     )
 
 
+def _about_blank(status: HTTPStatus, detail: str = "") -> Problem:
+    return Problem(type=ABOUT_BLANK, title=status.phrase, status=status, detail=detail)
+
+
 def encoded(status: int) -> bytes:
     """The body of `of_status`, for where there is no application."""
-    return msgspec.json.encode(Problem(title=HTTPStatus(status).phrase, status=status))
+    return msgspec.json.encode(_about_blank(HTTPStatus(status)))
 
 
 def of_refusal(error: RefusedError) -> Response[bytes]:
@@ -75,13 +81,15 @@ _BODY_UNREAD: Final = frozenset({Refusal.TOO_LARGE, Refusal.TOO_SLOW, Refusal.BU
 """What may be answered before the whole body has arrived: the rest would be read as the next request."""
 
 
-def of_status(status: int, headers: dict[str, str] | None = None) -> Response[bytes]:
+def of_status(status: int, headers: dict[str, str] | None = None, detail: str = "") -> Response[bytes]:
     """The response that a status describes."""
     known = HTTPStatus(status) if status in _STATUSES else HTTPStatus.INTERNAL_SERVER_ERROR
-    return response(Problem(title=known.phrase, status=known), headers)
+    return response(_about_blank(known, detail), headers)
 
 
 _STATUSES: Final = frozenset(HTTPStatus)
+_OWN_DETAILS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
+"""Statuses of which the guard writes the details. Those of others are the framework's, and repeat what was sent."""
 _HEADERS_KEPT: Final = frozenset({"allow", "retry-after", "www-authenticate"})
 
 
@@ -95,7 +103,14 @@ def _on_refused(_: AnyRequest, error: RefusedError) -> Response[bytes]:
 
 def _on_http(_: AnyRequest, error: HTTPException) -> Response[bytes]:
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in _HEADERS_KEPT}
-    return of_status(error.status_code, headers)
+    return of_status(error.status_code, headers, error.detail if error.status_code in _OWN_DETAILS else "")
+
+
+def _on_stranger(request: AnyRequest, error: NotAuthorizedException) -> Response[Any]:
+    """Send a browser that opens a page to the sign-in."""
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return Redirect(SIGN_IN_PATH, status_code=303)
+    return _on_http(request, error)
 
 
 def _on_unavailable(_: AnyRequest, __: StoreUnavailableError) -> Response[bytes]:
@@ -114,6 +129,7 @@ def _on_fault(request: AnyRequest, error: Exception) -> Response[bytes]:
 HANDLERS: Final[ExceptionHandlersMap] = {
     RefusedError: _on_refused,
     DisconnectedError: _on_disconnected,
+    NotAuthorizedException: _on_stranger,
     HTTPException: _on_http,
     StoreUnavailableError: _on_unavailable,
     StoreFullError: _on_full,

@@ -59,9 +59,10 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class ServiceSettings(NamedTuple):
-    """Settings of one service."""
+    """Settings of one service. `origin` is the address of the review pages, as browsers see it."""
 
     signing_key: Ed25519PrivateKey
+    origin: str = "http://127.0.0.1"
     certificates: ClientCertificates | None = None
     limits: Limits = DEFAULT_LIMITS
     clock: Callable[[], dt.datetime] = utc_now

@@ -142,6 +142,22 @@ class Store:
         finally:
             await engine.dispose()
 
+    async def clean(self) -> None:
+        """Remove what the database itself keeps of deleted rows. Raises `StoreError`.
+
+        PostgreSQL: dead rows in the tables (VACUUM). SQLite: the write-ahead log; deleted rows are overwritten at once.
+        """
+        async with self.maintain() as connection:
+            if self.is_postgres:
+                await connection.exec_driver_sql("VACUUM")
+                return
+            checkpoint = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            if checkpoint.scalar_one():  # a reader, or a writer of another program, was in the way
+                raise StoreUnavailableError(
+                    f"Another program reads {self.name}: its write-ahead log still holds what was deleted.",
+                    advice="Run `detector-collect expire` when that is done.",
+                )
+
     async def _migrate(self) -> None:
         engine = _engine(self._place, None)
         try:
@@ -280,7 +296,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError):
-        return reason_of(error)
+        return os.strerror(error.errno) if error.errno else reason_of(error)
     original = getattr(error, "orig", None) or error
     words = getattr(original.__cause__, "message", None) or getattr(original, "message", None) or original
     return " ".join(str(words).split())[:200] or type(error).__name__

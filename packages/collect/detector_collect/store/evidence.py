@@ -80,7 +80,7 @@ async def add(connection: AsyncConnection, new: NewEvidence) -> Added:
     number = await connection.scalar(adding.returning(evidence.c.id))
     # Looked up after the insertion, which waits for an erasure that is under way.
     marked = sa.select(erased.c.mark).where(
-        erased.c.mark == mark(connection, new.digest), erased.c.until > new.received
+        erased.c.mark == mark(connection, new.digest), erased.c.until >= new.received
     )
     if await connection.scalar(marked) is not None:
         await connection.execute(sa.delete(evidence).where(evidence.c.id == number))
@@ -100,6 +100,12 @@ async def content(connection: AsyncConnection, number: int) -> Content | None:
     asked = sa.select(*columns, contents.c.body, contents.c.encoding).join(contents).where(evidence.c.id == number)
     found = (await connection.execute(asked)).mappings().one_or_none()
     return None if found is None else Content(**found)
+
+
+async def count_by_state(connection: AsyncConnection) -> dict[str, int]:
+    """Pieces of evidence in each state, for monitoring."""
+    counting = sa.select(evidence.c.state, sa.func.count().label("pieces")).group_by(evidence.c.state)
+    return {row.state: row.pieces for row in await connection.execute(counting)}
 
 
 def mark(connection: AsyncConnection, digest: bytes) -> bytes:

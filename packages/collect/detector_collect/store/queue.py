@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from .database import storable
+from .database import insert, storable
 from .errors import LeaseLostError
-from .schema import evidence, findings, work
+from .schema import Utc, evidence, findings, verifications, work
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,6 +34,13 @@ class Claimed(NamedTuple):
     evidence: int
     attempt: int
     until: dt.datetime
+
+
+class Depth(NamedTuple):
+    """Rows of the queue, and for how long the first of them has been due."""
+
+    rows: int
+    lag: dt.timedelta
 
 
 async def claim(connection: AsyncConnection, *, now: dt.datetime, lease: dt.timedelta, limit: int) -> list[Claimed]:
@@ -57,6 +64,34 @@ async def claim(connection: AsyncConnection, *, now: dt.datetime, lease: dt.time
         .returning(work.c.id, work.c.evidence, work.c.attempts)
     )
     return [Claimed(row.id, row.evidence, row.attempts, now + lease) for row in await connection.execute(claiming)]
+
+
+async def depth(connection: AsyncConnection, *, now: dt.datetime) -> Depth:
+    """How much there is to do, for monitoring."""
+    count, first = (await connection.execute(sa.select(sa.func.count(), sa.func.min(work.c.due)))).one()
+    return Depth(count, max(now - first, dt.timedelta()) if count else dt.timedelta())
+
+
+async def requeue(
+    connection: AsyncConnection, *, knowledge: bytes, now: dt.datetime, after: int, limit: int
+) -> int | None:
+    """Put evidence back into the queue that was last assessed with other knowledge, from the row `after` on.
+
+    Looks at `limit` rows and returns the last one, to go on from; None at the end.
+    """
+    rows = sa.select(evidence.c.id).where(evidence.c.id > after).order_by(evidence.c.id).limit(limit).cte("rows")
+    last = (
+        sa.select(verifications.c.knowledge)
+        .where(verifications.c.evidence == rows.c.id)
+        .order_by(verifications.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    outdated = sa.select(rows.c.id, sa.literal(now, Utc())).where(last != knowledge)
+    adding = insert(connection, work).from_select(["evidence", "due"], outdated)
+    await connection.execute(adding.on_conflict_do_nothing(index_elements=["evidence"]))
+    reached: int | None = await connection.scalar(sa.select(sa.func.max(rows.c.id)))
+    return reached
 
 
 async def finish(connection: AsyncConnection, claimed: Claimed) -> None:

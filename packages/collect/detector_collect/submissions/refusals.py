@@ -25,6 +25,7 @@ class Refusal(enum.StrEnum):
     OTHER_TYPE = "other-type"
     OTHER_VERSION = "other-version"
     UNSIGNED = "unsigned"
+    NO_CERTIFICATE = "no-certificate"
     UNKNOWN_KEY = "unknown-key"
     BAD_SIGNATURE = "bad-signature"
     EXPIRED_KEY = "expired-key"
@@ -102,6 +103,11 @@ ANSWERS: Final[dict[Refusal, Answer]] = {
         HTTPStatus.FORBIDDEN,
         "The envelope does not have exactly one signature.",
         "Sign the submission once, with the institution's key.",
+    ),
+    Refusal.NO_CERTIFICATE: Answer(
+        HTTPStatus.FORBIDDEN,
+        "A report that nobody signed needs a client certificate.",
+        "Connect with the institution's registered client certificate, through the proxy that passes it on.",
     ),
     Refusal.UNKNOWN_KEY: Answer(
         HTTPStatus.FORBIDDEN,

@@ -326,7 +326,27 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["institution"], ["institutions.id"], name="fk_findings_institution"),
     )
     op.create_index("ix_findings_institution_at", "findings", ["institution", "at"])
+    for column, rare in (
+        ("verdict", "verdict <> 'clean'"),
+        ("product", "product IS NOT NULL"),
+        ("ca_key", "ca_key IS NOT NULL"),
+    ):
+        op.create_index(
+            f"ix_findings_institution_{column}_evidence",
+            "findings",
+            ["institution", column, "evidence"],
+            postgresql_where=sa.text(rare),
+            sqlite_where=sa.text(rare),
+        )
     op.create_index("ix_findings_student", "findings", ["student"])
+    op.create_table(
+        "handshakes",
+        sa.Column("digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("evidence", ID, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_handshakes"),
+        sa.ForeignKeyConstraint(["evidence"], ["evidence.id"], name="fk_handshakes_evidence", ondelete="CASCADE"),
+    )
+    op.create_index("ix_handshakes_evidence", "handshakes", ["evidence"])
     op.create_table(
         "verifications",
         sa.Column("id", ID, nullable=False, autoincrement=True),

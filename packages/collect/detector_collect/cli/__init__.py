@@ -1,0 +1,40 @@
+"""The command line of the collector: one module per command, nothing but arguments and output.
+
+Room: detector_collect.cli. Errors, exit codes and options are those of `detector.cli`. A command is a module of its
+name with a click command of its name, listed in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from detector.cli import Commands, options
+from detector.version import VERSION
+
+SECTIONS: Final = {
+    "Set up": ("migrate", "institution", "key"),
+    "Keep and erase": ("retention", "expire", "erase", "hold"),
+}
+"""The commands, as help lists them; each is imported when it is used."""
+
+
+@click.group(
+    "detector-collect",
+    cls=options.Group,
+    commands=Commands({name: name for names in SECTIONS.values() for name in names}, __name__),
+    sections=SECTIONS,
+    examples=(
+        "detector-collect migrate --database sqlite:///collect.sqlite",
+        "detector-collect institution list --database postgresql://collector@db.example.com/collector",
+    ),
+    context_settings={"max_content_width": 100, "auto_envvar_prefix": "DETECTOR_COLLECT"},
+)
+@click.version_option(VERSION, prog_name="detector-collect")
+def collect() -> None:
+    """Collect evidence of TLS interception from many institutions.
+
+    Every option can also be set in the environment: DETECTOR_COLLECT_DATABASE holds for all commands, others are named
+    after their command (DETECTOR_COLLECT_KEY_ADD_RATE=60).
+    """

@@ -1,0 +1,43 @@
+"""`detector-collect expire`: delete what is kept no longer.
+
+Room: detector_collect.cli.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from detector.cli import common, options
+from detector.cli.streams import put
+from detector.session.seams import utc_now
+from detector_collect.store import retention
+
+from .common import database, with_store
+
+if TYPE_CHECKING:
+    from detector_collect.store.database import Store
+
+
+@click.command(cls=options.Command, examples=("detector-collect expire",))
+@database
+def expire(*, database: str | None) -> int:
+    """Delete evidence that is kept no longer.
+
+    Many small transactions do it, beside the service. Workers do the same from time to time. What is under a hold
+    stays.
+    """
+
+    async def work(store: Store) -> int:
+        now, gone = utc_now(), 0
+        while True:
+            async with store.begin() as connection:
+                gone += (batch := await retention.expire(connection, now=now))
+            if batch < retention.BATCH:
+                break
+        await store.clean()
+        return gone
+
+    put(f"Deleted: {with_store(database, work)}.")
+    return common.CLEAN

@@ -1,0 +1,64 @@
+"""`detector-collect retention`: how long each kind of evidence is kept.
+
+Room: detector_collect.cli.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from detector.cli import common, options
+from detector.outbox.submission import Kind
+from detector_collect.store import retention as kept
+
+from .common import database, form, with_store, write_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from detector.cli.options import Format
+    from detector_collect.store.database import Store
+
+
+@click.group(
+    cls=options.Group,
+    sections={"Read": ("show",), "Change": ("set",)},
+    examples=("detector-collect retention show", "detector-collect retention set watch-event 90"),
+)
+def retention() -> None:
+    """Show or set how long evidence is kept."""
+
+
+@retention.command(examples=("detector-collect retention show", "detector-collect retention show --json"))
+@database
+@form
+@options.output
+def show(*, database: str | None, form: Format, output: str | None) -> int:
+    """Show the days that each kind is kept."""
+
+    async def work(store: Store) -> Mapping[Kind, int]:
+        async with store.connect() as connection:
+            return await kept.days_kept(connection)
+
+    rows = [{"kind": kind.value, "days": days} for kind, days in with_store(database, work).items()]
+    return write_rows(rows, form, output)
+
+
+@retention.command("set", examples=("detector-collect retention set watch-event 90",))
+@click.argument("kind", type=options.Choice(Kind))
+@click.argument("days", type=click.IntRange(1, 36500))
+@database
+def set_(kind: Kind, days: int, *, database: str | None) -> int:
+    """Keep a kind of evidence for so many days after it was received.
+
+    What is older goes with the next expiry, unless it is under a hold.
+    """
+
+    async def work(store: Store) -> None:
+        async with store.begin() as connection:
+            await kept.keep(connection, kind, days)
+
+    with_store(database, work)
+    return common.CLEAN

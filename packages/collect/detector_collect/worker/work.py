@@ -1,0 +1,73 @@
+"""Work for a process that assesses: one submission in, its assessment out, each one line of JSON.
+
+Room: detector_collect.worker. Pure but for reading the knowledge that `MaterialConfig` names.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from detector.knowledge import data_set
+from detector.model import Endpoint, Record, encode, json_text
+from detector.outbox.submission import PAYLOAD_TYPE, SUBMISSION_BYTES_MAX, Submission
+from detector.trust import envelope as envelopes
+from detector_collect.assessment import Material, State, Why, assess_submission, without_findings
+from detector_collect.submissions import RefusedError, gunzip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class MaterialConfig(Record, frozen=True, kw_only=True):
+    """What to assess with: knowledge, and the endpoints that the vendor knows.
+
+    `data` is a folder of installed data sets, `shipped`, or None for the user's own folder.
+    """
+
+    data: str | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+
+    def read(self) -> Material:
+        """Read the knowledge as it is now. Raises `KnowledgeError`."""
+        return Material(data_set.read(self.data), self.endpoints)
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """A submission to assess: its envelope as it was received, and the identifiers of its institution's keys."""
+
+    body: bytes
+    encoding: str
+    digest: bytes
+    keys: tuple[str, ...]
+
+
+def run(line: bytes, material: Material) -> bytes:
+    """Assess the submission of one request. Never raises for what a submission holds."""
+    request = msgspec.json.decode(line, type=Request)
+    try:
+        submission = _submission(request)
+    except (RefusedError, ValueError) as error:
+        return encode(without_findings(State.QUARANTINED, Why.UNREADABLE, material, (str(error),)))
+    return encode(assess_submission(submission, keys=_raw_keys(request.keys), material=material))
+
+
+def _submission(request: Request) -> Submission:
+    """The submission that was signed. Raises `RefusedError`, `ValueError` where it is not what was received."""
+    plain = request.body if request.encoding == "identity" else gunzip(request.body, limit=SUBMISSION_BYTES_MAX)
+    unsealed = envelopes.unseal(plain, payload_type=PAYLOAD_TYPE)
+    signers = {envelopes.key_identifier(one.key) for one in unsealed.signers if one.verifies}
+    if unsealed.problem is not None or signers.isdisjoint(request.keys):
+        raise ValueError("the stored envelope is not signed by a key of its institution")
+    if hashlib.sha256(unsealed.payload).digest() != request.digest:
+        raise ValueError("the stored envelope is not the one that was received")
+    return json_text.decode_unambiguous(unsealed.payload, Submission)
+
+
+def _raw_keys(identifiers: Iterable[str]) -> tuple[bytes, ...]:
+    """The signing keys among these; those of client certificates sign nothing."""
+    signing = (one for one in identifiers if one.startswith(envelopes.KEY_PREFIX))
+    return tuple(base64.b64decode(one.removeprefix(envelopes.KEY_PREFIX)) for one in signing)
