@@ -33,7 +33,8 @@ class _Names:
 def withhold(report: Report) -> Report:
     """The report without any name that a certificate of it carries."""
     names = _Names()
-    return msgspec.structs.replace(report, results=tuple(_result(result, names) for result in report.results))
+    results = tuple(_result(result, names) for result in report.results)
+    return msgspec.structs.replace(report, results=results, interceptors=())
 
 
 def _result(result: Result, names: _Names) -> Result:
@@ -42,6 +43,8 @@ def _result(result: Result, names: _Names) -> Result:
         result,
         attribution=None if who is None else msgspec.structs.replace(who, issuer=_signer(result), basis=""),
         findings=tuple(_finding(finding) for finding in result.findings),
+        advice="",
+        advice_for={},
         observation=_observation(result.observation, names),
         other_observations=tuple(_observation(one, names) for one in result.other_observations),
     )

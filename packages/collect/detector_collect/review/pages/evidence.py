@@ -18,6 +18,7 @@ from detector.aio.tasks import run_in_thread
 from detector.model import Verdict
 from detector.report.html import dossier_content, evidence_content
 from detector_collect.review import dossiers, queries, wording
+from detector_collect.review.access.people import NAME_MAX
 from detector_collect.review.access.permissions import Permission, Person
 from detector_collect.review.presented import detail_of, present
 from detector_collect.review.withholding import withhold
@@ -146,7 +147,7 @@ def _respond(
     return respond(
         template,
         page_of(request, heading, crumbs=crumbs, place="/", institution=institution),
-        watermark=f"{request.user.name}, case {case}, {now_of(request):%Y-%m-%d %H:%M} UTC",
+        watermark=f"{request.user.name[:NAME_MAX]}, case {case}, {now_of(request):%Y-%m-%d %H:%M} UTC",
         institution=institution,
         case=case,
         purpose=purpose,
