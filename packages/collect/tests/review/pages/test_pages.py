@@ -134,7 +134,7 @@ async def test_names_are_shown_only_where_they_are_asked_for(room: Room) -> None
         assert "\u200b" not in text
     named = next(text for (_, path), text in pages.items() if "names=presented" in path)
     assert "&lt;script" in named
-    assert "\\u202egnp.txe\\u200b PC of Erika" in named
+    assert r"\E2\80\AEgnp.txe\E2\80\8B PC of Erika" in named
     assert HOSTILE not in named
 
 
