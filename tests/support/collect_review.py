@@ -61,7 +61,7 @@ class Room(NamedTuple):
     async def client(self, name: str) -> AsyncIterator[Visitor]:
         """A browser in which this person is signed in."""
         secret = self.cookies[name]
-        transport = ASGITransport(self.app, raise_app_exceptions=False)
+        transport = ASGITransport(self.app, raise_app_exceptions=False)  # type: ignore[arg-type] # scopes as TypedDicts
         async with AsyncClient(transport=transport, base_url=ORIGIN, cookies={"session": secret}) as client:
             yield Visitor(client, sessions.csrf_of(secret))
 
