@@ -53,7 +53,7 @@ GUILTY: Final[Mapping[int, tuple[Practice, float]]] = {
     14: (Practice.AGENT, 0.9),
 }
 """Who decrypts, how, and how many of its students it reaches: what the assessment has to find out."""
-SEED: Final = 14
+SEED: Final = 22
 DAYS: Final = 14
 """The exams were within so many days: submissions may be 31 days old at most (`submissions.AGE_MAX`)."""
 

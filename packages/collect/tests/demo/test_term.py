@@ -94,10 +94,11 @@ async def test_the_right_institutions_stand_out(filled: Filled, store: Store) ->
 async def test_the_antivirus_campus_does_not_stand_out(filled: Filled, store: Store) -> None:
     """There most students met the same product, each with a key of its own: single devices."""
     product = "Avast Antivirus Web/Mail Shield"
-    students = sa.func.count(findings.c.student.distinct())
+    students = sa.func.count(findings.c.student.distinct()).label("students")
     asked = sa.select(findings.c.institution, students).where(findings.c.product == product)
     async with store.connect() as connection:
-        met = Counter(dict((await connection.execute(asked.group_by(findings.c.institution))).tuples().all()))
+        rows = await connection.execute(asked.group_by(findings.c.institution))
+        met = Counter({row.institution: row.students for row in rows})
     [(campus, most), *_] = met.most_common()
     assessment = by_name(filled.term.assessments)[campus]
     assert most > assessment.students / 2
@@ -105,13 +106,16 @@ async def test_the_antivirus_campus_does_not_stand_out(filled: Filled, store: St
     assert assessment.conclusion is not Conclusion.INSTITUTION
 
 
-async def test_findings_are_what_the_devices_met(filled: Filled, store: Store) -> None:
+async def test_findings_are_what_the_devices_met(store: Store) -> None:
     """Through certificates, bundles and assessments: the same counts as the simulation made."""
     world = simulation.make(terms.SEED, institutions=terms.INSTITUTIONS, students=terms.STUDENTS, guilty=terms.GUILTY)
     met = Counter(result.institution for result in world.results if result.interception is not None)
-    accused = sa.select(findings.c.institution, sa.func.count()).where(findings.c.confidence == "proven")
+    accused = sa.select(findings.c.institution, sa.func.count().label("accused")).where(
+        findings.c.confidence == "proven"
+    )
     async with store.connect() as connection:
-        counted = dict((await connection.execute(accused.group_by(findings.c.institution))).tuples().all())
+        rows = await connection.execute(accused.group_by(findings.c.institution))
+        counted = {row.institution: row.accused for row in rows}
     assert counted == {name: 2 * number for name, number in met.items()}  # two endpoints each
 
 
@@ -152,7 +156,7 @@ async def test_erasing_a_student_changes_only_that(filled: Filled, store: Store)
     async with store.begin() as connection:
         asked = sa.select(findings.c.student, findings.c.evidence).where(findings.c.institution == guilty).limit(1)
         student, number = (await connection.execute(asked)).one()
-        erased = await retention.erase(connection, student, age_limit=dt.timedelta(days=31))
+        erased = await retention.erase(connection, student)
     after = await assessed(store, term)
     assert erased.erased >= 1
     assert after[guilty].students == before[guilty].students - 1
