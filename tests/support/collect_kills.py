@@ -122,18 +122,27 @@ async def submit_and_kill(  # noqa: PLR0913 - keyword-only past the collector; e
     *,
     seed: int,
     kills: Mapping[Victim, int],
-    processes: int = 4,
-    clients: int = 16,
+    processes: int = 2,
+    clients: int = 32,
 ) -> Survived:
     """Submit all reports from `processes` of so many clients each, kill as scheduled, wait until all is assessed."""
     for part in collector.parts:
         if part.url:
             await part.ready()
-    began = time.monotonic()
     killing = Kills(collector, server, seed, kills, len(reports))
     sending = [_Client(collector, number, reports[number::processes], clients) for number in range(processes)]
+    supervising = asyncio.create_task(killing.supervise())
+    try:
+        return await _run(collector, killing, sending)
+    finally:
+        supervising.cancel()
+        for one in sending:
+            one.part.stop()
+
+
+async def _run(collector: Collector, killing: Kills, sending: Sequence[_Client]) -> Survived:
+    began = time.monotonic()
     async with asyncio.timeout(LIMIT):
-        supervising = asyncio.create_task(killing.supervise())
         for moment, victim in killing.schedule:
             await _answered(sending, moment)
             await killing.make(victim, sending)
@@ -141,7 +150,6 @@ async def submit_and_kill(  # noqa: PLR0913 - keyword-only past the collector; e
             assert await asyncio.to_thread(one.part.process.wait) == 0, one.part.log.read_text()[-4000:]
         received = time.monotonic() - began
         await assessed(collector.database)
-        supervising.cancel()
     answers = {
         one.reports[place].digest: answer for one in sending for place, answer in read_answers(one.answers).items()
     }

@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from detector_collect.store import keys
 from detector_collect.store.database import Store
+from detector_collect.worker import MaterialConfig, Worker, WorkerSettings
 
+from detector.knowledge import data_set
 from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ READY_SECONDS: Final = 60.0
 TESTS: Final = str(Path(__file__).parents[1])
 RATE: Final = 1_000_000
 """Submissions a minute that a key may send here: more than can be."""
+LEASE: Final = dt.timedelta(seconds=20)
 BYTES: Final = 4 << 20
 
 
@@ -95,9 +98,23 @@ class Collector:
         listening = ("--listen", f"127.0.0.1:{port}", "--signing-key", str(self.folder / "receipts.pem"))
         return self._part("serve", (*listening, *options), prefix, f"http://127.0.0.1:{port}")
 
-    def work(self, *options: str, prefix: Sequence[str] = ()) -> Part:
-        """Start a worker."""
-        return self._part("work", options, prefix)
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Assess what was received until the block ends, with leases as short as a test.
+
+        A claim that was committed while the server died is nobody's until its lease ends.
+        """
+        settings = WorkerSettings(lease=LEASE, poll=0.1)
+        async with (
+            await Store.open(self.database) as store,
+            Worker(store, MaterialConfig(data=data_set.SHIPPED), settings) as worker,
+        ):
+            task = asyncio.create_task(worker.run())
+            try:
+                yield
+                assert not task.done(), task.exception()
+            finally:
+                task.cancel()
 
     def _part(self, name: str, options: Sequence[str], prefix: Sequence[str], url: str = "") -> Part:
         command = (*prefix, *COMMAND, name, "--database", self.database, *options)
