@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_collect import responsibility, review
 from detector_collect.assessment import assess_submission
 from detector_collect.responsibility import DeviceResult, Interception
@@ -18,6 +19,7 @@ from detector_collect.review import case_log, queries
 from detector_collect.review.access import people, sessions
 from detector_collect.review.access.authorize import Access, AccessPlugin
 from detector_collect.review.access.permissions import Kind, Role
+from detector_collect.service.settings import ServiceSettings
 from detector_collect.store import evidence, findings, keys, schema
 from detector_collect.store.database import Store
 from litestar import Litestar
@@ -42,6 +44,8 @@ ORIGIN: Final = "http://127.0.0.1:8000"
 PRODUCT: Final = "campus-filter"
 EXAM_HOST: Final = "exam.example.edu"
 STUDENTS: Final = 30
+SIGNING_KEY: Final = Ed25519PrivateKey.generate()
+"""The key of this collector."""
 
 
 HOSTILE: Final = "<script>alert(1)</script>\u202egnp.txe\u200b PC of Erika"
@@ -87,6 +91,7 @@ GRANTS: Final = {
     "Vera Viewer": Role.VIEWER,
     "Rita Reviewer": Role.REVIEWER,
     "Rolf Reviewer": Role.REVIEWER,
+    "Ruth Reviewer": Role.REVIEWER,
     "Anna Auditor": Role.AUDITOR,
 }
 """People of this room besides two administrators, each with one role at all institutions."""
@@ -100,7 +105,7 @@ async def review_room(folder: Path, **titles: str) -> AsyncIterator[Room]:
         app = Litestar(
             [review.routes()],
             plugins=[AccessPlugin(Access(store, origin=ORIGIN, clock=lambda: NOW))],
-            state=State({"store": store, "clock": lambda: NOW}),
+            state=State({"store": store, "clock": lambda: NOW, "settings": ServiceSettings(SIGNING_KEY, ORIGIN)}),
             openapi_config=None,
             logging_config=None,
         )

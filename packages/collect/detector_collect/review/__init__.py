@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from litestar import Router
 
+from . import api
+from .exports.routes import router as exports
 from .pages import router
 from .pages.errors import missing
 
 
 def routes() -> Router:
     """Every route of the review room. The application needs `access.authorize.AccessPlugin`, which guards them."""
-    return Router("/", route_handlers=[router(), missing])
+    return Router("/", route_handlers=[router(), exports(), api.router(), missing])
