@@ -128,6 +128,7 @@ async def review_room(folder: Path, **titles: str) -> AsyncIterator[Room]:
                 text="Most students of algebra met one key.",
                 now=NOW,
             )
+        await queries.summarize_due(store, now=NOW)
         yield Room(app, store, cookies, case, shown)
 
 
@@ -221,7 +222,6 @@ async def _assess(connection: Any) -> None:  # noqa: ANN401 - a connection of th
     for one in found:
         values = {"institution": one.institution, "conclusion": one.conclusion.value, "detail": encode(one)}
         await connection.execute(sa.insert(schema.conclusions).values(number=1, **values))
-        await queries.summarize(connection, one.institution, now=NOW)
 
 
 async def _people(connection: Any) -> tuple[dict[str, str], dict[str, int]]:  # noqa: ANN401 - a connection of the store

@@ -8,6 +8,7 @@ from __future__ import annotations
 from litestar import Router
 
 from . import api
+from .access import signing_in
 from .exports.routes import router as exports
 from .pages import router
 from .pages.errors import missing
@@ -15,4 +16,4 @@ from .pages.errors import missing
 
 def routes() -> Router:
     """Every route of the review room. The application needs `access.authorize.AccessPlugin`, which guards them."""
-    return Router("/", route_handlers=[router(), exports(), api.router(), missing])
+    return Router("/", route_handlers=[router(), exports(), api.router(), signing_in.router(), missing])
