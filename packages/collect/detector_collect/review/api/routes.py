@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import Litestar, Request, Response, Router, get
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import HTTPException, NotAuthorizedException, NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath, QueryParameter
@@ -40,12 +40,17 @@ PROBLEM_TYPE: Final = "application/problem+json"
 """Problem details (RFC 9457)."""
 LOG: Final = logging.getLogger("detector_collect.review")
 
+_ROW_MAX: Final = 2**63 - 1
+"""The largest number of a row."""
+
 T = TypeVar("T")
 AnyRequest = Request[Person, Any, Any]
 Limit = Annotated[int, QueryParameter(ge=1, le=queries.PAGE_MAX, description="Items of one page.")]
-Number = Annotated[int | None, QueryParameter(ge=1, lt=2**63, description="From `next` of the page before.")]
+Number = Annotated[int | None, QueryParameter(ge=1, le=_ROW_MAX, description="From `next` of the page before.")]
 Name = Annotated[str | None, QueryParameter(max_length=64, description="From `next` of the page before.")]
-CaseOf = Annotated[int, QueryParameter(name="case", ge=1, lt=2**63, description="The case that evidence is read for.")]
+CaseOf = Annotated[
+    int, QueryParameter(name="case", ge=1, le=_ROW_MAX, description="The case that evidence is read for.")
+]
 Purpose = Annotated[
     str,
     QueryParameter(
@@ -286,4 +291,9 @@ def _on_fault(request: AnyRequest, error: Exception) -> Response[bytes]:
     return _problem(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-_PROBLEMS: Final[ExceptionHandlersMap] = {HTTPException: _on_http, StoreError: _on_store, Exception: _on_fault}
+_PROBLEMS: Final[ExceptionHandlersMap] = {
+    NotAuthorizedException: _on_http,  # the application has another answer to it, for browsers
+    HTTPException: _on_http,
+    StoreError: _on_store,
+    Exception: _on_fault,
+}

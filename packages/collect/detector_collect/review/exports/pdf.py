@@ -53,17 +53,17 @@ class Line(NamedTuple):
 
 def write(lines: Sequence[Line], *, title: str, watermark: str) -> bytes:
     """The PDF of these lines; `watermark` is on each page, behind the text and at its foot."""
-    pdf = pydyf.PDF()
+    pdf, mark = pydyf.PDF(), _one_line(watermark)
     fonts = {name: _font(pdf, base) for name, base in (("F1", "Courier"), ("F2", "Courier-Bold"))}
     wrapped = list(_wrapped(lines))[:LINES_MAX]
     pages = [wrapped[start : start + ROWS] for start in range(0, len(wrapped), ROWS)] or [[]]
     for number, page in enumerate(pages, start=1):
         content = pydyf.Stream(compress=True)
-        _mark(content, watermark)
+        _mark(content, mark)
         for row, line in enumerate(page):
             size = HEADING_SIZE if line.is_heading else SIZE
             _text(content, line.text, MARGIN, HEIGHT - MARGIN - (row + 1) * LEADING, size, bold=line.is_heading)
-        _text(content, f"{watermark}  -  page {number} of {len(pages)}", MARGIN, MARGIN // 2, SIZE - 2)
+        _text(content, f"{mark}  -  page {number} of {len(pages)}", MARGIN, MARGIN // 2, SIZE - 2)
         pdf.add_object(content)
         pdf.add_page(
             pydyf.Dictionary(
@@ -76,7 +76,7 @@ def write(lines: Sequence[Line], *, title: str, watermark: str) -> bytes:
                 }
             )
         )
-    pdf.info["Title"] = pydyf.String(_shown(title))
+    pdf.info["Title"] = pydyf.String(_one_line(title))
     return _bytes(pdf)
 
 
@@ -103,6 +103,10 @@ def _shown(text: str) -> str:
     return visible(text).encode(_ENCODING, "backslashreplace").decode(_ENCODING)
 
 
+def _one_line(text: str) -> str:
+    return " ".join(_shown(text).split())
+
+
 def _text(content: Any, text: str, x: float, y: float, size: float, *, bold: bool = False) -> None:  # noqa: ANN401, PLR0913 - pydyf has no annotations; a place has two numbers
     content.begin_text()
     content.set_font_size("F2" if bold else "F1", size)
@@ -119,7 +123,7 @@ def _mark(content: Any, watermark: str) -> None:  # noqa: ANN401 - pydyf has no 
         content.begin_text()
         content.set_font_size("F2", SIZE + 2)
         content.set_text_matrix(0.906, 0.423, -0.423, 0.906, 0, y)  # turned by 25 degrees
-        content.show_text(_literal(f"{_shown(watermark)}     " * 3))
+        content.show_text(_literal(f"{watermark}     " * 3))
         content.end_text()
     content.pop_state()
 
