@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from detector_collect.review.queries import Assessed
 
 
-def lines(dossier: Dossier, assessed: Assessed | None) -> list[Line]:
-    """What the page of a dossier says, as text."""
-    return [Line(f"TLS interception: {dossier.vantage}", is_heading=True), *_head(dossier), *_conclusion(assessed),
-            *_findings(dossier), *_doubts(dossier)]  # fmt: skip
+def lines(title: str, dossier: Dossier, assessed: Assessed | None) -> list[Line]:
+    """What the page of the dossier of an institution says, as text."""
+    heading = Line(f"TLS interception: {title}", is_heading=True)
+    return [heading, *_head(dossier), *_conclusion(assessed), *_findings(dossier), *_doubts(dossier)]
 
 
 def _head(dossier: Dossier) -> Iterator[Line]:

@@ -270,8 +270,8 @@ async def _dossier(request: Request[Person, Any, Any], export: Export, approvers
     mark = f"case {export.case}, export {export.id}, approved by {' and '.join(approvers)}"
 
     def make() -> bytes:
-        dossier = dossiers.gather(title, sources, made=now_of(request))
-        written = dossier_lines.lines(dossier, assessed[0] if assessed else None)
+        dossier = dossiers.gather(sources, made=now_of(request))
+        written = dossier_lines.lines(title, dossier, assessed[0] if assessed else None)
         return pdf.write(written, title=f"TLS interception: {title}", watermark=mark)
 
     return await run_in_thread(make)
