@@ -11,10 +11,16 @@ the rounded ones or replaced by its limit.
 
 from __future__ import annotations
 
+import functools
+from typing import Final
+
 import msgspec
 
 from detector_collect import exact
 from detector_collect.responsibility import STUDENTS_LEAST, Assessment, Basis, Share
+
+BASES_MAX: Final = 50
+"""Bases that are shown of one assessment, the gravest first. Of those that are nobody's fault there can be hundreds."""
 
 
 def coarse(number: int) -> int:
@@ -30,7 +36,7 @@ def coarse_assessment(assessment: Assessment) -> Assessment:
     return msgspec.structs.replace(
         assessment,
         students=coarse(assessment.students),
-        bases=tuple(_basis(basis, assessment.error) for basis in assessment.bases),
+        bases=tuple(_basis(basis, assessment.error) for basis in assessment.bases[:BASES_MAX]),
     )
 
 
@@ -45,7 +51,11 @@ def _basis(basis: Basis, error: float) -> Basis:
 
 
 def _share(share: Share, error: float) -> Share:
-    students, of = coarse(share.students), coarse(share.of)
+    return _interval(coarse(share.students), coarse(share.of), error)
+
+
+@functools.lru_cache(maxsize=4096)  # each takes a millisecond, and pages repeat the same ones
+def _interval(students: int, of: int, error: float) -> Share:
     if of == 0:
         return Share(0, 0, 0.0, 1.0)
     rest = STUDENTS_LEAST - 1

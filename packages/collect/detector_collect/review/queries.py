@@ -301,7 +301,7 @@ async def visit(connection: AsyncConnection, *, person: int, institution: str, n
 
 
 async def assessed(connection: AsyncConnection, institution: str, *, limit: int = 20) -> tuple[Assessed, ...]:
-    """The latest assessments of an institution with their bases, newest first."""
+    """The latest assessments of an institution, newest first. Only the newest has its bases."""
     rows = await connection.execute(
         sa.select(assessments, conclusions.c.detail)
         .join(conclusions, conclusions.c.number == assessments.c.number)
@@ -315,9 +315,9 @@ async def assessed(connection: AsyncConnection, institution: str, *, limit: int 
             at=row.at,
             since=row.since,
             until=row.until,
-            assessment=coarse_assessment(msgspec.json.decode(row.detail, type=Assessment)),
+            assessment=coarse_assessment(_decode_assessment(row.detail, with_bases=number == 0)),
         )
-        for row in rows
+        for number, row in enumerate(rows)
     )
 
 
@@ -398,17 +398,23 @@ async def evidence_page(  # noqa: PLR0913 - each filter is one that a page offer
         wanted = wanted.where(evidence_table.c.id < before)
     if exam is not None:
         wanted = wanted.where(evidence_table.c.exam == exam)
-    filters = [
+    if verdict is Verdict.CLEAN:  # most submissions have one: the first page is found by going through them
+        wanted = wanted.where(
+            sa.exists().where(findings.c.evidence == evidence_table.c.id, findings.c.verdict == verdict.value)
+        )
+        verdict = None
+    rare = [
         column == value
         for column, value in (
-            (findings.c.verdict, verdict),
+            (findings.c.verdict, None if verdict is None else sa.literal(verdict.value, literal_execute=True)),
             (findings.c.product, product),
             (findings.c.ca_key, None if ca_key is None else bytes.fromhex(ca_key)),
         )
         if value is not None
     ]
-    if filters:
-        wanted = wanted.where(sa.exists().where(findings.c.evidence == evidence_table.c.id, *filters))
+    if rare:
+        matching = sa.select(findings.c.evidence).where(findings.c.institution == institution, *rare)
+        wanted = wanted.where(evidence_table.c.id.in_(matching))
     if of_case is not None:
         wanted = wanted.where(
             evidence_table.c.id.in_(sa.select(case_entries.c.evidence).where(case_entries.c.case == of_case))
@@ -578,7 +584,9 @@ async def _summarized(connection: AsyncConnection, institution: str, now: dt.dat
 
 def _coverage(rows: Sequence[sa.Row[Any]]) -> tuple[tuple[Coverage, ...], int]:
     """Those with enough students, the most first, and the number of the others."""
-    shown = sorted((row for row in rows if coarse(row.students)), key=lambda row: (-row.students, row.name))[:ROWS_MAX]
+    shown = sorted((row for row in rows if coarse(row.students)), key=lambda row: (-coarse(row.students), row.name))[
+        :ROWS_MAX
+    ]
     return tuple(
         Coverage(
             name=row.name.hex() if isinstance(row.name, bytes) else row.name,
@@ -641,6 +649,11 @@ def _endpoint_weeks(rows: Sequence[sa.Row[Any]]) -> tuple[EndpointWeek, ...]:
         for row in sorted(rows, key=lambda row: (row.host, row.port, row.week))
         if (row.host, row.port) in kept and coarse(row.students)
     )
+
+
+def _decode_assessment(detail: bytes, *, with_bases: bool) -> Assessment:
+    read = msgspec.json.decode(detail, type=Assessment)
+    return read if with_bases else msgspec.structs.replace(read, bases=())
 
 
 def _decode_summary(detail: bytes) -> Summary:

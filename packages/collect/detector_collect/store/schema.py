@@ -172,6 +172,18 @@ findings: Final = sa.Table(
 """The latest conclusions on what is verified, as of that assessment; nothing of what is claimed or quarantined.
 `ca_key` is the SHA-256 of the SubjectPublicKeyInfo of the CA that signed the presented leaf."""
 
+for _column, _is_rare in (
+    ("verdict", sa.text("verdict <> 'clean'")),
+    ("product", sa.text("product IS NOT NULL")),
+    ("ca_key", sa.text("ca_key IS NOT NULL")),
+):  # partial: most results are clean, and need no row in them
+    sa.Index(
+        f"ix_findings_institution_{_column}_evidence",
+        *(findings.c[name] for name in ("institution", _column, "evidence")),
+        postgresql_where=_is_rare,
+        sqlite_where=_is_rare,
+    )
+
 handshakes: Final = sa.Table(
     "handshakes",
     metadata,

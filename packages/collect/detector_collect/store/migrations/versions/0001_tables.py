@@ -326,6 +326,18 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["institution"], ["institutions.id"], name="fk_findings_institution"),
     )
     op.create_index("ix_findings_institution_at", "findings", ["institution", "at"])
+    for column, rare in (
+        ("verdict", "verdict <> 'clean'"),
+        ("product", "product IS NOT NULL"),
+        ("ca_key", "ca_key IS NOT NULL"),
+    ):
+        op.create_index(
+            f"ix_findings_institution_{column}_evidence",
+            "findings",
+            ["institution", column, "evidence"],
+            postgresql_where=sa.text(rare),
+            sqlite_where=sa.text(rare),
+        )
     op.create_index("ix_findings_student", "findings", ["student"])
     op.create_table(
         "handshakes",
