@@ -179,8 +179,6 @@ MALFORMED = {
     "NUL": head("X-Y: a\0b", "Content-Length: 0"),
     "lone CR": head("X-Y: a\rSet-Cookie: b", "Content-Length: 0"),
     "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
-    "long head": head("X-Y: " + "z" * 400_000),
-    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 }
 """What is not HTTP/1.1, or can be read in two ways."""
 
@@ -197,6 +195,12 @@ async def test_what_is_not_http_is_refused(service: Running) -> None:
         }  # fmt: skip
         assert b"connection: close" in answer.lower()
     assert await counted(service.store) == before
+
+
+@ON_SQLITE
+async def test_a_head_without_end_is_refused(service: Running) -> None:
+    """What does not become a request within 32 KiB is not waited for."""
+    assert statuses(await service.talk(b"GET /healthz HTTP/1.1\r\nHost: collect\r\nX-Y: " + b"z" * 40_000)) == [400]
 
 
 async def test_a_client_that_does_not_read_is_ended() -> None:
