@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from litestar import Router
 
+from .access import signing_in
 from .pages import router
 from .pages.errors import missing
 
 
 def routes() -> Router:
     """Every route of the review room. The application needs `access.authorize.AccessPlugin`, which guards them."""
-    return Router("/", route_handlers=[router(), missing])
+    return Router("/", route_handlers=[router(), signing_in.router(), missing])
