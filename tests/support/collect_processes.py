@@ -78,8 +78,10 @@ class Part:
 class Collector:
     """A collector on one database; its parts are in `parts`."""
 
-    def __init__(self, database: str, folder: Path) -> None:
+    def __init__(self, database: str, folder: Path, world: CollectWorld) -> None:
         self.database, self.folder = database, folder
+        self.pins = str(folder / "pins.toml")
+        world.write_pins(folder / "pins.toml")
         self.key = Ed25519PrivateKey.generate()
         self.parts: list[Part] = []
         (folder / "receipts.pem").write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -95,7 +97,8 @@ class Collector:
         with socket.socket() as chooser:
             chooser.bind(("127.0.0.1", 0))
             port = chooser.getsockname()[1]
-        listening = ("--listen", f"127.0.0.1:{port}", "--signing-key", str(self.folder / "receipts.pem"))
+        assessing = () if "--no-worker" in options else ("--data", data_set.SHIPPED, "--pins", self.pins)
+        listening = (*assessing, "--listen", f"127.0.0.1:{port}", "--signing-key", str(self.folder / "receipts.pem"))
         return self._part("serve", (*listening, *options), prefix, f"http://127.0.0.1:{port}")
 
     @contextlib.asynccontextmanager
@@ -107,7 +110,7 @@ class Collector:
         settings = WorkerSettings(lease=LEASE, poll=0.1)
         async with (
             await Store.open(self.database) as store,
-            Worker(store, MaterialConfig(data=data_set.SHIPPED), settings) as worker,
+            Worker(store, MaterialConfig(data=data_set.SHIPPED, pins=(self.pins,)), settings) as worker,
         ):
             task = asyncio.create_task(worker.run())
             try:
@@ -131,7 +134,7 @@ async def running_collector(database: str, folder: Path, world: CollectWorld) ->
         for name, key in world.public_keys.items():
             await keys.add_institution(connection, keys.Institution(name, name.title(), now))
             await keys.add_key(connection, keys.Key(key, name, "signing", now, None, None, RATE, BYTES))
-    collector = Collector(database, folder)
+    collector = Collector(database, folder, world)
     try:
         yield collector
     finally:

@@ -35,6 +35,7 @@ from detector.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from detector_testing import Issued
 
@@ -70,7 +71,6 @@ class CollectWorld:
 
     def __init__(self, seed: int = 0, *, institutions: int = 20, endpoints: int = 3) -> None:
         """`endpoints` are those of each bundle, which takes about 4 KiB for each."""
-        self.endpoints = endpoints
         self._draw = random.Random(seed)  # noqa: S311 - a simulation is repeated, not kept secret
         self.keys: dict[str, Ed25519PrivateKey] = {
             f"institution-{number:02}": Ed25519PrivateKey.from_private_bytes(self._draw.randbytes(32))
@@ -78,6 +78,8 @@ class CollectWorld:
         }
         pki = PrivatePKI.create()
         genuine = {host: pki.issue([host]) for host in HOSTS[:endpoints]}
+        self.endpoints = tuple(_pinned(host, issued.spki_sha256) for host, issued in genuine.items())
+        """What the vendor knows of its platform."""
         self._devices = {
             institution: [_device(pki, genuine, intercepted=number < INTERCEPTED) for number in range(DEVICES)]
             for institution in self.keys
@@ -87,6 +89,15 @@ class CollectWorld:
     def public_keys(self) -> dict[str, str]:
         """The identifier of the key of each institution, as envelopes name it."""
         return {name: envelope.key_identifier(envelope.public_key_of(key)) for name, key in self.keys.items()}
+
+    def write_pins(self, file: Path) -> None:
+        """Write the vendor's pin file."""
+        stated = 'category = "exam"\nidentity = "public"\n'
+        entries = [
+            f'[[endpoint]]\nhost = "{one.host}"\n{stated}pins = ["sha256:{one.pins[0].hex()}"]\n'
+            for one in self.endpoints
+        ]
+        file.write_text('schema = 1\nname = "platform"\n' + "".join(entries), encoding="utf-8")
 
     def bundle(self, institution: str, number: int, at: dt.datetime) -> bytes:
         """A reduced bundle of one device, with handshakes of its own."""
@@ -185,8 +196,11 @@ def _recorded(host: str, shown: Issued, pin: bytes, context: Context) -> Endpoin
         handshake_signature=handshake_signature(shown),
         **facts,
     )
-    endpoint = Endpoint(host=host, category=Category.EXAM, pins=(pin,), identity=RecordedIdentity.PUBLIC)
-    return EndpointEvidence(endpoint, observation, context)
+    return EndpointEvidence(_pinned(host, pin), observation, context)
+
+
+def _pinned(host: str, pin: bytes) -> Endpoint:
+    return Endpoint(host=host, category=Category.EXAM, pins=(pin,), identity=RecordedIdentity.PUBLIC)
 
 
 def _part(name: str, content: form.Content) -> form.CarriedPart:

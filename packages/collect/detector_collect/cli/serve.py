@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -23,12 +23,14 @@ from detector_collect.service.app import create_app
 from detector_collect.service.serving import TLS, serving
 from detector_collect.service.settings import ServiceSettings, client_certificates
 from detector_collect.store.database import Store
-from detector_collect.worker import MaterialConfig, Worker
+from detector_collect.worker import Worker
 
-from .common import database
+from .common import database, material
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from detector_collect.worker import MaterialConfig
 
 LISTEN_DEFAULT: Final = "127.0.0.1:8080"
 """A port that needs no privilege, reached from this machine alone: a proxy in front ends TLS."""
@@ -73,6 +75,7 @@ LOG: Final = logging.getLogger("detector_collect.service")
     type=click.Choice(["rfc9440", "pem"]),
     default="rfc9440",
 )
+@options.settings(only={"data", "pins"})
 @options.service("--tls-cert", "End TLS here: the certificate chain, leaf first.", metavar="PEM")
 @options.service("--tls-key", "Its private key, not encrypted.", metavar="PEM")
 def serve(  # noqa: PLR0913 - one parameter per option
@@ -88,6 +91,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
     certificate_form: str,
     tls_cert: str | None,
     tls_key: str | None,
+    settings: dict[str, Any],
 ) -> int:
     """Receive evidence, and show the review room, until interrupted.
 
@@ -102,22 +106,29 @@ def serve(  # noqa: PLR0913 - one parameter per option
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("Give --tls-cert and --tls-key together.")
     host, port = _address(listen)
-    settings = ServiceSettings(
+    config = material(settings) if worker else None
+    service = ServiceSettings(
         load_signing_key(signing_key),
         origin=origin or f"http://127.0.0.1:{port}",
         certificates=client_certificates(proxies, header=certificate_header, form=certificate_form),
     )
     tls = None if tls_cert is None or tls_key is None else TLS(Path(tls_cert), Path(tls_key))
     logs.install()
-    asyncio.run(_serve(database, settings, host, port, tls, only, with_worker=worker))
+    asyncio.run(_serve(database, service, config, host, port, tls, only))
     return common.CLEAN
 
 
 async def _serve(  # noqa: PLR0913, PLR0917 - what a service is made of
-    url: str, settings: ServiceSettings, host: str, port: int, tls: TLS | None, only: str | None, *, with_worker: bool
+    url: str,
+    settings: ServiceSettings,
+    config: MaterialConfig | None,
+    host: str,
+    port: int,
+    tls: TLS | None,
+    only: str | None,
 ) -> None:
     stop = asyncio.Event()
-    async with await Store.open(url) as store, _working(store, stop, runs=with_worker):
+    async with await Store.open(url) as store, _working(store, stop, config):
         app = create_app(
             store,
             settings,
@@ -134,12 +145,12 @@ async def _serve(  # noqa: PLR0913, PLR0917 - what a service is made of
 
 
 @contextlib.asynccontextmanager
-async def _working(store: Store, stop: asyncio.Event, *, runs: bool) -> AsyncIterator[None]:
+async def _working(store: Store, stop: asyncio.Event, config: MaterialConfig | None) -> AsyncIterator[None]:
     """Assess what was received until the block ends; a worker that fails stops the service, and its error is raised."""
-    if not runs:
+    if config is None:
         yield
         return
-    async with Worker(store, MaterialConfig()) as worker:
+    async with Worker(store, config) as worker:
         task = asyncio.create_task(worker.run())
         task.add_done_callback(lambda _: stop.set())
         try:
