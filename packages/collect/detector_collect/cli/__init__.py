@@ -15,6 +15,8 @@ from detector.version import VERSION
 
 SECTIONS: Final = {
     "Set up": ("migrate", "institution", "key"),
+    "Let people in": ("person", "grant", "token", "platform"),
+    "Hold to account": ("audit",),
     "Keep and erase": ("retention", "expire", "erase", "hold"),
 }
 """The commands, as help lists them; each is imported when it is used."""

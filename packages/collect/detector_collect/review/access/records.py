@@ -6,19 +6,22 @@ in `chain`.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from detector.model import encode
+from detector_collect.store.errors import StoreUnavailableError
 from detector_collect.store.schema import access_records, chain_heads
 
 from .chain import GENESIS, AccessRecord, Head, Outcome, Row, Verifier, decode, link, open_head, seal_head
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,6 +36,9 @@ LOCK: Final = int.from_bytes(hashlib.sha256(b"detector_collect access records").
 
 BATCH: Final = 10_000
 """Rows read at once while verifying: some megabytes."""
+
+SIGN_POLL_SECONDS: Final = 60.0
+"""How often the date is compared, and a database that was away asked again."""
 
 TEXT_MAX: Final = 500
 """Characters of a purpose or subject that a record keeps. What a stranger requests must not fill the database."""
@@ -190,6 +196,18 @@ async def sign_head(store: Store, key: Ed25519PrivateKey, *, now: dt.datetime) -
         envelope = seal_head(Head(number=last.number, hash=last.hash.hex(), at=now), key)
         await connection.execute(sa.insert(chain_heads).values(number=last.number, envelope=envelope))
         return envelope
+
+
+async def sign_daily(store: Store, key: Ed25519PrivateKey, clock: Callable[[], dt.datetime]) -> None:
+    """Sign the latest record once a day, until cancelled. A database that is away is asked again."""
+    signed: dt.date | None = None
+    while True:
+        now = clock()
+        if now.date() != signed:
+            with contextlib.suppress(StoreUnavailableError):
+                await sign_head(store, key, now=now)
+                signed = now.date()
+        await asyncio.sleep(SIGN_POLL_SECONDS)
 
 
 async def heads(store: Store, *, since: int = 0) -> AsyncIterator[bytes]:
