@@ -23,7 +23,7 @@ from detector_collect.store import keys
 from detector_collect.store.database import Store
 from detector_collect.store.evidence import add
 from detector_collect.store.schema import grants
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.collect_access import EVIDENCE_TEXT, HANDLERS, START, Room
 from support.collect_stores import KEY, new_evidence
@@ -201,15 +201,15 @@ class World:
             and (asked.kind != "token" or one.place in {None, asked.limit})
             and (not is_placed or one.place in {None, asked.place})
         ]
-        if not counting or (is_placed and asked.kind == "token" and asked.place != asked.limit):
+        elsewhere = is_placed and asked.kind == "token" and asked.place != asked.limit
+        return bool(counting) and not elsewhere and (not is_placed or self._fits(asked))
+
+    def _fits(self, asked: Asked) -> bool:
+        """Whether what is named is of that institution, and evidence is asked for with a purpose."""
+        if asked.case >= len(PLACES) or list(self.cases.values())[asked.case] != asked.place:
             return False
-        if not is_placed:
-            return True
-        fits = asked.case < len(PLACES) and list(self.cases.values())[asked.case] == asked.place
-        if asked.route == "evidence":
-            of_place = asked.digest is None or self.digests.get(asked.digest, ("",))[0] == asked.place
-            return fits and of_place and asked.purpose == "a purpose"
-        return fits
+        of_place = asked.digest is None or self.digests.get(asked.digest, ("",))[0] == asked.place
+        return asked.route != "evidence" or (of_place and asked.purpose == "a purpose")
 
 
 def _on_disk(file: Path) -> list[AccessRecord]:
@@ -218,10 +218,16 @@ def _on_disk(file: Path) -> list[AccessRecord]:
         return [decode(row[0]) for row in connection.execute("SELECT record FROM access_records ORDER BY number")]
 
 
+_READS = Asked(3, 0, "oidc", "north", frozenset({"view"}), "north", 0, 0, "a purpose", "evidence")
+_GRANT = Given(0, "reviewer", "north", 1, 2, begins=1, ends=5, revoked=None)
+
+
 @settings(max_examples=25, deadline=None)
+@example([_GRANT], [_READS, _READS._replace(at=5), _READS._replace(place="south"), _READS._replace(digest=1)])
+@example([_GRANT._replace(place=None, approved_by=1), _GRANT._replace(revoked=2)], [_READS])
 @given(st.lists(_GIVEN, max_size=8), st.lists(_ASKED, min_size=1, max_size=12))
 def test_no_answer_without_right_and_record(given_grants: list[Given], requests: list[Asked]) -> None:
-    """Evidence is answered to those alone who may read it then and there, after its record; all else is refused with 403.
+    """Evidence is answered to those alone who may read it there and then, after its record; all else gets 403.
 
     Strangers get 401. Every refusal is recorded, as who asked, where that is known.
     """
