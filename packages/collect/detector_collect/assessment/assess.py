@@ -83,7 +83,7 @@ def assess_submission(submission: Submission, *, keys: Sequence[bytes], material
         return without_findings(State.QUARANTINED, Why.UNREADABLE, material, (str(error),))
     if isinstance(content, bundle.Bundle):
         return _assess_bundle(raw, submission, keys, material)
-    if isinstance(content, contents.GateContent) and content.bundle is not None:
+    if isinstance(content, contents.GateContent) and content.bundle != contents.NO_BUNDLE:
         return _assess_bundle(bytes(content.bundle), submission, keys, material)
     single = _single(content, submission.made)
     if single is None:

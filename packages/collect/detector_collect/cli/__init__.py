@@ -15,6 +15,7 @@ from detector.version import VERSION
 
 SECTIONS: Final = {
     "Set up": ("migrate", "institution", "key"),
+    "Assess": ("work", "reverify", "assess"),
     "Let people in": ("person", "grant", "token", "platform"),
     "Hold to account": ("audit",),
     "Keep and erase": ("retention", "expire", "erase", "hold"),

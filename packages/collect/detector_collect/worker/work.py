@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from detector.knowledge import data_set
 from detector.model import Endpoint, Record, encode, json_text
 from detector.outbox.submission import PAYLOAD_TYPE, SUBMISSION_BYTES_MAX, Submission
+from detector.session.settings import Expectations
 from detector.trust import envelope as envelopes
 from detector_collect.assessment import Material, State, Why, assess_submission, without_findings
 from detector_collect.submissions import RefusedError, gunzip
@@ -22,18 +23,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class MaterialConfig(Record, frozen=True, kw_only=True):
-    """What to assess with: knowledge, and the endpoints that the vendor knows.
+READY: Final = b"ready\n"
+"""What a process answers when it has read what to assess with."""
 
-    `data` is a folder of installed data sets, `shipped`, or None for the user's own folder.
+
+class MaterialConfig(Record, frozen=True, kw_only=True):
+    """What to assess with: knowledge, and what the vendor knows of endpoints.
+
+    `data` is a folder of installed data sets, `shipped`, or None for the user's own folder. Endpoints are those that
+    the data set states, and instead of them, where they are the same, those of the pin files `pins` and of `endpoints`.
     """
 
     data: str | None = None
+    pins: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
 
     def read(self) -> Material:
-        """Read the knowledge as it is now. Raises `KnowledgeError`."""
-        return Material(data_set.read(self.data), self.endpoints)
+        """Read the knowledge as it is now. Raises `KnowledgeError`, `PinFileError`."""
+        data = data_set.read(self.data)
+        own = Expectations(data=data, pins=self.pins).pin_set.endpoints if self.pins else ()
+        known = (*Expectations(data=data).pin_set.endpoints, *own, *self.endpoints)
+        return Material(data, tuple({(one.host, one.port): one for one in known}.values()))
 
 
 class Request(Record, frozen=True, kw_only=True):
