@@ -55,7 +55,7 @@ class _Key(click.ParamType):  # type: ignore[type-arg] # generic only in newer c
     examples=("detector-collect audit verify", "detector-collect audit list"),
 )
 def audit() -> None:
-    """Verify and read the records of who read what."""
+    """Verify and read access records."""
 
 
 @audit.command(
@@ -74,9 +74,9 @@ def audit() -> None:
 @options.target("--key keys", "A public key that signed heads; repeatable.", type=_Key(), multiple=True, metavar="KEY")
 @database
 def verify(*, files: tuple[Path, ...], keys: tuple[bytes, ...], database: str | None) -> int:
-    """Find any access record that was changed, removed, added or moved.
+    """Find access records that were changed.
 
-    Names the first one that is not what it was, and exits with 1. Only heads that were kept elsewhere show that all
+    Names the first one that was changed, removed, added or moved, and exits with 1. Only heads that were kept elsewhere show that all
     records were made up together, or that the last ones were cut off. With --key, heads in the database count too.
     """
     if files and not keys:
@@ -95,13 +95,13 @@ def verify(*, files: tuple[Path, ...], keys: tuple[bytes, ...], database: str | 
     return common.CLEAN
 
 
-@audit.command("sign-head", examples=("detector-collect audit sign-head --signing-key service.key >> heads.jsonl",))
+@audit.command("sign-head", examples=("detector-collect audit sign-head --signing-key service.key",))
 @options.service("--signing-key", "Sign with this Ed25519 key (PKCS #8).", required=True, metavar="PEM")
 @database
 def sign_head(*, signing_key: str, database: str | None) -> int:
-    """Sign the hash of the latest record, store it, and print it.
+    """Sign the latest record's hash.
 
-    The service does this once a day. Keep what is printed where nobody who can write the database can write.
+    Stores and prints it. The service does this once a day. Keep what is printed where nobody who can write the database can write.
     """
     key = load_signing_key(signing_key)
 
@@ -120,10 +120,10 @@ def sign_head(*, signing_key: str, database: str | None) -> int:
 @database
 @options.output
 def export_heads(*, since: int, database: str | None, output: str | None) -> int:
-    """Write the signed heads, one a line, to be kept elsewhere."""
+    """Write the signed heads, to be kept elsewhere."""
 
     async def work(store: Store) -> list[bytes]:
-        return [envelope async for envelope in records.heads(store, since=since)]
+        return await records.heads(store, since=since)
 
     with common.result_stream(output) as stream:
         for envelope in with_store(database, work):

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     examples=("detector-collect grant bootstrap 1 2", "detector-collect grant list"),
 )
 def grant() -> None:
-    """Name the first administrators, list and revoke grants.
+    """List and revoke grants.
 
-    All other grants are requested and approved in the review room, by two administrators.
+    And name the first administrators. All other grants are requested and approved in the review room, by two administrators.
     """
 
 
@@ -42,9 +42,9 @@ def grant() -> None:
 )
 @database
 def bootstrap(first: int, second: int, *, days: int, database: str | None) -> int:
-    """Make two people, by their numbers, administrators of all institutions.
+    """Make two people administrators.
 
-    Only while there is no such administrator. It is recorded.
+    They are named by their numbers, and administer all institutions. Only while there is no such administrator. It is recorded.
     """
     now = utc_now()
 
@@ -61,7 +61,7 @@ def bootstrap(first: int, second: int, *, days: int, database: str | None) -> in
 @click.argument("number", type=NUMBER)
 @database
 def revoke(number: int, *, database: str | None) -> int:
-    """Revoke a grant, or decline its request. It is recorded."""
+    """Revoke a grant, or decline its request."""
 
     async def work(store: Store) -> None:
         async with store.begin() as connection:
@@ -76,7 +76,7 @@ def revoke(number: int, *, database: str | None) -> int:
 @form
 @options.output
 def list_(*, database: str | None, form: Format, output: str | None) -> int:
-    """List grants, with those that wait, ended or were revoked."""
+    """List grants, also those that do not count."""
     now = utc_now()
 
     async def work(store: Store) -> tuple[Grant, ...]:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     examples=("detector-collect person list",),
 )
 def person() -> None:
-    """Manage people. Whoever signs in at the identity provider is added; roles are granted in the review room."""
+    """Manage people.
+
+    Everybody who signs in at the identity provider is added; roles are granted in the review room.
+    """
 
 
 @person.command(examples=('detector-collect person add https://identity.example.com 8d41f2 "Ada Lovelace"',))
@@ -55,9 +58,9 @@ def add(issuer: str, subject: str, name: str, *, database: str | None) -> int:
 @click.argument("number", type=NUMBER)
 @database
 def revoke(number: int, *, database: str | None) -> int:
-    """End every session and token of somebody, and revoke every grant.
+    """Shut somebody out.
 
-    For those who leave, and for accounts that were taken over.
+    Ends every session and token, and revokes every grant: for those who leave, and for accounts that were taken over.
     """
 
     async def work(store: Store) -> None:

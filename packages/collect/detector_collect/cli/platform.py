@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     examples=("detector-collect platform list",),
 )
 def platform() -> None:
-    """Manage learning platforms (LTI 1.3): each deployment lets the staff of one institution in."""
+    """Manage learning platforms (LTI 1.3).
+
+    Each deployment lets the staff of one institution in.
+    """
 
 
 @platform.command(
@@ -77,7 +80,10 @@ def add(  # noqa: PLR0913 - one parameter per option
 @click.argument("deployment")
 @database
 def remove(issuer: str, client: str, deployment: str, *, database: str | None) -> int:
-    """Let nobody in from a deployment any more, and end the sessions of that institution's staff."""
+    """Let nobody in from a deployment.
+
+    Ends the sessions of that institution's staff.
+    """
 
     async def work(store: Store) -> None:
         async with store.begin() as connection:

@@ -33,7 +33,10 @@ DAYS_DEFAULT = 90
     examples=("detector-collect token issue 7 dashboard --scope view", "detector-collect token list"),
 )
 def token() -> None:
-    """Manage tokens of programs. Each has a person who answers for it, and opens no more than that person may."""
+    """Manage tokens of programs.
+
+    Each has a person who answers for it, and opens no more than that person may.
+    """
 
 
 @token.command(examples=("detector-collect token issue 7 dashboard --scope view --institution north --days 30",))
@@ -52,9 +55,9 @@ def token() -> None:
 def issue(  # noqa: PLR0913 - one parameter per option
     person: int, name: str, *, scopes: tuple[str, ...], institution: str | None, days: int, database: str | None
 ) -> int:
-    """Make a token for a program for which PERSON, by number, answers.
+    """Make a token for a program.
 
-    Prints it once: the database has only its hash.
+    PERSON, by number, answers for it. Prints it once: the database has only its hash.
     """
     now = utc_now()
 
@@ -93,7 +96,7 @@ def revoke(name: str, *, database: str | None) -> int:
 @form
 @options.output
 def list_(*, database: str | None, form: Format, output: str | None) -> int:
-    """List tokens, with those that ended or were revoked."""
+    """List tokens, also those that do not count."""
 
     async def work(store: Store) -> list[Token]:
         async with store.connect() as connection:
