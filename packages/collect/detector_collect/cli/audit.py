@@ -76,8 +76,9 @@ def audit() -> None:
 def verify(*, files: tuple[Path, ...], keys: tuple[bytes, ...], database: str | None) -> int:
     """Find access records that were changed.
 
-    Names the first one that was changed, removed, added or moved, and exits with 1. Only heads that were kept elsewhere show that all
-    records were made up together, or that the last ones were cut off. With --key, heads in the database count too.
+    Names the first one that was changed, removed, added or moved, and exits with 1. Only heads that were kept elsewhere
+    show that all records were made up together, or that the last ones were cut off. With --key, heads in the database
+    count too.
     """
     if files and not keys:
         raise click.UsageError("Give the public key that signed the heads: --key ed25519/…")
@@ -101,7 +102,8 @@ def verify(*, files: tuple[Path, ...], keys: tuple[bytes, ...], database: str | 
 def sign_head(*, signing_key: str, database: str | None) -> int:
     """Sign the latest record's hash.
 
-    Stores and prints it. The service does this once a day. Keep what is printed where nobody who can write the database can write.
+    Stores and prints it. The service does this once a day. Keep what is printed where nobody who can write the database
+    can write.
     """
     key = load_signing_key(signing_key)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def grant() -> None:
     """List and revoke grants.
 
-    And name the first administrators. All other grants are requested and approved in the review room, by two administrators.
+    And name the first administrators. All other grants are requested and approved in the review room, by two of them.
     """
 
 
@@ -44,7 +44,8 @@ def grant() -> None:
 def bootstrap(first: int, second: int, *, days: int, database: str | None) -> int:
     """Make two people administrators.
 
-    They are named by their numbers, and administer all institutions. Only while there is no such administrator. It is recorded.
+    They are named by their numbers, and administer all institutions. Only while there is no such administrator. It is
+    recorded.
     """
     now = utc_now()
 
