@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import hashlib
+import hmac
 import random
 import secrets
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -76,6 +76,7 @@ class CollectWorld:
             f"institution-{number:02}": Ed25519PrivateKey.from_private_bytes(self._draw.randbytes(32))
             for number in range(institutions)
         }
+        self._secret = self._draw.randbytes(32)
         pki = PrivatePKI.create()
         genuine = {host: pki.issue([host]) for host in HOSTS[:endpoints]}
         self.endpoints = tuple(_pinned(host, issued.spki_sha256) for host, issued in genuine.items())
@@ -147,13 +148,13 @@ class CollectWorld:
         exam: str = "finals",
         intercepted: bool = False,
     ) -> Reported:
-        """One submission, signed by the institution's key. Its pseudonym of `student` is no secret."""
+        """One submission, signed by the institution's key."""
         made = encode(
             submission.Submission(
                 institution=institution,
                 exam=exam,
-                student=hashlib.sha256(student.encode()).hexdigest(),
-                network=hashlib.sha256(f"{student} at home".encode()).hexdigest(),
+                student=self._pseudonym(student),
+                network=self._pseudonym(f"{student} at home"),
                 made=at,
                 kind=kind,
                 content=msgspec.Raw(content.strip()),
@@ -161,6 +162,10 @@ class CollectWorld:
         )
         sealed = envelope.seal(made, payload_type=submission.PAYLOAD_TYPE, keys=[self.keys[institution]])
         return Reported(institution, submission.digest(made), sealed, intercepted)
+
+    def _pseudonym(self, name: str) -> str:
+        """A name as a client sends it."""
+        return hmac.digest(self._secret, name.encode(), "sha256").hex()
 
 
 def _device(pki: PrivatePKI, genuine: dict[str, Issued], *, intercepted: bool) -> _Device:
