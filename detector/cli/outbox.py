@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .options import Format
 
-_folder: Final = options.target("--outbox folder", "The folder, instead of your own.", metavar="DIR")
+_folder: Final = options.option("--outbox folder", options.WAITING, section=options.REPORTING, metavar="DIR")
 _reaching: Final = options.settings(only=("data", "ct-logs", "roots", "add-roots", "proxy", "resolve", "connect-to"))
 
 

@@ -237,10 +237,11 @@ DIFFERENT = {
     "--key": {"witness serve": "of a TLS server"},
     "--limit": {"witness serve": "of a resource"},
     "--name": {"pins import": "the default says where the pins come from"},
-    "--output": {"witness keygen": "required: a private key is not for the terminal"},
+    "--output": dict.fromkeys(("witness keygen", "outbox keygen"), "required: a private key is not for the terminal"),
     "--pins": {"verify": "instead of the recorded ones"},
     "--port": {"fleet scheduler": LISTENS, "witness serve": LISTENS},
     "--proxy": dict.fromkeys(("fleet scan", "pins learn"), "servers and administrators: the environment's"),
+    "--refused": {"outbox drop": "what is dropped, not sent"},
     "--signing-key": dict.fromkeys(("bundle sign", "witness serve"), "several sign at once"),
     "--vantage": {
         "fleet worker": "required",
