@@ -44,7 +44,7 @@ def outbox() -> None:
 @options.record_form
 @options.output
 def status(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
-    """Say how many reports wait and since when, what was set aside and why, and what was dropped.
+    """Summarize what waits, what was set aside, and what was dropped.
 
     Exit code: 0; 2 bad usage or input.
     """
@@ -59,7 +59,7 @@ def status(*, folder: str | None, form: Format, detail: Detail, output: str | No
 @options.record_form
 @options.output
 def list_(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
-    """List the reports, the oldest first: what each is, for whom, and whether it waits.
+    """List the reports, the oldest first.
 
     Exit code: 0; 2 bad usage or input.
     """
@@ -114,7 +114,7 @@ async def _send(sender: Sender) -> Sending:
 @options.target("--refused", "What the collector refused.", is_flag=True)
 @options.target("--damaged", "What is damaged.", is_flag=True)
 def drop(*, digests: tuple[str, ...], folder: str | None, everything: bool, refused: bool, damaged: bool) -> int:
-    """Drop reports without sending them. They are counted as dropped.
+    """Drop reports without sending them; they are counted.
 
     Exit code: 0; 2 bad usage or input, 74 no room.
     """

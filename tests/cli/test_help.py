@@ -69,7 +69,11 @@ def test_every_option_has_a_section_and_a_text() -> None:
 def test_settings_are_arguments_of_a_detector() -> None:
     """An option declared as a setting reaches `Detector` by its name, whatever the command does with it."""
     for command in commands():
-        settings = {option.setting for option in command.params if isinstance(option, Option) and option.setting}
+        settings = {
+            option.setting
+            for option in command.params
+            if isinstance(option, Option) and option.setting and option.into == "settings"
+        }
         assert settings <= DetectorOptions.__optional_keys__, command.name
 
 
@@ -210,6 +214,8 @@ DIFFERENT = {
                 "diff",
                 "dossier",
                 "history",
+                "outbox list",
+                "outbox status",
                 "roots audit",
                 *_DATA,
             ),
