@@ -1,6 +1,6 @@
-"""Write what is made of the command line: docs/cli.md, the man pages and the completion scripts under share/.
+"""Write what is made of the command lines: pages of docs/, the man pages and the completion scripts under share/.
 
-Room: scripts. For maintainers; a test compares every file. Reads the command tree, writes docs/cli.md and share/.
+Room: scripts. For maintainers; a test compares every file. Reads the trees of commands, writes docs/ and share/.
 
     python scripts/build_cli_reference.py
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from detector_collect.cli import collect
 
 from detector.cli import INTERNAL_ERROR, RESULT_LOST, TERMINAL_CLOSED, common, completion, detector, options
 from detector.version import VERSION
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = "docs/cli.md"
+COLLECTOR_PAGE: Final = "docs/collect-cli.md"
 MAN: Final = "share/man/man1"
 COMPLETIONS: Final = {
     "bash": "share/bash-completion/completions/detector",
@@ -83,6 +85,20 @@ names. For `--history` there is also `DETECTOR_HISTORY`, which holds for all com
 
 ## Commands
 """
+COLLECTOR_HEAD: Final = """# Command line of the collector
+
+Generated from the commands by `scripts/build_cli_reference.py`; below the same texts as `--help`. Where the collector
+is installed, `detector collect` is the same program as `detector-collect`.
+
+`DETECTOR_COLLECT_DATABASE` names the database for all commands. Other options have a variable each, named after the
+command: `DETECTOR_COLLECT_KEY_ADD_RATE=60`. Keep the database's password in `~/.pgpass` or `PGPASSWORD`, not in the
+URL: other users of a machine can read command lines.
+
+Exit codes: 0 done, 2 invalid usage or input, or a database that cannot be used, 70 an internal error, 74 no room,
+130 interrupted.
+
+## Commands
+"""
 EXIT_CODES: Final = {
     common.CLEAN: "Clean, or done.",
     common.MIDDLEWARE: "Middleware, at or above --fail-on. Of `verify`, `diff` and `roots audit`: something was found.",
@@ -101,7 +117,9 @@ def files() -> dict[str, str]:
     contexts = [*_contexts(detector, None, "detector")]
     man_pages = {f"{MAN}/{_dashed(context)}.1": "".join(_man_page(context, contexts)) for context in contexts}
     scripts = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}
-    return {PAGE: HEAD + "".join(map(_section, contexts)), **man_pages, **scripts}
+    collector = "".join(map(_section, _contexts(collect, None, "detector-collect")))
+    pages = {PAGE: HEAD + "".join(map(_section, contexts)), COLLECTOR_PAGE: COLLECTOR_HEAD + collector}
+    return {**pages, **man_pages, **scripts}
 
 
 def _contexts(command: click.Command, parent: click.Context | None, name: str) -> Iterator[click.Context]:

@@ -36,7 +36,10 @@ _reaching: Final = options.settings(only=("data", "ct-logs", "roots", "add-roots
     examples=("detector outbox status",),
 )
 def outbox() -> None:
-    """Show and send the reports that wait for a collector (docs/reporting.md)."""
+    """Show and send reports that wait for a collector.
+
+    What is reported, and how, is in docs/reporting.md.
+    """
 
 
 @outbox.command(examples=("detector outbox status", "detector outbox status --json"))

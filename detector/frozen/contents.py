@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 """The folder of the package `detector`."""
 
-KIT: Final = "detector_testing"
-"""The test kit, which only `detector demo` imports: what is built for students does without it."""
+SEPARATE: Final = ("detector_collect", "detector_testing")
+"""The collector and the test kit, which only `detector collect` and `detector demo` import: what is built for students
+does without them."""
 
 _BY_NAME: Final = frozenset({"LazyModule", "import_module", "find_spec"})
 """Functions of this package's source that import a module, or search for one, by its name."""
@@ -98,7 +99,7 @@ def _module_name(argument: ast.expr, package: str) -> str | None:
 def hidden_imports() -> list[str]:
     """Return every module that is imported by name: all of this package's, and those of what is installed."""
     named = {mention.name for mention in mentions() if mention.name is not None} | set(_BY_OTHERS)
-    return sorted({*modules(), *(name for name in named if _is_installed(name))} - {KIT})
+    return sorted({*modules(), *(name for name in named if _is_installed(name))} - {*SEPARATE})
 
 
 def _is_installed(module: str) -> bool:

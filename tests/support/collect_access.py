@@ -5,6 +5,7 @@ Room: tests. Reads and writes the store that is given.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import sqlalchemy as sa
 from detector_collect.review.access import people, sessions
-from detector_collect.review.access.authorize import Access, AccessPlugin
+from detector_collect.review.access.authorize import Access, AccessPlugin, Permission, refuse
+from detector_collect.review.access.chain import Outcome
 from detector_collect.review.access.permissions import Kind, Role
+from detector_collect.review.access.records import listed
 from detector_collect.store.schema import cases, grants, institutions
-from litestar import Litestar
+from litestar import Litestar, Request, get, post
+from litestar.params import FromPath  # noqa: TC002 - Litestar reads the annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -27,6 +31,65 @@ START: Final = dt.datetime(2026, 11, 30, 9, 0, tzinfo=dt.UTC)
 ORIGIN: Final = "https://review.example"
 ISSUER: Final = "https://identity.example"
 PURPOSE: Final = "Answer of the institution to case 1"
+
+
+EVIDENCE_TEXT = "the evidence itself"
+
+
+@get("/", opt={"permission": Permission.VIEW})
+async def overview(request: Request[Any, Any, Any]) -> list[str]:
+    return sorted(request.user.institutions(Permission.VIEW, now=request.app.state.access.clock()) or [])
+
+
+@get("/institutions/{institution:str}/cases/{case:int}", opt={"permission": Permission.VIEW})
+async def case_page(institution: FromPath[str], case: FromPath[int]) -> str:
+    return f"{institution} {case}"
+
+
+@get("/institutions/{institution:str}/evidence/{digest:str}", opt={"permission": Permission.EVIDENCE})
+async def evidence_page(institution: FromPath[str], digest: FromPath[str]) -> str:
+    return f"{EVIDENCE_TEXT} {institution} {digest}"
+
+
+@get("/institutions/{institution:str}/evidence", opt={"permission": Permission.EVIDENCE})
+async def evidence_list(request: Request[Any, Any, Any], institution: FromPath[str]) -> str:
+    seen = await listed(request.app.state.access.store, limit=1)
+    return f"{EVIDENCE_TEXT} {institution} {seen[0].record.purpose} {request.state.access_record}"
+
+
+@post("/institutions/{institution:str}/cases/{case:int}", opt={"permission": Permission.REVIEW}, status_code=200)
+async def decide(institution: FromPath[str], case: FromPath[int]) -> str:
+    return f"decided {institution} {case}"
+
+
+@get("/audit", opt={"permission": Permission.AUDIT})
+async def audit_page() -> str:
+    return "records"
+
+
+@get("/grants", opt={"permission": Permission.ADMINISTER})
+async def grants_page() -> str:
+    return "grants"
+
+
+@get("/own", opt={"permission": Permission.OWN_INSTITUTION})
+async def own_page(request: Request[Any, Any, Any]) -> str:
+    return f"own {request.user.institution}"
+
+
+@get("/healthz", opt={"permission": Permission.PUBLIC})
+async def health() -> str:
+    return "ok"
+
+
+@get("/missing/{institution:str}", opt={"permission": Permission.VIEW})
+async def missing(request: Request[Any, Any, Any]) -> str:
+    return await refuse(request, Outcome.RULE, subject="a rule")
+
+
+HANDLERS = [
+    overview, case_page, evidence_page, evidence_list, decide, audit_page, grants_page, own_page, health, missing,
+]  # fmt: skip
 
 
 class Clock:
@@ -49,7 +112,7 @@ class Room:
     def __init__(self, store: Store, *, origin: str = ORIGIN) -> None:
         self.store: Final = store
         self.clock: Final = Clock()
-        self.access: Final = Access(store, origin=origin, clock=self.clock)
+        self.access = Access(store, origin=origin, clock=self.clock)
 
     def app(self, handlers: Sequence[ControllerRouterHandler], **more: Any) -> Litestar:  # noqa: ANN401 - Litestar's
         """An application of these routes behind the guard."""
@@ -58,8 +121,8 @@ class Room:
     @contextlib.asynccontextmanager
     async def client(self, app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
         """The started application, and a browser without cookies: in this event loop, as the store is."""
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]  # httpx has untyped messages
-        async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url=self.access.origin) as client:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type] # untyped messages
+        async with _started(app), httpx.AsyncClient(transport=transport, base_url=self.access.origin) as client:
             yield client
 
     async def institution(self, name: str) -> str:
@@ -112,3 +175,27 @@ class Room:
         """Arguments of a request that posts a form from a page of that session."""
         headers = {**self.cookies(secret), "origin": self.access.origin, "sec-fetch-site": "same-origin"}
         return {"headers": headers, "data": {"csrf": sessions.csrf_of(secret), **fields}}
+
+
+@contextlib.asynccontextmanager
+async def _started(app: Litestar) -> AsyncIterator[None]:
+    """The application while it runs, in a task of its own: a fixture may end in another one than it began in."""
+    has_started, may_end = asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        try:
+            async with app.lifespan():
+                has_started.set()
+                await may_end.wait()
+        finally:
+            has_started.set()
+
+    running = asyncio.create_task(run())
+    await has_started.wait()
+    if running.done():
+        await running
+    try:
+        yield
+    finally:
+        may_end.set()
+        await running

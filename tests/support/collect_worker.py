@@ -1,14 +1,21 @@
-"""A store with submissions to assess, for the tests of the worker. Room: tests of the collector."""
+"""A store with submissions to assess, for the tests of the worker. Room: tests of the collector.
+
+As a program it is a worker with a short lease, to be killed: `python -m support.collect_worker URL CONFIG`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from detector_collect.store import evidence
 from detector_collect.store import keys as key_rows
-from detector_collect.worker import MaterialConfig, WorkerSettings
+from detector_collect.store.database import Store
+from detector_collect.worker import MaterialConfig, Worker, WorkerSettings
 from support.bundle_recordings import KEY, PUBLIC
 from support.collect_evidence import recorder
 
@@ -17,8 +24,6 @@ from detector.outbox.submission import PAYLOAD_TYPE
 from detector.trust import envelope
 
 if TYPE_CHECKING:
-    from detector_collect.store.database import Store
-
     from detector.outbox.submission import Submission
 
 NOW = recorder().now + dt.timedelta(minutes=1)
@@ -61,3 +66,22 @@ async def receive(store: Store, submission: Submission) -> int:
     )
     async with store.begin() as connection:
         return (await evidence.add(connection, new)).id
+
+
+LEASE = dt.timedelta(seconds=2)
+"""Short enough to wait for, long enough for four submissions."""
+
+
+def later() -> dt.datetime:
+    """A clock by which everything that was received is due."""
+    return dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+
+
+async def work(url: str, known: MaterialConfig) -> None:
+    """Work until killed."""
+    async with await Store.open(url) as store, Worker(store, known, WorkerSettings(lease=LEASE, clock=later)) as worker:
+        await worker.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(work(sys.argv[1], msgspec.json.decode(sys.argv[2], type=MaterialConfig)))

@@ -13,7 +13,7 @@ from detector.frozen import contents
 from detector.knowledge.data_set import canaries_folder
 
 hiddenimports = contents.hidden_imports()
-excludedimports = [contents.KIT]
+excludedimports = list(contents.SEPARATE)
 datas = contents.data_files(canaries_folder())
 binaries: list[tuple[str, str]] = []
 for package, pattern in contents.DATA_OF.items():

@@ -17,6 +17,7 @@ from detector.cli.options import Format
 from detector.cli.streams import printable
 from detector.outbox.submission import Name
 from detector_collect.store.database import Store
+from detector_collect.worker import MaterialConfig
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -64,6 +65,11 @@ def with_store(url: str | None, work: Callable[[Store], Awaitable[T]], *, migrat
             return await work(store)
 
     return asyncio.run(run())
+
+
+def material(settings: dict[str, Any]) -> MaterialConfig:
+    """What to assess with, by the options --data and --pins."""
+    return MaterialConfig(data=settings.get("data"), pins=tuple(settings.get("pins") or ()))
 
 
 def write_rows(rows: Sequence[dict[str, Any]], form: Format, output: str | None) -> int:

@@ -5,7 +5,6 @@ Room: detector_collect.cli.
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from detector_collect.store.retention import Erased
 
 HASH_DIGITS: Final = 64
-AGE_MAX: Final = dt.timedelta(days=31)
 
 
 class _Hash(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -57,7 +55,7 @@ def erase(student: bytes, *, database: str | None) -> int:
         erased = 0
         while True:
             async with store.begin() as connection:
-                batch = await retention.erase(connection, student, age_limit=AGE_MAX)
+                batch = await retention.erase(connection, student)
             erased += batch.erased
             if batch.erased < retention.BATCH:
                 break

@@ -37,9 +37,10 @@ def hold() -> None:
 @options.target("--reason", "Why, for those who read the list; nothing about a student.", required=True, metavar="TEXT")
 @database
 def place(institution: str, *, exam: str | None, reason: str, database: str | None) -> int:
-    """Keep the evidence of an institution, or of one exam, until the hold is released.
+    """Keep the evidence of an institution, or of one exam.
 
-    It covers what is there and what comes. Prints the number of the hold.
+    It covers what is there and what comes: until the hold is released, nothing of it expires or is erased. Prints the
+    number of the hold.
     """
 
     async def work(store: Store) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from litestar import Litestar, Response, post
 from litestar.datastructures import State
@@ -22,6 +22,7 @@ from detector_collect.review.access.permissions import Permission
 
 from . import health, problems
 from .bodies import AnyRequest  # noqa: TC001 - Litestar reads the annotations at run time
+from .description import SubmitOperation
 from .ingest import ENVELOPE_TYPE, Ingest
 from .metrics import FLUSH_SECONDS, Metrics
 
@@ -36,7 +37,12 @@ if TYPE_CHECKING:
     from .settings import ServiceSettings
 
 
-@post("/v1/evidence", opt={"permission": Permission.SUBMIT}, request_max_body_size=None)
+@post(
+    "/v1/evidence",
+    opt={"permission": Permission.SUBMIT},
+    request_max_body_size=None,
+    operation_class=SubmitOperation,
+)
 async def submit(request: AnyRequest) -> Response[bytes]:
     """Store one submission and answer with a signed receipt: 201 where it is new, 200 where it was known."""
     ingest: Ingest = request.app.state.ingest
@@ -47,6 +53,12 @@ async def submit(request: AnyRequest) -> Response[bytes]:
         media_type=ENVELOPE_TYPE,
         headers={"Cache-Control": "no-store"},
     )
+
+
+OPERATE: Final = (health.healthz, health.readyz, health.show_metrics)
+"""What tells how the service does."""
+INGEST: Final = (submit, *OPERATE)
+"""The routes of a service that receives."""
 
 
 @contextlib.asynccontextmanager
@@ -90,7 +102,7 @@ def create_app(
         "ingest": Ingest(store, settings, metrics),
     }
     return Litestar(
-        [*([submit] if receives else []), health.healthz, health.readyz, health.show_metrics, *review],
+        [*(INGEST if receives else OPERATE), *review],
         exception_handlers=problems.HANDLERS,
         lifespan=[_flushing],
         state=State(state),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import sqlalchemy as sa
 
 from detector.outbox.submission import Kind
+from detector_collect.submissions import AGE_MAX
 
 from .database import insert
 from .errors import StoreError
@@ -99,11 +100,11 @@ async def expire(connection: AsyncConnection, *, now: dt.datetime, limit: int = 
 # Erasure
 
 
-async def erase(connection: AsyncConnection, student: bytes, *, age_limit: dt.timedelta, limit: int = BATCH) -> Erased:
+async def erase(connection: AsyncConnection, student: bytes, *, limit: int = BATCH) -> Erased:
     """Erase up to `limit` pieces of evidence of a student, whose hash has 32 bytes.
 
-    Call it until it returns less than `limit`, each time in a transaction of its own. A submission that was made longer
-    than `age_limit` ago is not accepted; until then its mark refuses it.
+    Call it until it returns less than `limit`, each time in a transaction of its own. A mark refuses each piece until
+    it is too old to be accepted.
     """
     await _keep_holds_waiting(connection)
     whose = evidence.c.student == student
@@ -111,7 +112,7 @@ async def erase(connection: AsyncConnection, student: bytes, *, age_limit: dt.ti
     wanted = sa.select(evidence.c.id, evidence.c.digest, evidence.c.made).where(whose, ~_HELD)
     rows = (await connection.execute(wanted.order_by(evidence.c.id).limit(limit))).all()
     if rows:
-        marks = [{"mark": mark(connection, row.digest), "until": row.made + age_limit} for row in rows]
+        marks = [{"mark": mark(connection, row.digest), "until": row.made + AGE_MAX} for row in rows]
         await connection.execute(insert(connection, erased).on_conflict_do_nothing(), marks)
     return Erased(await _delete(connection, [row.id for row in rows]), held or 0)
 

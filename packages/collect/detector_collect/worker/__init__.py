@@ -7,7 +7,7 @@ Room: detector_collect.worker. Uses the store and starts processes; opens no soc
 """
 
 from .periods import assess_period
-from .runner import Worker, WorkerSettings
+from .runner import Worker, WorkerSettings, expire, requeue
 from .work import MaterialConfig
 
-__all__ = ["MaterialConfig", "Worker", "WorkerSettings", "assess_period"]
+__all__ = ["MaterialConfig", "Worker", "WorkerSettings", "assess_period", "expire", "requeue"]

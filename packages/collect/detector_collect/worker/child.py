@@ -1,7 +1,8 @@
 """The process that assesses: reads requests on standard input, writes assessments on standard output (`work`).
 
-Room: detector_collect.worker. Started and killed by `process`. The first line says what to assess with. It opens
-nothing else, and ends when its input does, which is also how it notices that its parent is gone.
+Room: detector_collect.worker. Started and killed by `process`. The first line says what to assess with, and is answered
+when that was read. It opens nothing else, and ends when its input does, which is also how it notices that its parent is
+gone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 
 import msgspec
 
-from .work import MaterialConfig, run
+from .work import READY, MaterialConfig, run
 
 
 def main() -> None:
@@ -18,6 +19,8 @@ def main() -> None:
     requests, responses = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # only assessments may be written there
     material = msgspec.json.decode(requests.readline(), type=MaterialConfig).read()
+    responses.write(READY)
+    responses.flush()
     for line in requests:
         responses.write(run(line, material) + b"\n")
         responses.flush()

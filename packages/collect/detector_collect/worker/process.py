@@ -21,13 +21,21 @@ from detector.frozen import child_command, host
 from detector.model import encode
 from detector_collect.assessment import Assessed
 
+from .work import READY
+
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
+
+    from detector.model import Record
 
     from .work import MaterialConfig, Request
 
 RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one response: at most 1,024 endpoints, each with sentences of a few kilobytes."""
+
+
+START_SECONDS: Final = 120.0
+"""Until a process has read its knowledge: two seconds of processor time, on a machine that may be busy."""
 
 
 class ProcessError(DetectorError, RuntimeError):
@@ -93,8 +101,16 @@ class Processes:
                 advice="Check the limits on processes and memory.",
             ) from error
         self._running.add(process)
-        assert process.stdin is not None  # noqa: S101 - for type checkers: it is a pipe
-        process.stdin.write(encode(self._config) + b"\n")
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                is_ready = await _exchange(process, self._config) == READY
+        except (TimeoutError, ConnectionError):
+            is_ready = False
+        if not is_ready:
+            await self._end(process)
+            raise ProcessError(
+                "The process that assesses evidence did not start.", advice="Check --data, --pins and the memory."
+            )
         return process
 
     async def _end(self, process: Process) -> None:
@@ -105,11 +121,16 @@ class Processes:
 
 
 async def _ask(process: Process, request: Request) -> Assessed:
-    assert process.stdin is not None  # noqa: S101 - for type checkers: both are pipes
-    assert process.stdout is not None  # noqa: S101 - for type checkers: both are pipes
-    process.stdin.write(encode(request) + b"\n")
-    await process.stdin.drain()
-    line = await process.stdout.readline()
+    line = await _exchange(process, request)
     if not line.endswith(b"\n"):
         raise EOFError
     return msgspec.json.decode(line, type=Assessed)
+
+
+async def _exchange(process: Process, record: Record) -> bytes:
+    """Send a line and return the next one, which lacks its end where the process has ended."""
+    assert process.stdin is not None  # noqa: S101 - for type checkers: both are pipes
+    assert process.stdout is not None  # noqa: S101 - for type checkers: both are pipes
+    process.stdin.write(encode(record) + b"\n")
+    await process.stdin.drain()
+    return await process.stdout.readline()

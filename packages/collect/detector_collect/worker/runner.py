@@ -14,11 +14,11 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Self
 
 import msgspec
 
-from detector.aio.tasks import run_in_thread
+from detector.aio.tasks import Group, run_in_thread
 from detector.model import encode
 from detector.session.seams import utc_now
 from detector_collect.assessment import Assessed, State, Why
@@ -80,7 +80,7 @@ class Worker:
     async def __aexit__(self, *_: object) -> None:
         await self._processes.end()
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Work until cancelled. A database that is away is waited for."""
         refreshed = -REFRESH
         while True:
@@ -108,7 +108,7 @@ class Worker:
             claimed = await queue.claim(
                 connection, now=self._settings.clock(), lease=self._settings.lease, limit=self._settings.claimed
             )
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             for one in claimed:
                 group.create_task(self._handle(one))
         return len(claimed)
@@ -122,19 +122,22 @@ class Worker:
         return self._requeued is not None
 
     async def drain(self) -> int:
-        """Work until nothing is due. Returns how much that was."""
+        """Work until nothing is due, and nothing was assessed with other knowledge. Returns how much that was."""
+        await self.refresh()
         done = 0
-        while number := await self.work_once():
+        while (number := await self.work_once()) or await self._requeue_some():
             done += number
         return done
 
     async def _handle(self, claimed: Claimed) -> None:
         try:
-            await self._assess(claimed)
-        except LostError as error:
-            LOG.warning("lost", extra={"fields": {"evidence": claimed.evidence, "reason": str(error)}})
-            async with self._store.begin() as connection:
-                await queue.fail(connection, claimed, now=self._settings.clock(), reason=f"{Why.TOO_COSTLY}: {error}")
+            try:
+                await self._assess(claimed)
+            except LostError as error:
+                LOG.warning("lost", extra={"fields": {"evidence": claimed.evidence, "reason": str(error)}})
+                async with self._store.begin() as connection:
+                    reason = f"{Why.TOO_COSTLY}: {error}"
+                    await queue.fail(connection, claimed, now=self._settings.clock(), reason=reason)
         except LeaseLostError:
             LOG.info("lease lost", extra={"fields": {"evidence": claimed.evidence}})
 

@@ -7,33 +7,43 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from detector.knowledge import data_set
 from detector.model import Endpoint, Record, encode, json_text
 from detector.outbox.submission import PAYLOAD_TYPE, SUBMISSION_BYTES_MAX, Submission
+from detector.session.settings import Expectations
 from detector.trust import envelope as envelopes
 from detector_collect.assessment import Material, State, Why, assess_submission, without_findings
-from detector_collect.submissions import RefusedError, gunzip
+from detector_collect.submissions import UNSIGNED, RefusedError, gunzip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class MaterialConfig(Record, frozen=True, kw_only=True):
-    """What to assess with: knowledge, and the endpoints that the vendor knows.
+READY: Final = b"ready\n"
+"""What a process answers when it has read what to assess with."""
 
-    `data` is a folder of installed data sets, `shipped`, or None for the user's own folder.
+
+class MaterialConfig(Record, frozen=True, kw_only=True):
+    """What to assess with: knowledge, and what the vendor knows of endpoints.
+
+    `data` is a folder of installed data sets, `shipped`, or None for the user's own folder. Endpoints are those that
+    the data set states, and instead of them, where they are the same, those of the pin files `pins` and of `endpoints`.
     """
 
     data: str | None = None
+    pins: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
 
     def read(self) -> Material:
-        """Read the knowledge as it is now. Raises `KnowledgeError`."""
-        return Material(data_set.read(self.data), self.endpoints)
+        """Read the knowledge as it is now. Raises `KnowledgeError`, `PinFileError`."""
+        data = data_set.read(self.data)
+        own = Expectations(data=data, pins=self.pins).pin_set.endpoints if self.pins else ()
+        known = (*Expectations(data=data).pin_set.endpoints, *own, *self.endpoints)
+        return Material(data, tuple({(one.host, one.port): one for one in known}.values()))
 
 
 class Request(Record, frozen=True, kw_only=True):
@@ -60,11 +70,14 @@ def _submission(request: Request) -> Submission:
     plain = request.body if request.encoding == "identity" else gunzip(request.body, limit=SUBMISSION_BYTES_MAX)
     unsealed = envelopes.unseal(plain, payload_type=PAYLOAD_TYPE)
     signers = {envelopes.key_identifier(one.key) for one in unsealed.signers if one.verifies}
-    if unsealed.problem is not None or signers.isdisjoint(request.keys):
-        raise ValueError("the stored envelope is not signed by a key of its institution")
-    if hashlib.sha256(unsealed.payload).digest() != request.digest:
+    if unsealed.problem is not None or hashlib.sha256(unsealed.payload).digest() != request.digest:
         raise ValueError("the stored envelope is not the one that was received")
-    return json_text.decode_unambiguous(unsealed.payload, Submission)
+    submission = json_text.decode_unambiguous(unsealed.payload, Submission)
+    # The service signs what came with a client certificate.
+    of_certificate = submission.kind in UNSIGNED and any(key.startswith("certificate/") for key in request.keys)
+    if signers.isdisjoint(request.keys) and not of_certificate:
+        raise ValueError("the stored envelope is not signed by a key of its institution")
+    return submission
 
 
 def _raw_keys(identifiers: Iterable[str]) -> tuple[bytes, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import importlib.util
 import json
 import shlex
+import ssl
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -90,14 +92,14 @@ def test_the_life_of_a_key(collector: Collector) -> None:
     assert collector.rows("key", "list", "--institution", "south") == []
 
 
-def test_a_client_certificate(collector: Collector, pki: PrivatePKI, tmp_path: Path) -> None:
+def test_a_client_certificate(collector: Collector, tls_pki: PrivatePKI, tmp_path: Path) -> None:
     """It is known by its SHA-256; one that is no certificate is refused with its file."""
-    certificate = pki.issue(["reports.example.edu"]).chain[0]
+    certificate = tls_pki.issue(["reports.example.edu"]).chain[0]
     file = tmp_path / "client.pem"
-    file.write_text(certificate.pem)
+    file.write_text(ssl.DER_cert_to_PEM_cert(certificate))
     collector("key", "add", "north", "--certificate", str(file))
     (row,) = collector.rows("key", "list")
-    assert (row["id"], row["kind"]) == (f"certificate/{certificate.sha256}", "certificate")
+    assert (row["id"], row["kind"]) == (f"certificate/{hashlib.sha256(certificate).hexdigest()}", "certificate")
     file.write_text("nothing")
     assert "--certificate" in collector.refusal("key", "add", "north", "--certificate", str(file))
     assert "Give a key" in collector.refusal("key", "add", "north")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import sqlalchemy as sa
-from detector_collect.store import evidence, findings, retention, schema
+from detector_collect.store import counters, evidence, findings, retention, schema
 from detector_collect.store.errors import ErasedError, StoreError
 from detector_collect.store.findings import NewFinding, NewVerification
 from detector_collect.store.schema import metadata
+from detector_collect.submissions import AGE_MAX
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.collect_stores import NOW, new_evidence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
     from detector_collect.store.evidence import NewEvidence
 
-AGE_LIMIT = dt.timedelta(days=31)
 DAY = dt.timedelta(days=1)
 
 
@@ -72,7 +72,7 @@ async def erase(store: Store, whose: bytes, *, limit: int = 3) -> retention.Eras
     erased = 0
     while True:
         async with store.begin() as connection:
-            done = await retention.erase(connection, whose, age_limit=AGE_LIMIT, limit=limit)
+            done = await retention.erase(connection, whose, limit=limit)
         erased += done.erased
         if done.erased < limit:
             await store.clean()
@@ -99,9 +99,9 @@ async def test_an_erased_student_leaves_no_trace(store: Store, database: str) ->
     assert all(any(trace in after for trace in traces(new)) for new in made if new not in mine)
     with pytest.raises(ErasedError):
         async with store.begin() as connection:
-            await evidence.add(connection, mine[0]._replace(received=NOW + AGE_LIMIT))
+            await evidence.add(connection, mine[0]._replace(received=NOW + AGE_MAX))
     async with store.begin() as connection:
-        assert await evidence.count_by_state(connection) == {"waiting": 11, "verified": 9}
+        assert await counters.states(connection) == {"waiting": 11, "verified": 9}
 
 
 async def test_what_is_held_is_neither_erased_nor_expires(store: Store) -> None:
@@ -132,7 +132,7 @@ async def test_a_hold_that_is_placed_while_erasing_waits(store: Store) -> None:
             return (await retention.place(connection, "north", None, reason="case", now=NOW))[1]
 
     async with store.begin() as connection:
-        assert await retention.erase(connection, student(0), age_limit=AGE_LIMIT, limit=1) == (1, 0)
+        assert await retention.erase(connection, student(0), limit=1) == (1, 0)
         placing = asyncio.create_task(place())
         done, _ = await asyncio.wait([placing], timeout=0.2)
         assert not done
@@ -206,7 +206,7 @@ async def test_marks_go_when_the_age_limit_refuses_the_submission(store: Store) 
     """A mark lasts as long as its submission would be accepted, and no longer."""
     (new,) = await fill(store, 1, students=1)
     await erase(store, student(0))
-    for later, marks in ((AGE_LIMIT, 1), (AGE_LIMIT + DAY, 0)):
+    for later, marks in ((AGE_MAX, 1), (AGE_MAX + DAY, 0)):
         async with store.begin() as connection:
             await retention.expire(connection, now=new.made + later)
             assert await connection.scalar(sa.select(sa.func.count()).select_from(schema.erased)) == marks

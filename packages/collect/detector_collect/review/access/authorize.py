@@ -15,12 +15,15 @@ Each refusal is 403 and recorded; what exceeds a rate is 429, and recorded once.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import ipaddress
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
+import aiohttp
 import sqlalchemy as sa
 from litestar import Request
 from litestar.exceptions import (
@@ -38,15 +41,16 @@ from detector_collect.store.schema import cases, evidence, institutions
 
 from .chain import Outcome
 from .headers import SecurityHeaders
+from .lti import KeySources
 from .people import person_with_token
-from .permissions import OF_AN_INSTITUTION, UNRECORDED, Permission, Person
+from .permissions import OF_AN_INSTITUTION, UNRECORDED, Kind, Permission, Person
 from .rates import Answer, Limiter
 from .records import record
 from .sessions import find_session, touch_session
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from litestar import Litestar, Response
     from litestar.config.app import AppConfig
@@ -54,6 +58,10 @@ if TYPE_CHECKING:
     from litestar.handlers import BaseRouteHandler
 
     from detector_collect.store.database import Store
+
+    from .oidc import IdentityProvider
+
+    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 __all__ = ["Access", "AccessPlugin", "Permission", "Person", "access_of", "authorize", "check_routes", "refuse"]
 
@@ -78,6 +86,9 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 _ROW_MAX: Final = 2**63 - 1
 """The largest number of a row."""
+_SUBSCRIBER: Final = 64
+"""Bits of an IPv6 address that are one subscriber's (RFC 6177): the rest is theirs to change."""
+_IPV6: Final = 6
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -96,10 +107,20 @@ _ADVICE: Final = {
 class Access:
     """What the guard and the sign-in routes need: `origin` is the site's address as browsers see it (`https://host`).
 
-    Raises `InputError` for an origin that is not HTTPS, unless it is this machine's.
+    `proxies` are peers whose `X-Forwarded-For` says who asks, for limiting rates. `demo_people` may be signed in as by
+    anybody: on this machine alone. Raises `InputError` for an origin that is not HTTPS, unless it is this machine's.
     """
 
-    def __init__(self, store: Store, *, origin: str, clock: Callable[[], dt.datetime]) -> None:
+    def __init__(  # noqa: PLR0913 - the settings of a site
+        self,
+        store: Store,
+        *,
+        origin: str,
+        clock: Callable[[], dt.datetime],
+        identity: IdentityProvider | None = None,
+        demo_people: Sequence[int] = (),
+        proxies: Sequence[Network] = (),
+    ) -> None:
         parts = urlsplit(origin)
         self.store: Final = store
         self.clock: Final = clock
@@ -111,10 +132,31 @@ class Access:
             raise InputError(f"{origin!r} is not an origin.", advice="Write it as https://review.example.")
         if not self.https and not (self.is_loopback and parts.scheme == "http"):
             raise InputError(f"{origin} is not HTTPS.", advice="Cookies need HTTPS, but for http://127.0.0.1.")
+        if demo_people and (self.https or identity is not None):
+            raise InputError("The demonstration signs anybody in.", advice="Run it on this machine alone.")
+        self.identity: Final = identity
+        self.platform_keys: Final = KeySources()
+        self.demo_people: Final = tuple(demo_people)
+        self.proxies: Final = tuple(proxies)
         self.session_cookie: Final = cookie_name("session", https=self.https)
+        self._http: aiohttp.ClientSession | None = None
         self.people: Final = Limiter(per_minute=PERSON_PER_MINUTE, burst=PERSON_PER_MINUTE)
         self.strangers: Final = Limiter(per_minute=STRANGER_PER_MINUTE, burst=STRANGER_PER_MINUTE)
         self.all_strangers: Final = Limiter(per_minute=STRANGERS_PER_MINUTE, burst=STRANGERS_PER_MINUTE)
+
+    @property
+    def http(self) -> aiohttp.ClientSession:
+        """The client that fetches from identity providers and platforms, while the application runs."""
+        if self._http is None:
+            raise RuntimeError("The application does not run.")
+        return self._http
+
+    @contextlib.asynccontextmanager
+    async def running(self, _: Litestar) -> AsyncIterator[None]:
+        """What the application needs while it runs."""
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as self._http:
+            yield
+        self._http = None
 
 
 def cookie_name(name: str, *, https: bool) -> str:
@@ -142,6 +184,7 @@ class AccessPlugin(InitPlugin):
         app_config.guards.insert(0, authorize)
         app_config.before_send.append(SecurityHeaders(https=self._access.https))
         app_config.on_startup.insert(0, check_routes)
+        app_config.lifespan = [*app_config.lifespan, self._access.running]
         app_config.exception_handlers = {NotAuthorizedException: _sign_in_first, **app_config.exception_handlers}
         return app_config
 
@@ -240,7 +283,7 @@ def _read(request: Request[Any, Any, Any], permission: Permission | None) -> _Re
 async def _authenticate(asked: _Request) -> Person | None:
     """Who asks; None for a stranger who is signing in. Refuses other strangers."""
     request, access = asked.request, asked.access
-    stranger = request.client.host if request.client is not None else None
+    stranger = _peer(asked)
     if asked.permission is Permission.SIGN_IN:
         await _limit(asked, access.strangers, stranger, None)
         if not _is_host(asked):
@@ -256,7 +299,7 @@ async def _authenticate(asked: _Request) -> Person | None:
         return await _refuse_stranger(asked, stranger)
     async with access.store.connect() as connection:
         session = await find_session(connection, secret, now=asked.now)
-    if session is None:
+    if session is None or (session.person.kind is Kind.DEMO and session.person.id not in access.demo_people):
         return await _refuse_stranger(asked, stranger)
     if session.stale:
         async with access.store.begin() as connection:
@@ -315,6 +358,21 @@ async def _is_from_own_page(asked: _Request, person: Person) -> bool:
     if given is None:
         given = (await asked.request.form()).get(CSRF_FIELD)
     return isinstance(given, str) and hmac.compare_digest(given.encode("utf-8", "replace"), person.csrf.encode("ascii"))
+
+
+def _peer(asked: _Request) -> str | None:
+    """The address that asks, which is forgotten again: behind a known proxy, the last one that the proxy saw."""
+    client = asked.request.client
+    if client is None:
+        return None
+    forwarded = asked.request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    try:
+        peer = ipaddress.ip_address(client.host)
+        if forwarded and any(peer in network for network in asked.access.proxies):
+            peer = ipaddress.ip_address(forwarded)
+    except ValueError:
+        return client.host
+    return str(ipaddress.ip_network((peer, _SUBSCRIBER), strict=False) if peer.version == _IPV6 else peer)
 
 
 def _is_host(asked: _Request) -> bool:

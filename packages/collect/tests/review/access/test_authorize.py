@@ -6,75 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector_collect.review.access import people
-from detector_collect.review.access.authorize import Permission, refuse
+from detector_collect.review.access.authorize import Permission
 from detector_collect.review.access.chain import Outcome
 from detector_collect.review.access.permissions import Kind, Role
 from detector_collect.review.access.records import listed, verify
-from litestar import Litestar, Request, get, post
+from litestar import Litestar, get
 from litestar.exceptions import ImproperlyConfiguredException
-from litestar.params import FromPath  # noqa: TC002 - Litestar reads the annotations at run time
-from support.collect_access import PURPOSE, Room
+from support.collect_access import EVIDENCE_TEXT, HANDLERS, PURPOSE, Room, overview
 
 if TYPE_CHECKING:
     from detector_collect.review.access.records import Numbered
-
-EVIDENCE_TEXT = "the evidence itself"
-
-
-@get("/", opt={"permission": Permission.VIEW})
-async def overview(request: Request[Any, Any, Any]) -> list[str]:
-    return sorted(request.user.institutions(Permission.VIEW, now=request.app.state.access.clock()) or [])
-
-
-@get("/institutions/{institution:str}/cases/{case:int}", opt={"permission": Permission.VIEW})
-async def case_page(institution: FromPath[str], case: FromPath[int]) -> str:
-    return f"{institution} {case}"
-
-
-@get("/institutions/{institution:str}/evidence/{digest:str}", opt={"permission": Permission.EVIDENCE})
-async def evidence_page(institution: FromPath[str], digest: FromPath[str]) -> str:
-    return f"{EVIDENCE_TEXT} {institution} {digest}"
-
-
-@get("/institutions/{institution:str}/evidence", opt={"permission": Permission.EVIDENCE})
-async def evidence_list(request: Request[Any, Any, Any], institution: FromPath[str]) -> str:
-    seen = await listed(request.app.state.access.store, limit=1)
-    return f"{EVIDENCE_TEXT} {institution} {seen[0].record.purpose} {request.state.access_record}"
-
-
-@post("/institutions/{institution:str}/cases/{case:int}", opt={"permission": Permission.REVIEW}, status_code=200)
-async def decide(institution: FromPath[str], case: FromPath[int]) -> str:
-    return f"decided {institution} {case}"
-
-
-@get("/audit", opt={"permission": Permission.AUDIT})
-async def audit_page() -> str:
-    return "records"
-
-
-@get("/grants", opt={"permission": Permission.ADMINISTER})
-async def grants_page() -> str:
-    return "grants"
-
-
-@get("/own", opt={"permission": Permission.OWN_INSTITUTION})
-async def own_page(request: Request[Any, Any, Any]) -> str:
-    return f"own {request.user.institution}"
-
-
-@get("/healthz", opt={"permission": Permission.PUBLIC})
-async def health() -> str:
-    return "ok"
-
-
-@get("/missing/{institution:str}", opt={"permission": Permission.VIEW})
-async def missing(request: Request[Any, Any, Any]) -> str:
-    return await refuse(request, Outcome.RULE, subject="a rule")
-
-
-HANDLERS = [
-    overview, case_page, evidence_page, evidence_list, decide, audit_page, grants_page, own_page, health, missing,
-]  # fmt: skip
 
 
 async def _last(room: Room) -> Numbered:

@@ -1,0 +1,38 @@
+"""`detector-collect reverify`: have evidence assessed again, with the knowledge of today.
+
+Room: detector_collect.cli.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from detector.cli import common, options
+from detector.cli.streams import put
+from detector.session.seams import utc_now
+from detector_collect.worker import requeue
+
+from .common import database, material, with_store
+
+if TYPE_CHECKING:
+    from detector_collect.store.database import Store
+
+
+@click.command(cls=options.Command, examples=("detector-collect reverify --data /var/lib/detector/data",))
+@options.settings(only={"data", "pins"})
+@database
+def reverify(*, database: str | None, settings: dict[str, Any]) -> int:
+    """Queue what was assessed with other knowledge.
+
+    Other pins and another version count, too. Workers do the same by themselves, a little at a time, whenever nothing else waits. Earlier assessments stay.
+    """
+    digest = material(settings).read().digest
+
+    async def run(store: Store) -> None:
+        await requeue(store, digest, now=utc_now())
+
+    with_store(database, run)
+    put("What was assessed otherwise is queued.")
+    return common.CLEAN

@@ -1,0 +1,47 @@
+"""`detector-collect work`: assess what was received.
+
+Room: detector_collect.cli.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from detector.cli import common, options
+from detector.cli.streams import put
+from detector_collect.worker import Worker, WorkerSettings
+
+from .common import database, material, with_store
+
+if TYPE_CHECKING:
+    from detector_collect.store.database import Store
+
+
+@click.command(
+    cls=options.Command,
+    examples=("detector-collect work", "detector-collect work --pins vendor.toml --processes 4"),
+)
+@options.service(
+    "--processes", "Processes that assess at once.", type=click.IntRange(1, 256), default=1, show_default=True
+)
+@options.service("--once", "End when nothing waits any more.", is_flag=True)
+@options.settings(only={"data", "pins"})
+@database
+def work(*, processes: int, once: bool, database: str | None, settings: dict[str, Any]) -> int:
+    """Assess evidence that was received, until it is interrupted.
+
+    Any number of workers may serve one PostgreSQL. A worker that is killed loses nothing: another one continues when
+    its lease has ended. `detector-collect serve` has a worker of its own.
+    """
+    config = material(settings)
+
+    async def run(store: Store) -> int:
+        async with Worker(store, config, WorkerSettings(processes=processes)) as worker:
+            if not once:
+                await worker.run()
+            return await worker.drain()
+
+    put(f"Assessed: {with_store(database, run)}.")
+    return common.CLEAN
