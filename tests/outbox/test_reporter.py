@@ -70,7 +70,7 @@ def receiver(pki: PrivatePKI) -> Iterator[tuple[Receiver, Origin]]:
 
 def reporting(world: World, origin: Origin, folder: Path, **more: Any) -> Reporter:  # noqa: ANN401 - arguments of Reporter
     """A reporter to the collector, of a student on a local network."""
-    known = {
+    known: dict[str, Any] = {
         "student": STUDENT,
         "connectors": connectors_to(world, origin.address),
         "networks": lambda: {"ipv4": LOCAL},
@@ -92,7 +92,10 @@ def identifying_result(world: World, pki: PrivatePKI) -> Result:
         "address": f"{LOCAL}:3128",
         "asked_for": f"{PUBLIC}:443",
         "resolution": ResolutionObservation(
-            resolver=f"https://resolver.lan/{USER}", outcome=ResolutionOutcome.ANSWERED, system=(PUBLIC,), other=(LOCAL,)
+            resolver=f"https://resolver.lan/{USER}",
+            outcome=ResolutionOutcome.ANSWERED,
+            system=(PUBLIC,),
+            other=(LOCAL,),
         ),
         "hops": hops,
         "timings_ms": {"connect": 3.0, "resolve": 1.0},
