@@ -16,13 +16,13 @@ from detector_collect.assessment import assess_submission
 from detector_collect.responsibility import DeviceResult, Interception
 from detector_collect.review import case_log, queries
 from detector_collect.review.access import people, sessions
-from detector_collect.review.access.authorize import Access, AccessPlugin
+from detector_collect.review.access.authorize import Access, AccessPlugin, check_routes
 from detector_collect.review.access.permissions import Kind, Role
 from detector_collect.store import evidence, findings, keys, schema
 from detector_collect.store.database import Store
+from httpx import ASGITransport, AsyncClient
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.testing import AsyncTestClient
 from support.bundle_recordings import KEY, PUBLIC
 from support.collect_evidence import EXAM, SEARCH, recorder
 
@@ -60,15 +60,16 @@ class Room(NamedTuple):
     @contextlib.asynccontextmanager
     async def client(self, name: str) -> AsyncIterator[Visitor]:
         """A browser in which this person is signed in."""
-        async with AsyncTestClient(self.app, base_url=ORIGIN, raise_server_exceptions=False) as client:
-            client.cookies.set("session", self.cookies[name])
-            yield Visitor(client, sessions.csrf_of(self.cookies[name]))
+        secret = self.cookies[name]
+        transport = ASGITransport(self.app, raise_app_exceptions=False)  # type: ignore[arg-type] # scopes as TypedDicts
+        async with AsyncClient(transport=transport, base_url=ORIGIN, cookies={"session": secret}) as client:
+            yield Visitor(client, sessions.csrf_of(secret))
 
 
 class Visitor(NamedTuple):
     """A signed-in browser: it says where requests come from, and fills in forms with the token of its session."""
 
-    client: AsyncTestClient[Litestar]
+    client: AsyncClient
     csrf: str
 
     async def get(self, path: str) -> Response:
@@ -93,17 +94,18 @@ GRANTS: Final = {
 
 
 @contextlib.asynccontextmanager
-async def review_room(folder: Path, **titles: str) -> AsyncIterator[Room]:
+async def review_room(folder: Path, *, origin: str = ORIGIN, **titles: str) -> AsyncIterator[Room]:
     """A room with the institutions `north`, where a filter decrypts, and `south`, and any more that are given."""
     institutions = {"north": "North University", "south": "South College", **titles}
     async with await Store.open(f"sqlite:///{folder}/review.sqlite", migrate=True) as store:
         app = Litestar(
             [review.routes()],
-            plugins=[AccessPlugin(Access(store, origin=ORIGIN, clock=lambda: NOW))],
+            plugins=[AccessPlugin(Access(store, origin=origin, clock=lambda: NOW))],
             state=State({"store": store, "clock": lambda: NOW}),
             openapi_config=None,
             logging_config=None,
         )
+        check_routes(app)
         async with store.begin() as connection:
             for name, title in institutions.items():
                 await keys.add_institution(connection, keys.Institution(name, title, NOW))

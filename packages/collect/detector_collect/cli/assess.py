@@ -46,10 +46,11 @@ def assess(  # noqa: PLR0913 - one parameter per option
     form: Format,
     output: str | None,
 ) -> int:
-    """Assess every institution by what was found in a period, and store the statements.
+    """Make a statement about every institution.
 
-    Every assessment has a number, and spends its part of the probability of ever naming an institution without reason
-    (docs/responsibility.md): assess once a term, not once a day.
+    It says what was found there in a period, and is stored. Every assessment has a number, and spends its part of the
+    probability of ever naming an institution without reason (docs/responsibility.md): assess once a term, not once a
+    day.
     """
     now = utc_now()
     end = now if until is None else until.replace(tzinfo=dt.UTC)

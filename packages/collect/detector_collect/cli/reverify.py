@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 @options.settings(only={"data", "pins"})
 @database
 def reverify(*, database: str | None, settings: dict[str, Any]) -> int:
-    """Queue evidence that was assessed with other knowledge, pins or another version than this.
+    """Queue what was assessed with other knowledge.
 
-    Workers do the same by themselves, a little at a time, whenever nothing else waits. Earlier assessments stay.
+    Other pins and another version count, too. Workers do the same by themselves, a little at a time, whenever nothing else waits. Earlier assessments stay.
     """
     digest = material(settings).read().digest
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from litestar import Router
 
 from .access import signing_in
-from .pages import router
-from .pages.errors import missing
+from .pages import errors, router
 
 
 def routes() -> Router:
     """Every route of the review room. The application needs `access.authorize.AccessPlugin`, which guards them."""
-    return Router("/", route_handlers=[router(), signing_in.router(), missing])
+    signing = Router("/", route_handlers=[signing_in.router()], exception_handlers=errors.HANDLERS)
+    return Router("/", route_handlers=[router(), signing, errors.missing])

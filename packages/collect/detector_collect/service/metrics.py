@@ -112,5 +112,5 @@ class Metrics:
         else:
             self._reachable.set(1)
             self._depth.set(queue.depth)
-            self._age.set(0.0 if queue.oldest is None else (now - queue.oldest).total_seconds())
+            self._age.set(0.0 if queue.oldest is None else max((now - queue.oldest).total_seconds(), 0.0))
         return generate_latest(self._registry)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Queue(NamedTuple):
-    """How much waits to be assessed, and since when the oldest of it does; None where nothing waits."""
+    """How much waits to be assessed, and since when the first of it is due; None where nothing waits.
+
+    What a worker has claimed is due when its lease ends.
+    """
 
     depth: int
     oldest: dt.datetime | None
@@ -44,7 +47,7 @@ async def read(connection: AsyncConnection) -> dict[tuple[str, str], int]:
 
 async def queue(connection: AsyncConnection) -> Queue:
     """The state of the queue."""
-    asked = sa.select(sa.func.count(), sa.func.min(evidence.c.received)).select_from(work.join(evidence))
+    asked = sa.select(sa.func.count(), sa.func.min(work.c.due))
     return Queue(*(await connection.execute(asked)).one())
 
 

@@ -102,12 +102,6 @@ async def content(connection: AsyncConnection, number: int) -> Content | None:
     return None if found is None else Content(**found)
 
 
-async def count_by_state(connection: AsyncConnection) -> dict[str, int]:
-    """Pieces of evidence in each state, for monitoring."""
-    counting = sa.select(evidence.c.state, sa.func.count().label("pieces")).group_by(evidence.c.state)
-    return {row.state: row.pieces for row in await connection.execute(counting)}
-
-
 def mark(connection: AsyncConnection, digest: bytes) -> bytes:
     """What remains of an erased submission: only who has it can tell that it was here."""
     return hmac.digest(erasure_key(connection), digest, hashlib.sha256)

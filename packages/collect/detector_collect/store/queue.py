@@ -36,13 +36,6 @@ class Claimed(NamedTuple):
     until: dt.datetime
 
 
-class Depth(NamedTuple):
-    """Rows of the queue, and for how long the first of them has been due."""
-
-    rows: int
-    lag: dt.timedelta
-
-
 async def claim(connection: AsyncConnection, *, now: dt.datetime, lease: dt.timedelta, limit: int) -> list[Claimed]:
     """Claim up to `limit` rows that are due, the longest due first; none that another worker is claiming.
 
@@ -64,12 +57,6 @@ async def claim(connection: AsyncConnection, *, now: dt.datetime, lease: dt.time
         .returning(work.c.id, work.c.evidence, work.c.attempts)
     )
     return [Claimed(row.id, row.evidence, row.attempts, now + lease) for row in await connection.execute(claiming)]
-
-
-async def depth(connection: AsyncConnection, *, now: dt.datetime) -> Depth:
-    """How much there is to do, for monitoring."""
-    count, first = (await connection.execute(sa.select(sa.func.count(), sa.func.min(work.c.due)))).one()
-    return Depth(count, max(now - first, dt.timedelta()) if count else dt.timedelta())
 
 
 async def requeue(

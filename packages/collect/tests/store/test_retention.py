@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import sqlalchemy as sa
-from detector_collect.store import evidence, findings, retention, schema
+from detector_collect.store import counters, evidence, findings, retention, schema
 from detector_collect.store.errors import ErasedError, StoreError
 from detector_collect.store.findings import NewFinding, NewVerification
 from detector_collect.store.schema import metadata
@@ -101,7 +101,7 @@ async def test_an_erased_student_leaves_no_trace(store: Store, database: str) ->
         async with store.begin() as connection:
             await evidence.add(connection, mine[0]._replace(received=NOW + AGE_MAX))
     async with store.begin() as connection:
-        assert await evidence.count_by_state(connection) == {"waiting": 11, "verified": 9}
+        assert await counters.states(connection) == {"waiting": 11, "verified": 9}
 
 
 async def test_what_is_held_is_neither_erased_nor_expires(store: Store) -> None:

@@ -24,14 +24,22 @@ REVISION: Final = "0001"
 VERSION_TABLE: Final = "detector_collect_version"
 """Not Alembic's own name: a history of `detector` may be in the same database."""
 
+TABLE_LOCK_SECONDS: Final = 10
+"""Wait of a step for a table that others use. Clients of the service wait for a minute."""
+
 _LOCK: Final = 0x746C732E
 """Any number that no other program uses as an advisory lock of this database."""
+_FOLDER: Final = Path(__file__).parent
 
 
 def lock(connection: sa.Connection) -> None:
-    """Let one program migrate at a time, until the transaction ends. On SQLite the transaction is a lock already."""
+    """Let one program migrate at a time, until the transaction ends. On SQLite the transaction is a lock already.
+
+    While a step waits for a table, everybody else waits behind it: it gives up rather than hold up the service.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{TABLE_LOCK_SECONDS}s'")
 
 
 def revision(connection: sa.Connection) -> str | None:
@@ -45,6 +53,6 @@ def revision(connection: sa.Connection) -> str | None:
 def upgrade(connection: sa.Connection) -> None:
     """Run the steps that are missing."""
     settings = alembic_config.Config()
-    settings.set_main_option("script_location", str(Path(__file__).parent))
+    settings.set_main_option("script_location", str(_FOLDER))
     settings.attributes["connection"] = connection
     alembic_command.upgrade(settings, REVISION)
