@@ -130,7 +130,7 @@ def test_what_was_assessed_otherwise_has_our_own_conclusion() -> None:
 
 
 def test_newer_knowledge_that_accuses_less_is_waited_for(ca: CA) -> None:
-    """A root that is newer than ours looks private: who knows it better is not contradicted."""
+    """A root that is newer than ours seems private: who knows it better is not contradicted."""
     client = recorder()
 
     def newer(manifest: dict[str, Any], parts: dict[str, Any]) -> None:
