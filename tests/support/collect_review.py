@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_collect import responsibility, review
 from detector_collect.assessment import assess_submission
 from detector_collect.responsibility import DeviceResult, Interception
@@ -18,6 +19,7 @@ from detector_collect.review import case_log, queries
 from detector_collect.review.access import people, sessions
 from detector_collect.review.access.authorize import Access, AccessPlugin, check_routes
 from detector_collect.review.access.permissions import Kind, Role
+from detector_collect.service.settings import ServiceSettings
 from detector_collect.store import evidence, findings, keys, schema
 from detector_collect.store.database import Store
 from httpx import ASGITransport, AsyncClient
@@ -42,6 +44,8 @@ ORIGIN: Final = "http://127.0.0.1:8000"
 PRODUCT: Final = "campus-filter"
 EXAM_HOST: Final = "exam.example.edu"
 STUDENTS: Final = 30
+SIGNING_KEY: Final = Ed25519PrivateKey.generate()
+"""The key of this collector."""
 
 
 HOSTILE: Final = "<script>alert(1)</script>\u202egnp.txe\u200b PC of Erika"
@@ -88,6 +92,7 @@ GRANTS: Final = {
     "Vera Viewer": Role.VIEWER,
     "Rita Reviewer": Role.REVIEWER,
     "Rolf Reviewer": Role.REVIEWER,
+    "Ruth Reviewer": Role.REVIEWER,
     "Anna Auditor": Role.AUDITOR,
 }
 """People of this room besides two administrators, each with one role at all institutions."""
@@ -101,7 +106,7 @@ async def review_room(folder: Path, *, origin: str = ORIGIN, **titles: str) -> A
         app = Litestar(
             [review.routes()],
             plugins=[AccessPlugin(Access(store, origin=origin, clock=lambda: NOW))],
-            state=State({"store": store, "clock": lambda: NOW}),
+            state=State({"store": store, "clock": lambda: NOW, "settings": ServiceSettings(SIGNING_KEY, origin)}),
             openapi_config=None,
             logging_config=None,
         )
@@ -125,6 +130,7 @@ async def review_room(folder: Path, *, origin: str = ORIGIN, **titles: str) -> A
                 text="Most students of algebra met one key.",
                 now=NOW,
             )
+        await queries.summarize_due(store, now=NOW)
         yield Room(app, store, cookies, case, shown)
 
 
@@ -218,7 +224,6 @@ async def _assess(connection: Any) -> None:  # noqa: ANN401 - a connection of th
     for one in found:
         values = {"institution": one.institution, "conclusion": one.conclusion.value, "detail": encode(one)}
         await connection.execute(sa.insert(schema.conclusions).values(number=1, **values))
-        await queries.summarize(connection, one.institution, now=NOW)
 
 
 async def _people(connection: Any) -> tuple[dict[str, str], dict[str, int]]:  # noqa: ANN401 - a connection of the store
