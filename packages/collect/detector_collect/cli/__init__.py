@@ -15,6 +15,7 @@ from detector.version import VERSION
 
 SECTIONS: Final = {
     "Set up": ("migrate", "institution", "key"),
+    "Run": ("serve",),
     "Assess": ("work", "reverify", "assess"),
     "Keep and erase": ("retention", "expire", "erase", "hold"),
 }

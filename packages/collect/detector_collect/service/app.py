@@ -81,6 +81,7 @@ def create_app(
     `review` are the routes of the review pages, `plugins` what they need. Raises `InputError` for the settings.
     """
     metrics = Metrics()
+    access = Access(store, origin=settings.origin, clock=settings.clock, demo_people=settings.demo_people)
     state = {
         "store": store,
         "settings": settings,
@@ -94,7 +95,7 @@ def create_app(
         exception_handlers=problems.HANDLERS,
         lifespan=[_flushing],
         state=State(state),
-        plugins=[AccessPlugin(Access(store, origin=settings.origin, clock=settings.clock)), *plugins],
+        plugins=[AccessPlugin(access), *plugins],
         openapi_config=None,
         logging_config=None,
         debug=False,

@@ -59,13 +59,17 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class ServiceSettings(NamedTuple):
-    """Settings of one service. `origin` is the address of the review pages, as browsers see it."""
+    """Settings of one service.
+
+    `origin` is the address of the review pages, as browsers see it. `demo_people` may be signed in as by anybody.
+    """
 
     signing_key: Ed25519PrivateKey
     origin: str = "http://127.0.0.1"
     certificates: ClientCertificates | None = None
     limits: Limits = DEFAULT_LIMITS
     clock: Callable[[], dt.datetime] = utc_now
+    demo_people: tuple[int, ...] = ()
 
 
 def client_certificates(
