@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,7 +14,8 @@ from detector_collect.store import keys
 from detector_collect.store.schema import contents, evidence
 from detector_testing import PrivatePKI
 from detector_testing.pki import to_pem
-from support.collect_service import SERVICE_KEY, SOUTH, SUBMISSION, counted, running_service, sealed
+from support.collect_reports import PERSONAL, pin_report
+from support.collect_service import MINUTE, SERVICE_KEY, SOUTH, SUBMISSION, counted, running_service, sealed
 from support.collect_stores import NOW
 
 from detector.errors import InputError
@@ -32,7 +32,7 @@ PEER = client_certificates(["127.0.0.0/8"])
 PKI = PrivatePKI.create()
 CERTIFICATE = PKI.self_signed(["report.north.example.edu"]).leaf
 CHAIN = PKI.issue(["exam.example.org"]).chain
-PERSONAL = "ada-lovelaces-iphone"
+REPORT = pin_report(CHAIN, at=NOW - 30 * MINUTE)
 
 
 def passed(certificate: bytes = CERTIFICATE) -> dict[str, str]:
@@ -41,14 +41,8 @@ def passed(certificate: bytes = CERTIFICATE) -> dict[str, str]:
 
 
 def report(**changes: Any) -> bytes:  # noqa: ANN401 - any JSON
-    """A report of TrustKit, with what it says about the device; None leaves a field out."""
-    fields = {
-        "app-bundle-id": "org.example.exam", "app-version": "1.0", "app-vendor-id": PERSONAL, "app-platform": "IOS",
-        "date-time": "2026-11-30T09:00:00Z", "hostname": "exam.example.org", "port": 443,
-        "noted-hostname": "example.org", "include-subdomains": True, "enforce-pinning": True, "known-pins": [],
-        "validated-certificate-chain": [to_pem(one).decode() for one in CHAIN], **changes,
-    }  # fmt: skip
-    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
+    """The report with other fields."""
+    return pin_report(CHAIN, at=NOW - 30 * MINUTE, **changes)
 
 
 async def register_certificate(store: Store, institution: str = "north") -> None:
@@ -67,8 +61,8 @@ async def test_a_report_is_reduced_and_stored_once(store: Store) -> None:
     """Host, port, time and chain are kept, nothing of the device is; the same report again is known."""
     async with running_service(store, certificates=PEER) as service:
         await register_certificate(store)
-        first, again = await send(service, report(), passed()), await send(service, report(), passed())
-        other = await send(service, report(), passed(), "rfc7469")
+        first, again = await send(service, REPORT, passed()), await send(service, REPORT, passed())
+        other = await send(service, REPORT, passed(), "rfc7469")
     assert (first.status, again.status, other.status) == (201, 200, 201)
     assert first.body == again.body
     async with store.connect() as connection:
@@ -87,20 +81,20 @@ async def test_reports_that_are_refused(store: Store) -> None:
     """No time, no chain, a private host, another time, no JSON: each is named, and nothing is stored."""
     refused = {
         "bad-content": [
-            report(**{"date-time": None}), report(**{"validated-certificate-chain": []}), b"[]", b"\xff", b"",
-            report(hostname="x'); DROP TABLE evidence; --"), report(**{"date-time": "2027-01-01T00:00:00Z"}),
+            report(date_time=None), report(validated_certificate_chain=[]), b"[]", b"\xff", b"",
+            report(hostname="x'); DROP TABLE evidence; --"), report(date_time="2027-01-01T00:00:00Z"),
         ],
         "identifying": [report(hostname="ada.local"), report(hostname="192.0.2.1")],
-        "future-dated": [report(**{"date-time": "2026-11-30T20:00:00Z"})],
-        "too-old": [report(**{"date-time": "2026-01-01T00:00:00Z"})],
+        "future-dated": [report(date_time="2026-11-30T20:00:00Z")],
+        "too-old": [report(date_time="2026-01-01T00:00:00Z")],
     }  # fmt: skip
     async with running_service(store, certificates=PEER) as service:
         await register_certificate(store)
         before = await counted(store)
         for refusal, bodies in refused.items():
             assert [(await send(service, body, passed())).refusal for body in bodies] == [refusal] * len(bodies)
-        assert (await send(service, report(), passed(), "bundle")).refusal == "media-type"
-        assert (await send(service, report(), passed(), "x'; --")).refusal == "media-type"
+        assert (await send(service, REPORT, passed(), "bundle")).refusal == "media-type"
+        assert (await send(service, REPORT, passed(), "x'; --")).refusal == "media-type"
         assert await counted(store) == before
 
 
@@ -108,14 +102,14 @@ async def test_a_certificate_counts_only_from_the_proxy(store: Store) -> None:
     """From another peer, unregistered, twice or in another form, it opens nothing."""
     async with running_service(store, certificates=client_certificates(["192.0.2.0/24"])) as service:
         await register_certificate(store)
-        assert (await send(service, report(), passed())).refusal == "no-certificate"
+        assert (await send(service, REPORT, passed())).refusal == "no-certificate"
     async with running_service(store, registers=False) as service:
-        assert (await send(service, report(), passed())).refusal == "no-certificate"
+        assert (await send(service, REPORT, passed())).refusal == "no-certificate"
     async with running_service(store, registers=False, certificates=PEER) as service:
-        assert (await send(service, report(), {})).refusal == "no-certificate"
-        assert (await send(service, report(), passed(CHAIN[0]))).refusal == "unknown-key"
+        assert (await send(service, REPORT, {})).refusal == "no-certificate"
+        assert (await send(service, REPORT, passed(CHAIN[0]))).refusal == "unknown-key"
         for wrong in ("", "::", ":%%:", "AAAA", quote(to_pem(CERTIFICATE))):
-            answer = await send(service, report(), {"Client-Cert": wrong})
+            answer = await send(service, REPORT, {"Client-Cert": wrong})
             assert answer.refusal == {"": "no-certificate", "::": "unknown-key"}.get(wrong, "unreadable")
         twice = passed()["Client-Cert"].encode()
         said = await service.talk(
@@ -131,10 +125,10 @@ async def test_nginx_writes_pem(store: Store) -> None:
     async with running_service(store, certificates=setting) as service:
         await register_certificate(store)
         written = {"X-Client-Certificate": quote(to_pem(CERTIFICATE))}
-        assert (await send(service, report(), passed())).refusal == "no-certificate"
-        assert (await send(service, report(), written)).status == 201
+        assert (await send(service, REPORT, passed())).refusal == "no-certificate"
+        assert (await send(service, REPORT, written)).status == 201
         both = {"X-Client-Certificate": quote(to_pem(CERTIFICATE) + to_pem(CHAIN[0]))}
-        assert (await send(service, report(), both)).refusal == "unreadable"
+        assert (await send(service, REPORT, both)).refusal == "unreadable"
 
 
 async def test_envelopes_with_a_certificate(store: Store) -> None:
@@ -150,7 +144,7 @@ async def test_envelopes_with_a_certificate(store: Store) -> None:
                 if key.kind == "certificate":
                     await keys.end_key(connection, key.id, revoked=NOW)
         assert (await service.post(sealed(), passed())).refusal == "revoked-key"
-        assert (await send(service, report(), passed())).refusal == "revoked-key"
+        assert (await send(service, REPORT, passed())).refusal == "revoked-key"
 
 
 @pytest.mark.parametrize(
