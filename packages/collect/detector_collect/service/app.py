@@ -17,7 +17,9 @@ from litestar.datastructures import State
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from detector.aio.tasks import cancel_and_wait
+from detector_collect.review.access import records
 from detector_collect.review.access.authorize import Access, AccessPlugin
+from detector_collect.review.access.oidc import IdentityProvider
 from detector_collect.review.access.permissions import Permission
 
 from . import health, problems
@@ -56,7 +58,7 @@ async def submit(request: AnyRequest) -> Response[bytes]:
 
 
 OPERATE: Final = (health.healthz, health.readyz, health.show_metrics)
-"""What tells how the service does."""
+"""The routes that say how the service does."""
 INGEST: Final = (submit, *OPERATE)
 """The routes of a service that receives."""
 
@@ -78,6 +80,29 @@ async def _flushing(app: Litestar) -> AsyncIterator[None]:
     finally:
         await cancel_and_wait([task])
         await metrics.flush(store)
+
+
+@contextlib.asynccontextmanager
+async def _signing(app: Litestar) -> AsyncIterator[None]:
+    """Sign the latest access record every day while the application runs."""
+    settings: ServiceSettings = app.state.settings
+    task = asyncio.create_task(records.sign_daily(app.state.store, settings.signing_key, settings.clock))
+    try:
+        yield
+    finally:
+        await cancel_and_wait([task])
+
+
+def _access(store: Store, settings: ServiceSettings) -> Access:
+    """Who may see what, by the settings. Raises `InputError`."""
+    return Access(
+        store,
+        origin=settings.origin,
+        clock=settings.clock,
+        identity=None if settings.identity is None else IdentityProvider(settings.identity),
+        demo_people=settings.demo_people,
+        proxies=() if settings.certificates is None else settings.certificates.peers,
+    )
 
 
 def create_app(
@@ -104,9 +129,9 @@ def create_app(
     return Litestar(
         [*(INGEST if receives else OPERATE), *review],
         exception_handlers=problems.HANDLERS,
-        lifespan=[_flushing],
+        lifespan=[_flushing, *([_signing] if review else [])],
         state=State(state),
-        plugins=[AccessPlugin(Access(store, origin=settings.origin, clock=settings.clock)), *plugins],
+        plugins=[AccessPlugin(_access(store, settings)), *plugins],
         openapi_config=None,
         logging_config=None,
         debug=False,
