@@ -555,7 +555,7 @@ def _version(text: str) -> str:
 
 
 def _manifest(manifest: form.Manifest) -> form.Manifest:
-    """The manifest without names of files that the user gave, and versions that are none."""
+    """The manifest without names of files that the user gave, and what is not a version."""
     return msgspec.structs.replace(
         manifest,
         detector_version=_version(manifest.detector_version),

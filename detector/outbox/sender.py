@@ -247,7 +247,7 @@ class Sender:
         return Attempt(not_before=self._clock() + wait, failures=failures)
 
     async def _post(self, entry: Entry, waiting: Waiting) -> Answer:
-        """Send one submission by the first connection that is to be had."""
+        """Send one submission on the first connection that may carry it."""
         refused = False
         problem = ""
         for number, make in enumerate(self._connectors.confirmed):
@@ -318,7 +318,7 @@ class Sender:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body of an answer, as far as it is read."""
+    """The body of an answer, up to `ANSWER_BYTES_MAX`."""
     body = b""
     while len(body) < ANSWER_BYTES_MAX and (chunk := await response.content.read(ANSWER_BYTES_MAX - len(body))):
         body += chunk
