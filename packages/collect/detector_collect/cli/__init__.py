@@ -17,6 +17,7 @@ SECTIONS: Final = {
     "Set up": ("migrate", "institution", "key"),
     "Assess": ("work", "reverify", "assess"),
     "Keep and erase": ("retention", "expire", "erase", "hold"),
+    "Notify": ("receiver", "deliver"),
 }
 """The commands, as help lists them; each is imported when it is used."""
 

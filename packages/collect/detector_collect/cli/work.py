@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from detector.aio.tasks import Group
 from detector.cli import common, options
 from detector.cli.streams import put
+from detector_collect.review.upkeep import keep_summaries
 from detector_collect.worker import Worker, WorkerSettings
 
 from .common import database, material, with_store
@@ -39,9 +41,11 @@ def work(*, processes: int, once: bool, database: str | None, settings: dict[str
 
     async def run(store: Store) -> int:
         async with Worker(store, config, WorkerSettings(processes=processes)) as worker:
-            if not once:
-                await worker.run()
-            return await worker.drain()
+            if once:
+                return await worker.drain()
+            async with Group() as group:
+                group.create_task(keep_summaries(store))
+                return await worker.run()
 
     put(f"Assessed: {with_store(database, run)}.")
     return common.CLEAN

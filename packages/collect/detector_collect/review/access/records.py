@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import sqlalchemy as sa
 
 from detector.model import encode
+from detector_collect.store.deliveries import Event, announce
 from detector_collect.store.schema import access_records, chain_heads
 
 from .chain import GENESIS, AccessRecord, Head, Outcome, Row, Verifier, decode, link, open_head, seal_head
@@ -189,6 +190,8 @@ async def sign_head(store: Store, key: Ed25519PrivateKey, *, now: dt.datetime) -
             return existing
         envelope = seal_head(Head(number=last.number, hash=last.hash.hex(), at=now), key)
         await connection.execute(sa.insert(chain_heads).values(number=last.number, envelope=envelope))
+        facts = {"record": last.number, "hash": last.hash.hex()}
+        await announce(connection, Event.HEAD_MADE, at=now, institution=None, path="/audit", facts=facts)
         return envelope
 
 
