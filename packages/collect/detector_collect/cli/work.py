@@ -5,7 +5,7 @@ Room: detector_collect.cli.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -43,9 +43,14 @@ def work(*, processes: int, once: bool, database: str | None, settings: dict[str
         async with Worker(store, config, WorkerSettings(processes=processes)) as worker:
             if once:
                 return await worker.drain()
-            async with Group() as group:
-                group.create_task(keep_summaries(store))
-                return await worker.run()
+            return await run_worker(store, worker)
 
     put(f"Assessed: {with_store(database, run)}.")
     return common.CLEAN
+
+
+async def run_worker(store: Store, worker: Worker) -> NoReturn:
+    """Assess what is received, and keep the numbers that pages show, until cancelled."""
+    async with Group() as group:
+        group.create_task(keep_summaries(store))
+        return await worker.run()
