@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.bundle_recordings import KEY, handshake_signature, remade, report_on, with_its_ca
 from support.collect_evidence import EXAM, SEARCH, UNKNOWN, recorder
 
-from detector.bundle import form, packing, verification
+from detector.bundle import Conclusion, form, packing, verification
 from detector.knowledge import data_set
 from detector.model import (
     Category,
@@ -321,6 +321,21 @@ def test_claims_that_do_not_follow_are_quarantined() -> None:
     data = remade(client.bundle(client.case(SEARCH)), accuse).rstrip()
     assessed = client.assess(data)
     assert (assessed.state, assessed.why, assessed.findings) == (State.QUARANTINED, Why.DOES_NOT_VERIFY, ())
+
+
+def test_another_place_or_explanation_is_no_lie(ca: CA) -> None:
+    """What a client concluded from addresses and timings that it does not send may differ from what they now give."""
+    client = recorder()
+
+    def elsewhere(part: dict[str, Any]) -> None:
+        part["claimed"]["attribution"]["locality"] = "this-device"
+        part["claimed"]["alternatives"] = ["captive-portal"]
+
+    data = remade(client.bundle(*client.intercepted(ca, SEARCH)), change_endpoint(elsewhere)).rstrip()
+    assessed = client.assess(data)
+    assert assessed.detail.bundle is Conclusion.FAILS
+    assert assessed.state is State.VERIFIED, assessed.detail.reasons
+    assert [finding.confidence for finding in assessed.findings] == [Confidence.PROVEN]
 
 
 def test_a_changed_part_is_quarantined(ca: CA) -> None:
