@@ -80,7 +80,7 @@ async def test_a_report_is_reduced_and_stored_once(store: Store) -> None:
     assert content == forms.FailureContent(host="exam.example.org", port=443, at=submission.made, chain=CHAIN)
     assert (row.key.partition("/")[0], row.made) == ("certificate", submission.made)
     request = Request(body=body or b"", encoding="identity", digest=row.digest, keys=(row.key,))
-    assert json_text.decode(run(encode(request), MATERIAL), Assessed).state is State.CLAIMED
+    assert json_text.decode(run(encode(request), MATERIAL), Assessed).state is State.VERIFIED
 
 
 async def test_reports_that_are_refused(store: Store) -> None:
