@@ -66,6 +66,9 @@ _OWN_IDENTITIES: Final = frozenset({Identity.STATED, Identity.PINNED_PUBLIC})
 _KNOWN_INTERCEPTORS: Final = frozenset({Reason.INTERCEPTION_KEY, Reason.FORGED_ISSUER})
 """Rules that no genuine server fits, whatever the endpoint. The mark of a product is not among them: an appliance that
 decrypts nothing may have issued the certificate of an institution's own portal."""
+_WORDING: Final = frozenset({"alternatives", "attribution"})
+"""Fields of a claim that change neither a verdict nor its certainty."""
+_CONTRADICTED: Final = frozenset({KeyEvidence.CONTRADICTED, KeyEvidence.UNSIGNED})
 _SIGNED_BY_PUBLIC_CAS: Final = (ChainClass.ACCEPTED, ChainClass.RETIRED, ChainClass.INCOMPLETE)
 
 
@@ -143,13 +146,23 @@ def _assess_bundle(data: bytes, submission: Submission, keys: Sequence[bytes], m
     now = material.context(manifest.started)
     verified = bundle.verify(data, keys=keys, roots=now.roots, known=material.data)
     detail = msgspec.structs.replace(_used(material), bundle=verified.conclusion, reasons=verified.reasons)
-    if verified.conclusion is bundle.Conclusion.FAILS:
+    if verified.conclusion is bundle.Conclusion.FAILS and not _differs_in_wording(verified):
         return Assessed(state=State.QUARANTINED, why=Why.DOES_NOT_VERIFY, detail=detail)
     recorded = tuple(verification.recorded_endpoints(read, now, material.endpoints, reliance=Reliance.BYTES))
     assessed = _assess(recorded, detail, submission.made, (manifest.started, manifest.finished))
     if _knows_better(manifest.knowledge, assessed, material, submission.made):
         return Assessed(state=State.CLAIMED, why=Why.NEWER_KNOWLEDGE, detail=assessed.detail)
     return assessed
+
+
+def _differs_in_wording(verified: bundle.Verification) -> bool:
+    """Whether a bundle fails for nothing but who it is thought to be, where, and what else could explain it.
+
+    The client concluded that with the addresses and timings that it must not send.
+    """
+    found = {name.partition(".")[0] for check in verified.endpoints for name in check.differences}
+    is_contradicted = any(check.key in _CONTRADICTED for check in verified.endpoints)
+    return bool(found) and found <= _WORDING and verified.network.same and not is_contradicted
 
 
 def without_findings(state: State, why: Why, material: Material, reasons: tuple[str, ...] = ()) -> Assessed:
