@@ -431,6 +431,8 @@ def _known_language(_: click.Context, __: click.Parameter, tag: str | None) -> s
 language: Final = result(
     "--language", "Language of what students read, such as en or de.", metavar="TAG", callback=_known_language
 )
+WAITING: Final = "Folder in which reports wait, instead of your own."
+
 collector: Final = together(
     (
         _report("--report-to", "Report to this collector (docs/reporting.md).", setting="to", metavar="URL"),
@@ -455,7 +457,7 @@ collector: Final = together(
             setting="through_interceptor",
             type=click.Choice(["never", "if-nothing-else"]),
         ),
-        _report("--outbox", "Folder in which reports wait, instead of your own.", setting="outbox", metavar="DIR"),
+        _report("--outbox", WAITING, setting="outbox", metavar="DIR"),
     )
 )
 """Which collector is reported to, and from which folder."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .options import Format
 
-_folder: Final = options.target("--outbox folder", "The folder, instead of your own.", metavar="DIR")
+_folder: Final = options.option("--outbox folder", options.WAITING, section=options.REPORTING, metavar="DIR")
 _reaching: Final = options.settings(only=("data", "ct-logs", "roots", "add-roots", "proxy", "resolve", "connect-to"))
 
 
@@ -36,7 +36,10 @@ _reaching: Final = options.settings(only=("data", "ct-logs", "roots", "add-roots
     examples=("detector outbox status",),
 )
 def outbox() -> None:
-    """Show and send the reports that wait for a collector (docs/reporting.md)."""
+    """Show and send reports that wait for a collector.
+
+    What is reported, and how, is in docs/reporting.md.
+    """
 
 
 @outbox.command(examples=("detector outbox status", "detector outbox status --json"))
@@ -44,7 +47,7 @@ def outbox() -> None:
 @options.record_form
 @options.output
 def status(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
-    """Say how many reports wait and since when, what was set aside and why, and what was dropped.
+    """Summarize what waits, what was set aside, and what was dropped.
 
     Exit code: 0; 2 bad usage or input.
     """
@@ -59,7 +62,7 @@ def status(*, folder: str | None, form: Format, detail: Detail, output: str | No
 @options.record_form
 @options.output
 def list_(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
-    """List the reports, the oldest first: what each is, for whom, and whether it waits.
+    """List the reports, the oldest first.
 
     Exit code: 0; 2 bad usage or input.
     """
@@ -114,7 +117,7 @@ async def _send(sender: Sender) -> Sending:
 @options.target("--refused", "What the collector refused.", is_flag=True)
 @options.target("--damaged", "What is damaged.", is_flag=True)
 def drop(*, digests: tuple[str, ...], folder: str | None, everything: bool, refused: bool, damaged: bool) -> int:
-    """Drop reports without sending them. They are counted as dropped.
+    """Drop reports without sending them; they are counted.
 
     Exit code: 0; 2 bad usage or input, 74 no room.
     """

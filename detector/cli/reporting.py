@@ -16,6 +16,7 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.errors import DetectorError
 
+from . import options
 from .stderr import redirect_to_null, say
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Reports:
             self._settings = outbox.ReportSettings.of(values)
             self._keys = outbox.ReportKeys.load(self._settings, student=self._student)
         elif given:
-            raise click.UsageError("Options of reporting need --report-to URL.")
+            raise click.UsageError(f"{_flag_given()} needs --report-to URL.")
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +115,13 @@ class Reports:
             connectors=connectors_of(self._options, settings.pins),
             on_problem=lambda error: say(f"Warning: {error}"),
         )
+
+
+def _flag_given() -> str:
+    """The first option of reporting that was given to this command."""
+    context = click.get_current_context()
+    every = [p for p in context.command.params if isinstance(p, options.Option) and p.into == "report"]
+    return next((max(option.opts, key=len) for option in every if option.was_given(context)), "Reporting")
 
 
 def connectors_of(settings: Mapping[str, Any], pins: tuple[str, ...]) -> outbox.Connectors:

@@ -514,8 +514,8 @@ def of_failure(data: bytes, *, now: dt.datetime) -> FailureContent:
 def reduce(data: bytes, *, keys: Sequence[Ed25519PrivateKey], most: int = CONTENT_BYTES_MAX) -> bytes:
     """A bundle without what names a person or locates a machine, signed by `keys`.
 
-    Of more than `most` bytes, the largest parts are removed: a peer that sends megabytes of certificates hides nothing
-    but its own. Raises `BundleError`.
+    Of more than `most` bytes, the largest endpoints are removed: a peer that sends megabytes of certificates hides
+    nothing but its own. Raises `BundleError`.
     """
     bundle = form.read_unchanged(data)
     carried = {part.name: part for part in bundle.file.parts}
@@ -530,8 +530,8 @@ def reduce(data: bytes, *, keys: Sequence[Ed25519PrivateKey], most: int = CONTEN
         entries.append(entry)
     manifest = msgspec.structs.replace(_manifest(bundle.manifest), parts=tuple(entries))
     while len(reduced := form.write(form.seal(manifest, parts.values(), keys)).rstrip(b"\n")) > most and parts:
-        largest = max(parts.values(), key=lambda part: len(part.content))
-        del parts[largest.name]
+        _, _, number = max(parts.values(), key=lambda part: len(part.content)).name.partition("-")
+        parts = {name: part for name, part in parts.items() if name.partition("-")[2] != number}
     return reduced
 
 
@@ -555,7 +555,7 @@ def _version(text: str) -> str:
 
 
 def _manifest(manifest: form.Manifest) -> form.Manifest:
-    """The manifest without names of files that the user gave, and versions that are none."""
+    """The manifest without names of files that the user gave, and what is not a version."""
     return msgspec.structs.replace(
         manifest,
         detector_version=_version(manifest.detector_version),

@@ -4,8 +4,8 @@ Room: outbox. Pure but for reading, or creating, the one key file that is named.
 
 A pseudonym is HMAC-SHA-256 (RFC 2104) over what it is of, the institution, the exam and the value, each preceded by its
 length, so that no two lists of fields are the same message. The same student is the same hash within one exam of one
-institution, and unrelated hashes everywhere else. Who has the key can look for a student that they can name; who has
-only the hashes cannot try names, as they could with a plain hash.
+institution, and unrelated hashes everywhere else. A holder of the key can search for a student that they can name; with
+the hashes alone nobody can try names, as they could with a plain hash.
 
 The key belongs to the institution, whose clients share it: clients with different keys report one student as several.
 """

@@ -2,7 +2,7 @@
 
 Room: outbox. Starts one thread and ends it; files and connections are those of `store` and `sender`.
 
-Nothing here is waited for by whoever decides: a report is handed over in microseconds. The thread makes the content,
+No decision waits for anything here: a report is queued in microseconds. The thread makes the content,
 signs it and writes it to the disk; from then on it survives whatever happens to the program. Sending comes last.
 """
 

@@ -17,7 +17,7 @@ answer                                          what happens
 200 or 201 with a valid receipt                 removed
 a refusal that will not change, on a confirmed  set aside with the reason
 connection
-429, 503                                        tried later: `Retry-After`, else exponential backoff with jitter; both
+408, 429, 503                                   tried later: `Retry-After`, else exponential backoff with jitter; both
                                                 at most an hour, and kept for other processes
 no answer                                       tried later by this process, within minutes: what was offline a moment
                                                 ago may not be now
@@ -83,16 +83,17 @@ UNCONFIRMED: Final = "what answered was not confirmed to be the collector"
 NOT_REACHED: Final = "the collector was not reached"
 _DOUBLINGS_MAX: Final = 16
 _TAKEN: Final = frozenset({200, 201})
-_LATER: Final = frozenset({429, 503})
+_LATER: Final = frozenset({408, 429, 503})
 _REFUSAL_PREFIX: Final = "urn:tls-interception:refusal:"
 PERMANENT: Final = frozenset(
     {
         "too-large", "unreadable", "other-version", "other-type", "unsigned", "unknown-key", "bad-signature",
         "expired-key", "revoked-key", "other-institution", "too-old", "identifying", "unknown-kind", "bad-content",
-        "encoding", "erased",
+        "encoding", "erased", "media-type", "no-certificate",
     }
 )  # fmt: skip
 """Refusals that sending the same again does not change. A submission `future-dated` now is not so later."""
+TEMPORARY: Final = frozenset({"rate", "future-dated", "too-slow", "busy", "unavailable", "full"})
 
 
 class Outcome(enum.StrEnum):
@@ -246,7 +247,7 @@ class Sender:
         return Attempt(not_before=self._clock() + wait, failures=failures)
 
     async def _post(self, entry: Entry, waiting: Waiting) -> Answer:
-        """Send one submission by the first connection that is to be had."""
+        """Send one submission on the first connection that may carry it."""
         refused = False
         problem = ""
         for number, make in enumerate(self._connectors.confirmed):
@@ -317,7 +318,7 @@ class Sender:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body of an answer, as far as it is read."""
+    """The body of an answer, up to `ANSWER_BYTES_MAX`."""
     body = b""
     while len(body) < ANSWER_BYTES_MAX and (chunk := await response.content.read(ANSWER_BYTES_MAX - len(body))):
         body += chunk
@@ -335,7 +336,7 @@ def _refusal(body: bytes) -> str:
     except ValueError:
         return ""
     refusal = kind.removeprefix(_REFUSAL_PREFIX)
-    return refusal if kind.startswith(_REFUSAL_PREFIX) and refusal in {*PERMANENT, "rate", "future-dated"} else ""
+    return refusal if kind.startswith(_REFUSAL_PREFIX) and refusal in PERMANENT | TEMPORARY else ""
 
 
 def _retry_after(value: str, now: dt.datetime) -> dt.timedelta | None:

@@ -169,7 +169,7 @@ def test_a_new_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (("--report-institution", "a"), "need --report-to"),
+        (("--report-institution", "a"), "--report-institution needs --report-to"),
         (("--report-to", URL), "--report-institution: is needed"),
         (("--report-to", "http://collect.example.org"), "--report-institution"),
         (("--report-to", "http://a.example.org", "--report-institution", "a"), "--report-key: is needed"),

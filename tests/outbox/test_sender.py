@@ -21,6 +21,8 @@ from detector.model import RootOrigin
 from detector.outbox import sender as sending
 from detector.outbox.sender import Sender
 from detector.outbox.settings import ThroughInterceptor
+from detector.outbox.store import Attempt
+from detector.outbox.submission import PAYLOAD_TYPE, digest
 from detector.trust import envelope
 from detector.trust.roots import from_der
 
@@ -40,7 +42,7 @@ PUBLIC = envelope.public_key_of(RECEIPT_KEY)
 
 def sender_of(outbox: Outbox, connectors: Connectors, **more: Any) -> Sender:  # noqa: ANN401 - arguments of Sender
     """A sender at the time of these tests, whose waits are the longest possible."""
-    known = {"to": URL, "receipt_keys": [PUBLIC], "clock": lambda: NOW, "jitter": lambda: 1.0}
+    known: dict[str, Any] = {"to": URL, "receipt_keys": [PUBLIC], "clock": lambda: NOW, "jitter": lambda: 1.0}
     return Sender(outbox, connectors=connectors, **(known | more))
 
 
@@ -83,14 +85,7 @@ async def test_what_has_a_receipt_is_removed(world: World, pki: PrivatePKI, tmp_
 
 def digest_of(body: bytes) -> str:
     """The digest of the submission in a request."""
-    return sending_digest(envelope.unseal(body, payload_type=sending.PAYLOAD_TYPE).payload)
-
-
-def sending_digest(payload: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    import hashlib  # noqa: PLC0415 - independent of the code under test
-
-    return hashlib.sha256(payload).hexdigest()
+    return digest(envelope.unseal(body, payload_type=PAYLOAD_TYPE).payload)
 
 
 NO_RECEIPTS: dict[str, Callable[..., Response]] = {
@@ -203,7 +198,7 @@ async def test_a_clock_that_was_set_back_delays_nothing(world: World, tmp_path: 
     outbox = opened(tmp_path)
     outbox.put(sealed(), to=URL)
     connectors = connectors_to(world, ("127.0.0.1", 9))
-    outbox.try_later(URL, sending.Attempt(not_before=NOW + dt.timedelta(days=400), failures=1))
+    outbox.try_later(URL, Attempt(not_before=NOW + dt.timedelta(days=400), failures=1))
     assert sender_of(outbox, connectors).wait() == 0
 
 

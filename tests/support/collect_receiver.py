@@ -44,6 +44,7 @@ class Receiver:
 
     submissions: dict[str, Submission] = dataclasses.field(default_factory=dict)
     bodies: list[bytes] = dataclasses.field(default_factory=list)
+    institution_key: bytes = dataclasses.field(default_factory=lambda: envelope.public_key_of(INSTITUTION_KEY))
     answer: Callable[[Request], Response | None] = lambda _: None
     """Answers in place of a receipt where it returns something."""
 
@@ -52,8 +53,7 @@ class Receiver:
         self.bodies.append(request.body)
         if (instead := self.answer(request)) is not None:
             return instead
-        public = envelope.public_key_of(INSTITUTION_KEY)
-        opened = envelope.open_envelope(request.body, payload_type=PAYLOAD_TYPE, keys=[public])
+        opened = envelope.open_envelope(request.body, payload_type=PAYLOAD_TYPE, keys=[self.institution_key])
         if request.method != "POST" or request.target != "/v1/evidence" or opened.problem is not None:
             return refusal("bad-signature")
         submission = msgspec.json.decode(opened.payload, type=Submission)

@@ -58,7 +58,7 @@ async def submit(request: AnyRequest) -> Response[bytes]:
 
 
 OPERATE: Final = (health.healthz, health.readyz, health.show_metrics)
-"""What tells how the service does."""
+"""The routes that say how the service does."""
 INGEST: Final = (submit, *OPERATE)
 """The routes of a service that receives."""
 
@@ -69,17 +69,21 @@ async def _flushing(app: Litestar) -> AsyncIterator[None]:
     metrics: Metrics = app.state.metrics
     store: Store = app.state.store
 
-    async def flush_forever() -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+    ended = asyncio.Event()
+
+    async def flush() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await ended.wait()
             await metrics.flush(store)
 
-    task = asyncio.create_task(flush_forever())
+    task = asyncio.create_task(flush())
     try:
         yield
     finally:
-        await cancel_and_wait([task])
-        await metrics.flush(store)
+        ended.set()  # and not cancelled: half a transaction would lose the counts, or write them twice
+        await task
 
 
 @contextlib.asynccontextmanager

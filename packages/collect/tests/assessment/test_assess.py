@@ -18,8 +18,21 @@ from hypothesis import strategies as st
 from support.bundle_recordings import KEY, handshake_signature, remade, report_on, with_its_ca
 from support.collect_evidence import EXAM, SEARCH, UNKNOWN, recorder
 
+from detector.bundle import Conclusion, form, packing, verification
 from detector.knowledge import data_set
-from detector.model import Confidence, Engine, HandshakeSignature, KnowledgeKind, Outcome, Reason, Verdict, encode
+from detector.model import (
+    Category,
+    Confidence,
+    Engine,
+    HandshakeSignature,
+    KnowledgeKind,
+    Outcome,
+    Reason,
+    Verdict,
+    WitnessObservation,
+    WitnessOutcome,
+    encode,
+)
 from detector.outbox import contents
 from detector.outbox.submission import Kind
 from detector.trust.certificate import Certificate
@@ -119,7 +132,7 @@ def test_a_chain_in_a_report_of_failed_pins_is_at_most_possible(ca: CA) -> None:
     assert not assessed.handshakes
 
 
-def test_what_was_assessed_otherwise_is_told_by_our_own_conclusion() -> None:
+def test_what_was_assessed_otherwise_has_our_own_conclusion() -> None:
     """A client with pins that this collector does not have: its conclusion is noted, ours counts."""
     client = recorder()
     private = client.pki.private_ca("Portal CA").issue([UNKNOWN])
@@ -130,7 +143,7 @@ def test_what_was_assessed_otherwise_is_told_by_our_own_conclusion() -> None:
 
 
 def test_newer_knowledge_that_accuses_less_is_waited_for(ca: CA) -> None:
-    """A root that is newer than ours looks private: who knows it better is not contradicted."""
+    """A root that is newer than ours seems private: who knows it better is not contradicted."""
     client = recorder()
 
     def newer(manifest: dict[str, Any], parts: dict[str, Any]) -> None:
@@ -189,14 +202,14 @@ def test_expectations_of_the_sender_clear_nobody(ca: CA) -> None:
 
 
 def test_a_genuine_private_ca_is_not_framed_by_an_invented_canary() -> None:
-    """A handshake of an institution's own server, beside a canary that the sender substituted with a CA of its own."""
+    """A handshake of an institution's own server, next to a canary that the sender substituted with a CA of its own."""
     client = recorder()
     own, invented = client.pki.private_ca("University CA"), client.pki.private_ca("Invented CA")
     server = client.case(UNKNOWN, with_its_ca(own, UNKNOWN), machine=[own.certificate])
     other = client.case("wiki.example.edu", with_its_ca(own, "wiki.example.edu"), machine=[own.certificate])
     assessed = client.assess(client.bundle(server, other, *client.intercepted(invented, SEARCH)))
     assert {finding.ca_key for finding in accusing(assessed)} == {key_of(invented)}
-    # The same CA caught at an endpoint that the collector knows speaks for the others too.
+    # The same CA caught at an endpoint that the collector knows covers the others too.
     caught = client.assess(client.bundle(server, other, *client.intercepted(own, SEARCH)))
     assert {finding.ca_key for finding in accusing(caught)} == {key_of(own)}
 
@@ -242,7 +255,27 @@ def test_a_wrong_signature_shows_no_replay() -> None:
     assert not assessed.handshakes
 
 
-def test_a_handshake_is_the_same_whatever_its_signature_looks_like(ca: CA) -> None:
+def test_what_was_left_out_of_a_genuine_handshake_accuses_nobody() -> None:
+    """Timestamps that a server sent outside its certificate, not recorded; an exporter that is not the session's."""
+    client = recorder()
+    binding = WitnessObservation(outcome=WitnessOutcome.ANSWERED, nonce=bytes(16), exporter=bytes(32), status=200)
+    genuine = client.case(SEARCH, seen={"scts_carried": True, "witness": binding})
+    recorded = verification.recorded_endpoint(
+        form.RecordedEndpoint(
+            expected=form.Expected(host=SEARCH, port=443, category=Category.SEARCH),
+            at=client.now,
+            looks=(packing.connection(genuine.observation, ()),),
+            claimed=form.Claim(verdict=Verdict.CLEAN, reason=Reason.PINNED),
+        ),
+        form.Circumstances(),
+        client.context(),
+        reliance=verification.Reliance.BYTES,
+    )
+    observation = recorded.evidence.observation
+    assert (observation.key_proved, observation.scts_carried, observation.witness) == (True, False, None)
+
+
+def test_a_handshake_is_the_same_whatever_its_signature(ca: CA) -> None:
     """The same transcript, signed again or rewritten, is the same handshake."""
     client = recorder()
     forged = with_its_ca(ca, SEARCH)
@@ -288,6 +321,21 @@ def test_claims_that_do_not_follow_are_quarantined() -> None:
     data = remade(client.bundle(client.case(SEARCH)), accuse).rstrip()
     assessed = client.assess(data)
     assert (assessed.state, assessed.why, assessed.findings) == (State.QUARANTINED, Why.DOES_NOT_VERIFY, ())
+
+
+def test_another_place_or_explanation_is_no_lie(ca: CA) -> None:
+    """What a client concluded from addresses and timings that it does not send may differ from what they now give."""
+    client = recorder()
+
+    def elsewhere(part: dict[str, Any]) -> None:
+        part["claimed"]["attribution"]["locality"] = "this-device"
+        part["claimed"]["alternatives"] = ["captive-portal"]
+
+    data = remade(client.bundle(*client.intercepted(ca, SEARCH)), change_endpoint(elsewhere)).rstrip()
+    assessed = client.assess(data)
+    assert assessed.detail.bundle is Conclusion.FAILS
+    assert assessed.state is State.VERIFIED, assessed.detail.reasons
+    assert [finding.confidence for finding in assessed.findings] == [Confidence.PROVEN]
 
 
 def test_a_changed_part_is_quarantined(ca: CA) -> None:
