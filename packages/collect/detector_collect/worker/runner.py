@@ -133,6 +133,17 @@ class Worker:
         return done
 
     async def _handle(self, claimed: Claimed) -> None:
+        """Work on one until its lease ends, so that a database that restarts costs no lease."""
+        while True:
+            try:
+                return await self._try(claimed)
+            except StoreUnavailableError as error:
+                if self._settings.clock() >= claimed.until:
+                    raise
+                LOG.warning("waiting", extra={"fields": {"reason": str(error)}})
+                await asyncio.sleep(UNAVAILABLE_SECONDS)
+
+    async def _try(self, claimed: Claimed) -> None:
         try:
             try:
                 await self._assess(claimed)
