@@ -327,8 +327,7 @@ async def measure(url: str, name: str, *, results: int, rounds: int) -> tuple[li
         await fill(store, url, results)
         print(f"{name}: filled in {time.perf_counter() - begun:.0f} s", flush=True)
         begun = time.perf_counter()
-        async with store.begin() as connection:
-            await queries.summarize(connection, BIG, now=NOW)
+        await queries.summarize(store, BIG, now=NOW)
         summarized = (time.perf_counter() - begun) * 1000
         timed = [Timed("summarizing, in the worker", name, Spread(summarized, summarized, summarized))]
         return [*timed, *await _timed(store, name, rounds)], await _plans(store)

@@ -11,18 +11,20 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_collect import responsibility, review
 from detector_collect.assessment import assess_submission
 from detector_collect.responsibility import DeviceResult, Interception
 from detector_collect.review import case_log, queries
 from detector_collect.review.access import people, sessions
-from detector_collect.review.access.authorize import Access, AccessPlugin
+from detector_collect.review.access.authorize import Access, AccessPlugin, check_routes
 from detector_collect.review.access.permissions import Kind, Role
+from detector_collect.service.settings import ServiceSettings
 from detector_collect.store import evidence, findings, keys, schema
 from detector_collect.store.database import Store
+from httpx import ASGITransport, AsyncClient
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.testing import AsyncTestClient
 from support.bundle_recordings import KEY, PUBLIC
 from support.collect_evidence import EXAM, SEARCH, recorder
 
@@ -42,6 +44,8 @@ ORIGIN: Final = "http://127.0.0.1:8000"
 PRODUCT: Final = "campus-filter"
 EXAM_HOST: Final = "exam.example.edu"
 STUDENTS: Final = 30
+SIGNING_KEY: Final = Ed25519PrivateKey.generate()
+"""The key of this collector."""
 
 
 HOSTILE: Final = "<script>alert(1)</script>\u202egnp.txe\u200b PC of Erika"
@@ -60,15 +64,16 @@ class Room(NamedTuple):
     @contextlib.asynccontextmanager
     async def client(self, name: str) -> AsyncIterator[Visitor]:
         """A browser in which this person is signed in."""
-        async with AsyncTestClient(self.app, base_url=ORIGIN, raise_server_exceptions=False) as client:
-            client.cookies.set("session", self.cookies[name])
-            yield Visitor(client, sessions.csrf_of(self.cookies[name]))
+        secret = self.cookies[name]
+        transport = ASGITransport(self.app, raise_app_exceptions=False)  # type: ignore[arg-type] # scopes as TypedDicts
+        async with AsyncClient(transport=transport, base_url=ORIGIN, cookies={"session": secret}) as client:
+            yield Visitor(client, sessions.csrf_of(secret))
 
 
 class Visitor(NamedTuple):
     """A signed-in browser: it says where requests come from, and fills in forms with the token of its session."""
 
-    client: AsyncTestClient[Litestar]
+    client: AsyncClient
     csrf: str
 
     async def get(self, path: str) -> Response:
@@ -87,23 +92,25 @@ GRANTS: Final = {
     "Vera Viewer": Role.VIEWER,
     "Rita Reviewer": Role.REVIEWER,
     "Rolf Reviewer": Role.REVIEWER,
+    "Ruth Reviewer": Role.REVIEWER,
     "Anna Auditor": Role.AUDITOR,
 }
 """People of this room besides two administrators, each with one role at all institutions."""
 
 
 @contextlib.asynccontextmanager
-async def review_room(folder: Path, **titles: str) -> AsyncIterator[Room]:
+async def review_room(folder: Path, *, origin: str = ORIGIN, **titles: str) -> AsyncIterator[Room]:
     """A room with the institutions `north`, where a filter decrypts, and `south`, and any more that are given."""
     institutions = {"north": "North University", "south": "South College", **titles}
     async with await Store.open(f"sqlite:///{folder}/review.sqlite", migrate=True) as store:
         app = Litestar(
             [review.routes()],
-            plugins=[AccessPlugin(Access(store, origin=ORIGIN, clock=lambda: NOW))],
-            state=State({"store": store, "clock": lambda: NOW}),
+            plugins=[AccessPlugin(Access(store, origin=origin, clock=lambda: NOW))],
+            state=State({"store": store, "clock": lambda: NOW, "settings": ServiceSettings(SIGNING_KEY, origin)}),
             openapi_config=None,
             logging_config=None,
         )
+        check_routes(app)
         async with store.begin() as connection:
             for name, title in institutions.items():
                 await keys.add_institution(connection, keys.Institution(name, title, NOW))
@@ -123,6 +130,7 @@ async def review_room(folder: Path, **titles: str) -> AsyncIterator[Room]:
                 text="Most students of algebra met one key.",
                 now=NOW,
             )
+        await queries.summarize_due(store, now=NOW)
         yield Room(app, store, cookies, case, shown)
 
 
@@ -216,7 +224,6 @@ async def _assess(connection: Any) -> None:  # noqa: ANN401 - a connection of th
     for one in found:
         values = {"institution": one.institution, "conclusion": one.conclusion.value, "detail": encode(one)}
         await connection.execute(sa.insert(schema.conclusions).values(number=1, **values))
-        await queries.summarize(connection, one.institution, now=NOW)
 
 
 async def _people(connection: Any) -> tuple[dict[str, str], dict[str, int]]:  # noqa: ANN401 - a connection of the store

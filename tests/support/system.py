@@ -38,6 +38,7 @@ PACKAGES: Final = {
     "node": "nodejs",
     "nsenter": "util-linux",
     "npm": "npm",
+    "pdfinfo": "poppler-utils",
     "openssl": "openssl",
     "pdftotext": "poppler-utils",
     "pg_isready": "postgresql",

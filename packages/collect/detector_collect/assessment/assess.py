@@ -14,7 +14,7 @@ true. Three rules follow:
   submission is quarantined.
 * *An accusation rests on a handshake and on what the collector itself knows.* It is at most `possible`, and so no
   interception of the statistics, unless a recorded signature proves that the presented key was used, and the endpoint's
-  genuine identity is known here, or the catalogue knows the interceptor, or the same CA key is caught at such an
+  genuine identity is known here, or the catalogue knows the interceptor's key, or the same CA key is caught at such an
   endpoint in the same submission. Otherwise somebody could take the genuine private server of an institution, invent a
   canary beside it, and have the institution's own CA called an interceptor.
 * *A handshake counts once.* What the server signed identifies it: nobody without the server's key can make another.
@@ -63,8 +63,9 @@ is set meanwhile is seldom off by more."""
 
 _OWN_IDENTITIES: Final = frozenset({Identity.STATED, Identity.PINNED_PUBLIC})
 """Identities that rest on this collector's knowledge. `seen` rests on handshakes that the sender has put together."""
-_KNOWN_INTERCEPTORS: Final = frozenset({Reason.INTERCEPTION_KEY, Reason.PRODUCT_MARK, Reason.FORGED_ISSUER})
-"""Rules that rest on the chain and on this collector's catalogue or intermediates, whatever the endpoint."""
+_KNOWN_INTERCEPTORS: Final = frozenset({Reason.INTERCEPTION_KEY, Reason.FORGED_ISSUER})
+"""Rules that no genuine server fits, whatever the endpoint. The mark of a product is none: an appliance that decrypts
+nothing may have issued the certificate of an institution's own portal."""
 _SIGNED_BY_PUBLIC_CAS: Final = (ChainClass.ACCEPTED, ChainClass.RETIRED, ChainClass.INCOMPLETE)
 
 

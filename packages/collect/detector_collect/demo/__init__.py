@@ -6,6 +6,6 @@ Room: detector_collect.demo. Uses the store and the worker. Nothing here is abou
     await demo.fill(store, now=now)
 """
 
-from .term import Term, fill
+from .term import Clients, Term, assess_again, fill
 
-__all__ = ["Term", "fill"]
+__all__ = ["Clients", "Term", "assess_again", "fill"]

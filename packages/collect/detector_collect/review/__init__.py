@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from litestar import Router
 
+from . import api
 from .access import signing_in
-from .pages import router
-from .pages.errors import missing
+from .exports.routes import router as exports
+from .pages import errors, router
 
 
 def routes() -> Router:
     """Every route of the review room. The application needs `access.authorize.AccessPlugin`, which guards them."""
-    return Router("/", route_handlers=[router(), signing_in.router(), missing])
+    signing = Router("/", route_handlers=[signing_in.router()], exception_handlers=errors.HANDLERS)
+    return Router("/", route_handlers=[router(), exports(), api.router(), signing, errors.missing])

@@ -118,7 +118,7 @@ RULES: Final[Mapping[Step, Rule]] = {
 """Every step. There is none that edits or deletes."""
 
 AFTER_AN_ANSWER: Final[Mapping[State, State]] = {State.ASKED: State.ANSWERED}
-"""An answer to a question that is open answers it; any other leaves the state as it is."""
+"""An answer to a question that is open answers it; any other changes no state."""
 
 
 class NewEntry(NamedTuple):

@@ -4,8 +4,8 @@ Room: detector_collect.review. Reads the database; `summarize` and `visit` write
 
 * Every number of persons is rounded as `review.anonymity` says. A row without a student's hash counts as one person at
   most, however many such rows there are.
-* Numbers of an institution come from its summary, which `summarize` makes at intervals: counting distinct students of
-  a million results takes seconds, and numbers that changed with each submission would show what one student sent.
+* Numbers of an institution come from its summary, which `summarize_due` makes at intervals: counting distinct students
+  of a million results takes seconds, and numbers that changed with each submission would show what one student sent.
 * `evidence_page`, `evidence` and `content` are about single students: they belong behind the permission for evidence,
   whose access record precedes them. They take the institution, so that a digest of another one is not found.
 * Lists are read in pages after a key, never by an offset: what is inserted meanwhile repeats and skips nothing.
@@ -26,6 +26,7 @@ from sqlalchemy.sql.expression import FunctionElement
 from detector.model import Confidence, Record, Verdict, encode
 from detector.outbox.submission import SUBMISSION_BYTES_MAX
 from detector_collect.responsibility import STUDENTS_LEAST, Assessment, Conclusion
+from detector_collect.store.database import insert
 from detector_collect.store.schema import (
     access_records,
     assessments,
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
     from sqlalchemy.sql.compiler import SQLCompiler
 
+    from detector_collect.store.database import Store
+
+SUMMARY_LIFE: Final = dt.timedelta(minutes=30)
+"""How old the numbers of a page may be. Counting a million results takes eight seconds with PostgreSQL."""
 PAGE_MAX: Final = 200
 """Rows of one page of a list: what a screen shows at most, and a few hundred kilobytes of JSON."""
 ENDPOINTS_MAX: Final = 60
@@ -269,16 +274,27 @@ async def summary(connection: AsyncConnection, institution: str, *, now: dt.date
     return await _summarized(connection, institution, now) if detail is None else _decode_summary(detail)
 
 
-async def summarize(connection: AsyncConnection, institution: str, *, now: dt.datetime) -> Summary:
-    """Make the summary of an institution and store it."""
-    made = await _summarized(connection, institution, now)
+async def summarize(store: Store, institution: str, *, now: dt.datetime) -> Summary:
+    """Make the summary of an institution and store it. Raises `StoreError`.
+
+    It is counted on a connection that reads: on SQLite it takes half a minute, in which others write.
+    """
+    async with store.connect() as connection:
+        made = await _summarized(connection, institution, now)
     values = {"made": now, "detail": encode(made)}
-    changed = await connection.execute(
-        sa.update(summaries).where(summaries.c.institution == institution).values(**values)
-    )
-    if changed.rowcount == 0:
-        await connection.execute(sa.insert(summaries).values(institution=institution, **values))
+    async with store.begin() as connection:
+        new = insert(connection, summaries).values(institution=institution, **values)
+        await connection.execute(new.on_conflict_do_update(index_elements=[summaries.c.institution], set_=values))
     return made
+
+
+async def summarize_due(store: Store, *, now: dt.datetime) -> int:
+    """Make every summary that is older than `SUMMARY_LIFE`; returns how many. Raises `StoreError`."""
+    async with store.connect() as connection:
+        due = await unsummarized(connection, before=now - SUMMARY_LIFE)
+    for institution in due:
+        await summarize(store, institution, now=now)
+    return len(due)
 
 
 async def unsummarized(connection: AsyncConnection, *, before: dt.datetime) -> tuple[str, ...]:
@@ -294,10 +310,10 @@ async def unsummarized(connection: AsyncConnection, *, before: dt.datetime) -> t
 
 async def visit(connection: AsyncConnection, *, person: int, institution: str, now: dt.datetime) -> None:
     """Note that a person saw an institution's page."""
-    of = (visits.c.person == person, visits.c.institution == institution)
-    changed = await connection.execute(sa.update(visits).where(*of).values(at=now))
-    if changed.rowcount == 0:
-        await connection.execute(sa.insert(visits).values(person=person, institution=institution, at=now))
+    new = insert(connection, visits).values(person=person, institution=institution, at=now)
+    await connection.execute(
+        new.on_conflict_do_update(index_elements=[visits.c.person, visits.c.institution], set_={"at": now})
+    )
 
 
 async def assessed(connection: AsyncConnection, institution: str, *, limit: int = 20) -> tuple[Assessed, ...]:
@@ -403,7 +419,7 @@ async def evidence_page(  # noqa: PLR0913 - each filter is one that a page offer
             sa.exists().where(findings.c.evidence == evidence_table.c.id, findings.c.verdict == verdict.value)
         )
         verdict = None
-    rare = [
+    rare: list[sa.ColumnElement[bool] | sa.TextClause] = [
         column == value
         for column, value in (
             (findings.c.verdict, None if verdict is None else sa.literal(verdict.value, literal_execute=True)),
@@ -412,6 +428,8 @@ async def evidence_page(  # noqa: PLR0913 - each filter is one that a page offer
         )
         if value is not None
     ]
+    if verdict is not None:
+        rare.append(sa.text("verdict <> 'clean'"))  # so that SQLite uses the partial index of those
     if rare:
         matching = sa.select(findings.c.evidence).where(findings.c.institution == institution, *rare)
         wanted = wanted.where(evidence_table.c.id.in_(matching))

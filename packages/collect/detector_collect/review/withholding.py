@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from detector.history.dossier import QUESTIONS
 from detector.judge.checks import chain
 
 if TYPE_CHECKING:
@@ -32,23 +33,27 @@ class _Names:
 def withhold(report: Report) -> Report:
     """The report without any name that a certificate of it carries."""
     names = _Names()
-    return msgspec.structs.replace(report, results=tuple(_result(result, names) for result in report.results))
-
-
-def withhold_issuer(result: Result) -> Result:
-    """One result likewise; equal names in several results are not recognizable."""
-    return _result(result, _Names())
+    results = tuple(_result(result, names) for result in report.results)
+    return msgspec.structs.replace(report, results=results, interceptors=())
 
 
 def _result(result: Result, names: _Names) -> Result:
     who = result.attribution
     return msgspec.structs.replace(
         result,
-        attribution=None if who is None else msgspec.structs.replace(who, issuer=None, basis=""),
+        attribution=None if who is None else msgspec.structs.replace(who, issuer=_signer(result), basis=""),
         findings=tuple(_finding(finding) for finding in result.findings),
+        advice="",
+        advice_for={},
         observation=_observation(result.observation, names),
         other_observations=tuple(_observation(one, names) for one in result.other_observations),
     )
+
+
+def _signer(result: Result) -> str | None:
+    """What stands for the issuer's name: the key of the certificate above the leaf."""
+    above = result.observation.chain[1:2]
+    return f"CA key {above[0].spki_sha256[:16]}…" if above and above[0].spki_sha256 else None
 
 
 def _observation(observation: Observation, names: _Names) -> Observation:
@@ -65,9 +70,10 @@ def _observation(observation: Observation, names: _Names) -> Observation:
 
 def _finding(finding: Finding) -> Finding:
     kept = finding.data if finding.check == chain.ID and finding.outcome in _PUBLIC else {}
-    return msgspec.structs.replace(finding, summary=_SUMMARY.format(finding.outcome), data=kept)
+    return msgspec.structs.replace(
+        finding, summary=f"{QUESTIONS.get(finding.check, finding.check)} {finding.outcome}", data=kept
+    )
 
 
 _PUBLIC: Final = frozenset({chain.Outcome.ACCEPTED, chain.Outcome.RETIRED})
 """Outcomes whose roots are public ones, whose names are nobody's secret."""
-_SUMMARY: Final = "Its outcome: {}."

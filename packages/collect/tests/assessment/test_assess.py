@@ -376,3 +376,16 @@ def test_the_digest_is_of_what_assessments_depend_on() -> None:
     shipped = data_set.shipped()
     assert Material(shipped, (second, first)).digest == client.material.digest
     assert Material(shipped, (first,)).digest != client.material.digest
+
+
+def test_a_portal_of_an_appliance_is_no_interception() -> None:
+    """An appliance's CA issued the certificate of the institution's own server: that decrypts nothing."""
+    client = recorder()
+    appliance = client.pki.private_ca("FortiGate CA")
+    alone = client.assess(client.bundle(client.case(UNKNOWN, with_its_ca(appliance, UNKNOWN))))
+    assert alone.detail.endpoints[0].claimed_confidence is Confidence.PROBABLE
+    assert not accusing(alone)
+    caught = client.assess(
+        client.bundle(client.case(UNKNOWN, with_its_ca(appliance, UNKNOWN)), *client.intercepted(appliance, SEARCH))
+    )
+    assert [finding.product for finding in accusing(caught)] == ["FortiGate (SSL/SSH deep inspection)"] * 2

@@ -45,7 +45,7 @@ async def test_numbers_are_those_of_students_rounded_down_to_five(store: Store, 
     results = _results(rng, rng.randrange(1, 30))
     async with store.begin() as connection:
         await fill(connection, results)
-        summary = await queries.summarize(connection, "north", now=NOW)
+    summary = await queries.summarize(store, "north", now=NOW)
 
     def students(*, intercepted: bool = False, **of: str) -> int:
         exact = {
@@ -84,7 +84,7 @@ async def test_no_number_of_persons_between_one_and_four_leaves(store: Store) ->
     rng = random.Random(7)  # noqa: S311 - as above
     async with store.begin() as connection:
         await fill(connection, _results(rng, 33))
-        text = encode(await queries.summarize(connection, "north", now=NOW)).decode()
+    text = encode(await queries.summarize(store, "north", now=NOW)).decode()
     numbers = [int(number) for number in re.findall(r":(\d+)[,}]", text)]
     assert len(numbers) > 10
     assert [number for number in numbers if number % 5 and number != 443] == []
@@ -94,24 +94,29 @@ async def test_one_more_student_changes_numbers_by_nothing_or_five(store: Store)
     """Who compares the summaries before and after one submission sees no number change by one."""
     async with store.begin() as connection:
         await fill(connection, [Found(student=f"s{number}") for number in range(12)])
-        before = await queries.summarize(connection, "north", now=NOW)
+    before = await queries.summarize(store, "north", now=NOW)
+    async with store.begin() as connection:
         await fill(connection, [Found(student="one more", intercepted=True)], first=100)
-        after = await queries.summarize(connection, "north", now=NOW)
-    assert before == after
+    assert await queries.summarize(store, "north", now=NOW) == before
 
 
 async def test_a_summary_is_stored_and_read_again(store: Store) -> None:
     """What was summarized is what is read, until it is made again; without one the numbers are counted now."""
+    later = NOW + queries.SUMMARY_LIFE * 2
+
+    async def students() -> int:
+        async with store.connect() as connection:
+            return (await queries.summary(connection, "north", now=NOW)).students
+
     async with store.begin() as connection:
         await fill(connection, [Found(student=f"s{number}") for number in range(5)])
-        assert (await queries.summary(connection, "north", now=NOW)).students == 5
-        assert await queries.unsummarized(connection, before=NOW) == ("north",)
-        await queries.summarize(connection, "north", now=NOW)
+    assert await students() == 5
+    assert [await queries.summarize_due(store, now=NOW) for _ in range(2)] == [1, 0]
+    async with store.begin() as connection:
         await fill(connection, [Found(student=f"t{number}") for number in range(5)], first=100)
-        assert (await queries.summary(connection, "north", now=NOW)).students == 5
-        assert await queries.unsummarized(connection, before=NOW) == ()
-        await queries.summarize(connection, "north", now=NOW + dt.timedelta(hours=1))
-        assert (await queries.summary(connection, "north", now=NOW)).students == 10
+    assert await students() == 5
+    assert [await queries.summarize_due(store, now=later) for _ in range(2)] == [1, 0]
+    assert await students() == 10
 
 
 async def _case(store: Store, *, case: int = 1, institution: str = "north") -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Request, Response, get
 from litestar.exceptions import HTTPException, NotAuthorizedException, NotFoundException
+from litestar.exceptions.responses import create_exception_response
 from litestar.params import FromPath  # noqa: TC002 - Litestar reads the annotations at run time
 from litestar.response import Redirect
 
+from detector_collect.review.access.authorize import SIGN_IN_PATH
 from detector_collect.review.access.permissions import Permission, Person
 from detector_collect.store.errors import StoreError
 
@@ -64,7 +66,7 @@ def page(request: Request[Any, Any, Any], status: int, *, message: str = "") -> 
 @get("/{missing:path}", opt={"permission": Permission.PUBLIC})
 async def missing(request: Request[Any, Any, Any], missing: FromPath[str]) -> Response[str]:  # noqa: ARG001 - whatever it is
     """Say that there is no such page; programs get problem details, as everywhere else."""
-    if "text/html" in request.headers.get("accept", ""):
+    if _is_browser(request):
         return page(request, HTTPStatus.NOT_FOUND)
     raise NotFoundException
 
@@ -73,8 +75,14 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     return page(request, error.status_code)
 
 
-def _on_stranger(_: Request[Any, Any, Any], __: NotAuthorizedException) -> Response[Any]:
-    return Redirect("/sign-in", status_code=303)
+def _on_stranger(request: Request[Any, Any, Any], error: NotAuthorizedException) -> Response[Any]:
+    if _is_browser(request):
+        return Redirect(SIGN_IN_PATH, status_code=303)
+    return create_exception_response(request, error)
+
+
+def _is_browser(request: Request[Any, Any, Any]) -> bool:
+    return "text/html" in request.headers.get("accept", "")
 
 
 def _on_store(request: Request[Any, Any, Any], _: StoreError) -> Response[str]:

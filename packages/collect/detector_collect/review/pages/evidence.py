@@ -17,7 +17,8 @@ from litestar.params import FromPath  # noqa: TC002 - Litestar reads the annotat
 from detector.aio.tasks import run_in_thread
 from detector.model import Verdict
 from detector.report.html import dossier_content, evidence_content
-from detector_collect.review import dossiers, queries
+from detector_collect.review import dossiers, queries, wording
+from detector_collect.review.access.people import NAME_MAX
 from detector_collect.review.access.permissions import Permission, Person
 from detector_collect.review.presented import detail_of, present
 from detector_collect.review.withholding import withhold
@@ -113,15 +114,18 @@ async def dossier(request: Request[Person, Any, Any], institution: FromPath[str]
     """Show the dossier of an institution."""
     async with request.app.state.store.connect() as connection:
         title = await title_of(connection, institution)
+        assessed = await queries.assessed(connection, institution, limit=1)
         sources = await dossiers.sources(connection, institution)
-    made = await run_in_thread(functools.partial(dossiers.gather, title, sources, made=now_of(request)))
+    made = await run_in_thread(functools.partial(dossiers.gather, sources, made=now_of(request)))
     return _respond(
         request,
         institution,
         title,
         "dossier-page",
         f"Dossier: {title}",
+        words=wording.conclusion(assessed[0].assessment if assessed else None),
         is_part=len(sources) == dossiers.SOURCES_MOST,
+        sources_most=dossiers.SOURCES_MOST,
         **dossier_content(made),
     )
 
@@ -143,7 +147,7 @@ def _respond(
     return respond(
         template,
         page_of(request, heading, crumbs=crumbs, place="/", institution=institution),
-        watermark=f"{request.user.name}, case {case}, {now_of(request):%Y-%m-%d %H:%M} UTC",
+        watermark=f"{request.user.name[:NAME_MAX]}, case {case}, {now_of(request):%Y-%m-%d %H:%M} UTC",
         institution=institution,
         case=case,
         purpose=purpose,
