@@ -2,8 +2,8 @@
 
     python -m benchmark.collect_store [--results 1000000] [--pieces 300]
 
-Measures on a PostgreSQL of its own that writes to the disk before it answers: evidence as it is received, results as a
-worker stores them, queries of one institution at two sizes, and deleting a month with and without partitions.
+Measures on a PostgreSQL of its own that writes to the disk before it answers: evidence received, results stored by a
+worker, queries of one institution at two sizes, and deleting a month with and without partitions.
 """
 
 from __future__ import annotations

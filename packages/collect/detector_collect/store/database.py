@@ -43,7 +43,7 @@ COMMAND_SECONDS: Final = 60.0
 """Timeout of one statement: a submission takes milliseconds, a page of reviews seconds. A server that is stopped, or a
 network that drops, would otherwise hold a request forever. Migrating and cleaning up have no such limit."""
 LOCK_SECONDS: Final = 30.0
-"""SQLite's wait for the lock of another process: a command beside the service, which holds it for seconds at most."""
+"""SQLite's wait for the lock of another process, such as a command: it is held for seconds at most."""
 POOL: Final = 10
 """Connections of one process. PostgreSQL allows 100 in all by default, and two cores keep fewer than ten busy."""
 

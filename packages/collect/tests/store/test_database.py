@@ -152,7 +152,7 @@ def test_a_full_device_loses_nothing_that_was_stored() -> None:
 
 
 async def test_a_file_is_its_owners_alone(tmp_path: Path) -> None:
-    """The file and what SQLite puts beside it; and what has been committed is on the disk."""
+    """The file and what SQLite puts next to it; and what has been committed is on the disk."""
     async with await Store.open(f"sqlite:///{tmp_path}/collect.sqlite", migrate=True) as store:
         await prepare(store)
         async with store.begin() as connection:
