@@ -10,6 +10,8 @@ import contextlib
 import json
 import re
 import subprocess
+import time
+import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +49,33 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:  # noqa: ANN401 - what the script returns
         """Run a script in the page; a promise it returns is waited for."""
         return _ask(f"{self._base}/execute/sync", {"script": script, "args": arguments})
+
+    def click(self, script: str, *arguments: object) -> None:
+        """Click the element that a script returns, as a mouse does."""
+        _ask(f"{self._base}/element/{self._element(script, *arguments)}/click", {})
+
+    def follow(self, script: str, *arguments: object) -> None:
+        """Click the element that a script returns, and wait until its page has been left for another one."""
+        old = self._element("return document.documentElement")
+        self.click(script, *arguments)
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self._is_there(old):
+            assert time.monotonic() < deadline, "the click opened no page"
+
+    def _is_there(self, element: str) -> bool:
+        try:
+            _ask(f"{self._base}/element/{element}/name", None, method="GET")
+        except urllib.error.HTTPError:  # stale element reference, or its document goes away at this moment
+            return False
+        return True
+
+    def type(self, text: str, script: str, *arguments: object) -> None:
+        """Type into the element that a script returns."""
+        _ask(f"{self._base}/element/{self._element(script, *arguments)}/value", {"text": text})
+
+    def _element(self, script: str, *arguments: object) -> str:
+        (reference,) = self.run(script, *arguments).values()  # one member: the web element identifier (WebDriver, 12)
+        return str(reference)
 
     def resize(self, width: int, height: int = 800) -> None:
         """Make the page's viewport as large as this, in CSS pixels; a window has a least width of its own."""

@@ -1,16 +1,20 @@
 """A small review room for tests: institutions with results, an assessment, staff with grants, and one case.
 
-Room: tests of the collector. SQLite in a temporary folder; requests go through the whole application in memory.
+Room: tests of the collector. SQLite in a temporary folder; requests go through the whole application in memory, or
+over loopback.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import hashlib
+import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
+import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_collect import responsibility, review
 from detector_collect.assessment import assess_submission
@@ -99,18 +103,26 @@ GRANTS: Final = {
 
 
 @contextlib.asynccontextmanager
+async def served_room(folder: Path) -> AsyncIterator[tuple[Room, str]]:
+    """A room that is served on this machine, and its address."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with review_room(folder, origin=origin) as room:
+            server = uvicorn.Server(uvicorn.Config(room.app, log_config=None, lifespan="off"))
+            task = asyncio.create_task(server.serve(sockets=[listening]))
+            try:
+                yield room, origin
+            finally:
+                server.should_exit = True
+                await task
+
+
+@contextlib.asynccontextmanager
 async def review_room(folder: Path, *, origin: str = ORIGIN, **titles: str) -> AsyncIterator[Room]:
     """A room with the institutions `north`, where a filter decrypts, and `south`, and any more that are given."""
     institutions = {"north": "North University", "south": "South College", **titles}
     async with await Store.open(f"sqlite:///{folder}/review.sqlite", migrate=True) as store:
-        app = Litestar(
-            [review.routes()],
-            plugins=[AccessPlugin(Access(store, origin=origin, clock=lambda: NOW))],
-            state=State({"store": store, "clock": lambda: NOW, "settings": ServiceSettings(SIGNING_KEY, origin)}),
-            openapi_config=None,
-            logging_config=None,
-        )
-        check_routes(app)
         async with store.begin() as connection:
             for name, title in institutions.items():
                 await keys.add_institution(connection, keys.Institution(name, title, NOW))
@@ -131,6 +143,15 @@ async def review_room(folder: Path, *, origin: str = ORIGIN, **titles: str) -> A
                 now=NOW,
             )
         await queries.summarize_due(store, now=NOW)
+        access = Access(store, origin=origin, clock=lambda: NOW, demo_people=tuple(numbers.values()))
+        app = Litestar(
+            [review.routes()],
+            plugins=[AccessPlugin(access)],
+            state=State({"store": store, "clock": lambda: NOW, "settings": ServiceSettings(SIGNING_KEY, origin)}),
+            openapi_config=None,
+            logging_config=None,
+        )
+        check_routes(app)
         yield Room(app, store, cookies, case, shown)
 
 

@@ -154,14 +154,20 @@ class Running(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def running_service(store: Store, **changes: Any) -> AsyncIterator[Running]:  # noqa: ANN401 - any setting
+async def running_service(
+    store: Store,
+    *,
+    registers: bool = True,
+    **changes: Any,  # noqa: ANN401 - any setting
+) -> AsyncIterator[Running]:
     """A service with the keys of two institutions; changes are of its settings, or of its limits."""
     limits = DEFAULT_LIMITS._replace(
         **{name: changes.pop(name) for name in list(changes) if name in DEFAULT_LIMITS._fields}
     )
     settings = ServiceSettings(SERVICE_KEY, limits=limits, clock=lambda: NOW)._replace(**changes)
-    await register(store, NORTH, "north")
-    await register(store, SOUTH, "south")
+    if registers:
+        await register(store, NORTH, "north")
+        await register(store, SOUTH, "south")
     async with serving(create_app(store, settings), limits=limits) as port:
         yield Running(port, store)
 

@@ -15,7 +15,10 @@ from detector.version import VERSION
 
 SECTIONS: Final = {
     "Set up": ("migrate", "institution", "key"),
+    "Run": ("serve",),
     "Assess": ("work", "reverify", "assess"),
+    "Let people in": ("person", "grant", "token", "platform"),
+    "Hold to account": ("audit",),
     "Keep and erase": ("retention", "expire", "erase", "hold"),
 }
 """The commands, as help lists them; each is imported when it is used."""

@@ -43,6 +43,8 @@ class _Name(click.ParamType):  # type: ignore[type-arg] # generic only in newer 
 
 
 NAME: Final = _Name()
+NUMBER: Final = click.IntRange(1, 2**63 - 1)
+"""The number of a row."""
 
 database: Final = options.service(
     "--database",

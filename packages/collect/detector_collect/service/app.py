@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from litestar import Litestar, Response, post
 from litestar.datastructures import State
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from detector.aio.tasks import cancel_and_wait
+from detector_collect.review.access import records
 from detector_collect.review.access.authorize import Access, AccessPlugin
+from detector_collect.review.access.oidc import IdentityProvider
 from detector_collect.review.access.permissions import Permission
 
 from . import health, problems
 from .bodies import AnyRequest  # noqa: TC001 - Litestar reads the annotations at run time
+from .description import SubmitOperation
 from .ingest import ENVELOPE_TYPE, Ingest
 from .metrics import FLUSH_SECONDS, Metrics
 
@@ -36,7 +39,12 @@ if TYPE_CHECKING:
     from .settings import ServiceSettings
 
 
-@post("/v1/evidence", opt={"permission": Permission.SUBMIT}, request_max_body_size=None)
+@post(
+    "/v1/evidence",
+    opt={"permission": Permission.SUBMIT},
+    request_max_body_size=None,
+    operation_class=SubmitOperation,
+)
 async def submit(request: AnyRequest) -> Response[bytes]:
     """Store one submission and answer with a signed receipt: 201 where it is new, 200 where it was known."""
     ingest: Ingest = request.app.state.ingest
@@ -47,6 +55,12 @@ async def submit(request: AnyRequest) -> Response[bytes]:
         media_type=ENVELOPE_TYPE,
         headers={"Cache-Control": "no-store"},
     )
+
+
+OPERATE: Final = (health.healthz, health.readyz, health.show_metrics)
+"""What tells how the service does."""
+INGEST: Final = (submit, *OPERATE)
+"""The routes of a service that receives."""
 
 
 @contextlib.asynccontextmanager
@@ -66,6 +80,29 @@ async def _flushing(app: Litestar) -> AsyncIterator[None]:
     finally:
         await cancel_and_wait([task])
         await metrics.flush(store)
+
+
+@contextlib.asynccontextmanager
+async def _signing(app: Litestar) -> AsyncIterator[None]:
+    """Sign the latest access record every day while the application runs."""
+    settings: ServiceSettings = app.state.settings
+    task = asyncio.create_task(records.sign_daily(app.state.store, settings.signing_key, settings.clock))
+    try:
+        yield
+    finally:
+        await cancel_and_wait([task])
+
+
+def _access(store: Store, settings: ServiceSettings) -> Access:
+    """Who may see what, by the settings. Raises `InputError`."""
+    return Access(
+        store,
+        origin=settings.origin,
+        clock=settings.clock,
+        identity=None if settings.identity is None else IdentityProvider(settings.identity),
+        demo_people=settings.demo_people,
+        proxies=() if settings.certificates is None else settings.certificates.peers,
+    )
 
 
 def create_app(
@@ -90,11 +127,11 @@ def create_app(
         "ingest": Ingest(store, settings, metrics),
     }
     return Litestar(
-        [*([submit] if receives else []), health.healthz, health.readyz, health.show_metrics, *review],
+        [*(INGEST if receives else OPERATE), *review],
         exception_handlers=problems.HANDLERS,
-        lifespan=[_flushing],
+        lifespan=[_flushing, *([_signing] if review else [])],
         state=State(state),
-        plugins=[AccessPlugin(Access(store, origin=settings.origin, clock=settings.clock)), *plugins],
+        plugins=[AccessPlugin(_access(store, settings)), *plugins],
         openapi_config=None,
         logging_config=None,
         debug=False,

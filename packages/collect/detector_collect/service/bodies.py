@@ -41,7 +41,7 @@ class Bodies:
         """
         limits = self._limits
         announced = request.headers.get("content-length", "")
-        too_large = announced.isdecimal() and (len(announced) > _DIGITS_MAX or int(announced) > limits.body_bytes)
+        too_large = announced.isdecimal() and int(announced) > limits.body_bytes  # the server reads up to 20 digits
         if too_large and "expect" in request.headers:  # RFC 9110 section 10.1.1: the client has sent nothing yet
             raise RefusedError(Refusal.TOO_LARGE)
         body = bytearray()
@@ -79,7 +79,3 @@ class Bodies:
         if self.held + size > self._limits.bodies_bytes:
             raise RefusedError(Refusal.BUSY)
         self.held += size
-
-
-_DIGITS_MAX: Final = 18
-"""Digits of a Content-Length that is converted: more are too large anyway."""

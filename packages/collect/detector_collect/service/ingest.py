@@ -43,8 +43,6 @@ ENVELOPE_TYPE: Final = "application/vnd.dsse.envelope.v1+json"
 """Media type of a submission, as in-toto registers DSSE envelopes."""
 REPORT_TYPE: Final = "application/json"
 """Media type of a report of a pin failure, from clients with a registered certificate."""
-REPORTS: Final = frozenset({Kind.TRUSTKIT, Kind.RFC7469})
-"""Kinds that clients send unsigned, and that are reduced here."""
 
 
 T = TypeVar("T")
@@ -175,7 +173,7 @@ def _is_report(request: AnyRequest) -> bool:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == ENVELOPE_TYPE:
         return False
-    if media_type == REPORT_TYPE and _kind(request) in REPORTS:
+    if media_type == REPORT_TYPE and _kind(request) in submissions.UNSIGNED:
         return True
     raise RefusedError(Refusal.MEDIA_TYPE)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import h11
@@ -117,10 +118,9 @@ class Protocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, in the form of every other error; a response that has begun is cut off."""
         _ = msg
-        answer = problems.encoded(400)
-        headers = [("Content-Type", problems.MEDIA_TYPE), ("Content-Length", str(len(answer))), ("Connection", "close")]
+        head = h11.Response(status_code=HTTPStatus.BAD_REQUEST, headers=_BAD_HEAD)
         try:
-            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=answer), h11.EndOfMessage()):
+            for event in (head, h11.Data(data=_BAD_REQUEST), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         except h11.LocalProtocolError:
             self.transport.abort()
@@ -151,8 +151,8 @@ def _framed_once(application: Application) -> Application:
 
     async def checked(scope: Scope, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
         if scope["type"] == "http" and len(_LENGTHS & {name for name, _ in scope["headers"]}) > 1:
-            await send({"type": "http.response.start", "status": 400, "headers": _CLOSING})
-            await send({"type": "http.response.body", "body": problems.encoded(400)})
+            await send({"type": "http.response.start", "status": 400, "headers": _BAD_HEAD})
+            await send({"type": "http.response.body", "body": _BAD_REQUEST})
             return
         await application(scope, receive, send)
 
@@ -160,7 +160,12 @@ def _framed_once(application: Application) -> Application:
 
 
 _LENGTHS: Final = frozenset({b"content-length", b"transfer-encoding"})
-_CLOSING: Final = [(b"content-type", problems.MEDIA_TYPE.encode()), (b"connection", b"close")]
+_BAD_REQUEST: Final = problems.encoded(HTTPStatus.BAD_REQUEST)
+_BAD_HEAD: Final = [
+    (b"content-type", problems.MEDIA_TYPE.encode()),
+    (b"content-length", b"%d" % len(_BAD_REQUEST)),
+    (b"connection", b"close"),
+]
 
 
 @contextlib.asynccontextmanager

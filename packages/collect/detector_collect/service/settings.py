@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from detector_collect.review.access.oidc import Configuration
+
 MIB: Final = 1024 * 1024
 
 CertificateForm = Literal["rfc9440", "pem"]
@@ -59,13 +61,18 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class ServiceSettings(NamedTuple):
-    """Settings of one service. `origin` is the address of the review pages, as browsers see it."""
+    """Settings of one service. `origin` is the address of the review pages, as browsers see it.
+
+    `identity` is where their people sign in; `demo_people`, by number, are those whom anybody on this machine may be.
+    """
 
     signing_key: Ed25519PrivateKey
     origin: str = "http://127.0.0.1"
     certificates: ClientCertificates | None = None
     limits: Limits = DEFAULT_LIMITS
     clock: Callable[[], dt.datetime] = utc_now
+    identity: Configuration | None = None
+    demo_people: tuple[int, ...] = ()
 
 
 def client_certificates(

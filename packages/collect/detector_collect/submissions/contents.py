@@ -8,7 +8,7 @@ addresses, hops, private names and the user's words for a place, so that nothing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from .reading import Key
+
+
+UNSIGNED: Final = frozenset({Kind.TRUSTKIT, Kind.RFC7469})
+"""Kinds whose clients sign nothing: an institution's server shows a certificate instead."""
 
 
 def check_content(submission: Submission) -> None:

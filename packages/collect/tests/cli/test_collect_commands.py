@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from detector_collect.cli import collect
-from detector_collect.store import evidence
+from detector_collect.store import evidence, migrations
 from detector_collect.store.database import Store
 from support.collect_stores import NOW, new_evidence
 from support.command import Done, clean_environment, run
@@ -63,7 +63,7 @@ class Collector:
 @pytest.fixture
 def collector(database: str) -> Collector:
     made = Collector(database)
-    assert made("migrate").endswith("has version 0001.\n")
+    assert made("migrate").endswith(f"has version {migrations.REVISION}.\n")
     made("institution", "add", "north", "North University")
     return made
 
@@ -174,7 +174,7 @@ def test_the_program_is_the_same_by_its_own_name(tmp_path: Path) -> None:
         check=True,
         env=clean_environment(),
     )
-    assert done.stdout == f"{database} has version 0001.\n"
+    assert done.stdout == f"{database} has version {migrations.REVISION}.\n"
 
 
 def test_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from detector_collect.store.schema import platforms
+from detector_collect.store.schema import platforms, sessions
 
-from .fetching import KeySource
+from .fetching import KeySource, check_url
 from .id_tokens import Claims, Text, TokenError, key_named, read_token
 from .oidc import with_query
+from .people import has_institution
+from .permissions import COMMAND, Kind, RuleError
+from .records import append, entry_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     import aiohttp
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from .chain import AccessRecord
     from .pending import Pending
 
 _CLAIM: Final = "https://purl.imsglobal.org/spec/lti/claim/"
@@ -89,13 +93,55 @@ class KeySources:
         return self._sources.setdefault(url, KeySource(url))
 
 
-async def find_platforms(connection: AsyncConnection, issuer: str, client: str | None = None) -> list[Platform]:
-    """The deployments of this issuer, and of this client of it where it is named."""
-    columns = [platforms.c[name] for name in Platform._fields]
-    wanted = sa.select(*columns).where(platforms.c.issuer == issuer)
+async def find_platforms(
+    connection: AsyncConnection, issuer: str | None = None, client: str | None = None
+) -> list[Platform]:
+    """The deployments, only of this issuer and this client of it where they are named."""
+    wanted = sa.select(*[platforms.c[name] for name in Platform._fields])
+    if issuer is not None:
+        wanted = wanted.where(platforms.c.issuer == issuer)
     if client is not None:
         wanted = wanted.where(platforms.c.client == client)
-    return [Platform(*row) for row in (await connection.execute(wanted.order_by(platforms.c.deployment))).all()]
+    return [
+        Platform(*row)
+        for row in (
+            await connection.execute(wanted.order_by(platforms.c.issuer, platforms.c.client, platforms.c.deployment))
+        ).all()
+    ]
+
+
+async def add_platform(connection: AsyncConnection, platform: Platform, *, now: dt.datetime) -> None:
+    """Let staff of an institution in from a deployment. Raises `InputError` and `RuleError`."""
+    for field, url in (("authorization URL", platform.authorization_url), ("keys URL", platform.keys_url)):
+        check_url(url, field=field)
+    if not await has_institution(connection, platform.institution):
+        raise RuleError(f"There is no institution {platform.institution}. Add it first.")
+    for other in await find_platforms(connection, platform.issuer, platform.client):
+        if other.deployment == platform.deployment:
+            raise RuleError("There is this deployment already. Remove it first.")
+        if (other.authorization_url, other.keys_url) != (platform.authorization_url, platform.keys_url):
+            raise RuleError("Another deployment of this client has other URLs: a client has one key set.")
+    await connection.execute(sa.insert(platforms).values(platform._asdict()))
+    await append(connection, _entry("platform-added", platform, now=now))
+
+
+async def remove_platform(connection: AsyncConnection, platform: Platform, *, now: dt.datetime) -> None:
+    """Let nobody in from a deployment any more, and end the sessions of its institution's staff."""
+    columns = platforms.c
+    this = (
+        columns.issuer == platform.issuer,
+        columns.client == platform.client,
+        columns.deployment == platform.deployment,
+    )
+    await connection.execute(sa.delete(platforms).where(*this))
+    from_platforms = (sessions.c.kind == Kind.LTI.value, sessions.c.institution == platform.institution)
+    await connection.execute(sa.delete(sessions).where(*from_platforms))
+    await append(connection, _entry("platform-removed", platform, now=now))
+
+
+def _entry(action: str, platform: Platform, *, now: dt.datetime) -> AccessRecord:
+    subject = f"deployment {platform.deployment} of {platform.client} at {platform.issuer}"
+    return entry_of(now=now, person=COMMAND, action=action, institution=platform.institution, subject=subject)
 
 
 def only_client(known: list[Platform]) -> Platform:

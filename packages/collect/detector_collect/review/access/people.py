@@ -171,8 +171,9 @@ async def bootstrap(
         raise RuleError("Name two different people.")
     if not now < expires <= now + GRANT_LIFE_MAX:
         raise RuleError(f"A grant ends in the future, and after {GRANT_LIFE_MAX.days} days at the latest.")
-    for person, other in ((first, second), (second, first)):
+    for person in (first, second):
         await load_person(connection, person)
+    for person, other in ((first, second), (second, first)):
         values = {
             "person": person,
             "role": Role.ADMINISTRATOR.value,

@@ -14,6 +14,8 @@ import datetime as dt
 import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -168,8 +170,11 @@ def _limit(allowed: frozenset[str] | None, institution: str | None) -> frozenset
     return frozenset({institution}) if allowed is None or institution in allowed else frozenset()
 
 
-class RuleError(Exception):
-    """What somebody asked for breaks a rule of grants; the message says which."""
+class RuleError(InputError):
+    """What somebody asked for breaks a rule of grants; the message says which, and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, advice="")
 
 
 def check_request(by: Person, *, institution: str | None, expires: dt.datetime, now: dt.datetime) -> None:

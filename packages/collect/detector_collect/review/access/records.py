@@ -6,19 +6,22 @@ in `chain`.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from detector.model import encode
+from detector_collect.store.errors import StoreUnavailableError
 from detector_collect.store.schema import access_records, chain_heads
 
 from .chain import GENESIS, AccessRecord, Head, Outcome, Row, Verifier, decode, link, open_head, seal_head
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,6 +36,9 @@ LOCK: Final = int.from_bytes(hashlib.sha256(b"detector_collect access records").
 
 BATCH: Final = 10_000
 """Rows read at once while verifying: some megabytes."""
+
+SIGN_POLL_SECONDS: Final = 60.0
+"""How often the date is compared, and a database that was away asked again."""
 
 TEXT_MAX: Final = 500
 """Characters of a purpose or subject that a record keeps. What a stranger requests must not fill the database."""
@@ -137,7 +143,7 @@ async def listed(
     return found[:limit]
 
 
-async def rows(store: Store) -> AsyncIterator[list[Row]]:
+async def rows(store: Store) -> AsyncGenerator[list[Row], None]:
     """Every row as it is stored, in order, in batches."""
     columns = access_records.c
     wanted = sa.select(
@@ -169,9 +175,10 @@ class Verification(NamedTuple):
 async def verify(store: Store, heads: Iterable[Head] = ()) -> Verification:
     """Verify every record, and that `heads`, which were kept elsewhere, are of this chain. Raises `StoreError`."""
     verifier = Verifier(heads)
-    async for batch in rows(store):
-        if not verifier.add(batch):
-            break
+    async with contextlib.aclosing(rows(store)) as batches:
+        async for batch in batches:
+            if not verifier.add(batch):
+                break
     return Verification(verifier.number, verifier.hash, verifier.finish())
 
 
@@ -192,17 +199,28 @@ async def sign_head(store: Store, key: Ed25519PrivateKey, *, now: dt.datetime) -
         return envelope
 
 
-async def heads(store: Store, *, since: int = 0) -> AsyncIterator[bytes]:
+async def sign_daily(store: Store, key: Ed25519PrivateKey, clock: Callable[[], dt.datetime]) -> None:
+    """Sign the latest record once a day, until cancelled. A database that is away is asked again."""
+    signed: dt.date | None = None
+    while True:
+        now = clock()
+        if now.date() != signed:
+            with contextlib.suppress(StoreUnavailableError):
+                await sign_head(store, key, now=now)
+                signed = now.date()
+        await asyncio.sleep(SIGN_POLL_SECONDS)
+
+
+async def heads(store: Store, *, since: int = 0) -> list[bytes]:
     """The signed heads of records after `since`, in order."""
     async with store.connect() as connection:
         wanted = sa.select(chain_heads.c.envelope).where(chain_heads.c.number > since).order_by(chain_heads.c.number)
-        for (envelope,) in (await connection.execute(wanted)).all():
-            yield envelope
+        return [row.envelope for row in (await connection.execute(wanted)).all()]
 
 
 async def stored_heads(store: Store, keys: Sequence[bytes]) -> list[Head]:
     """The heads in the database, verified. Raises `ValueError` for one that none of `keys` signed."""
-    return [open_head(envelope, keys) async for envelope in heads(store)]
+    return [open_head(envelope, keys) for envelope in await heads(store)]
 
 
 def _bounded(text: str | None) -> str | None:

@@ -19,7 +19,7 @@ else:  # half a second, for migrations alone
     alembic_command = LazyModule("alembic.command")
     alembic_config = LazyModule("alembic.config")
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The latest step: what this version of the program reads and writes."""
 VERSION_TABLE: Final = "detector_collect_version"
 """Not Alembic's own name: a history of `detector` may be in the same database."""

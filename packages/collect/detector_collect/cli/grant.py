@@ -1,0 +1,88 @@
+"""`detector-collect grant`: the first two administrators, and the roles of everybody.
+
+Room: detector_collect.cli.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import click
+
+from detector.cli import common, options
+from detector.session.seams import utc_now
+from detector_collect.review.access import people
+from detector_collect.review.access.permissions import COMMAND, GRANT_LIFE_MAX, Grant, in_force
+
+from .common import NUMBER, database, form, with_store, write_rows
+
+if TYPE_CHECKING:
+    from detector.cli.options import Format
+    from detector_collect.store.database import Store
+
+
+@click.group(
+    cls=options.Group,
+    sections={"Change": ("bootstrap", "revoke"), "Read": ("list",)},
+    examples=("detector-collect grant bootstrap 1 2", "detector-collect grant list"),
+)
+def grant() -> None:
+    """List and revoke grants.
+
+    And name the first administrators. All other grants are requested and approved in the review room, by two of them.
+    """
+
+
+@grant.command(examples=("detector-collect grant bootstrap 1 2 --days 90",))
+@click.argument("first", type=NUMBER)
+@click.argument("second", type=NUMBER)
+@options.service(
+    "--days", "Days that it counts.", type=click.IntRange(1, GRANT_LIFE_MAX.days), default=GRANT_LIFE_MAX.days
+)
+@database
+def bootstrap(first: int, second: int, *, days: int, database: str | None) -> int:
+    """Make two people administrators.
+
+    They are named by their numbers, and administer all institutions. Only while there is no such administrator. It is
+    recorded.
+    """
+    now = utc_now()
+
+    async def work(store: Store) -> None:
+        async with store.begin() as connection:
+            expires = now + dt.timedelta(days=days)
+            await people.bootstrap(connection, first=first, second=second, expires=expires, now=now)
+
+    with_store(database, work)
+    return common.CLEAN
+
+
+@grant.command(examples=("detector-collect grant revoke 12",))
+@click.argument("number", type=NUMBER)
+@database
+def revoke(number: int, *, database: str | None) -> int:
+    """Revoke a grant, or decline its request."""
+
+    async def work(store: Store) -> None:
+        async with store.begin() as connection:
+            await people.revoke_grant(connection, by=COMMAND, grant=number, now=utc_now())
+
+    with_store(database, work)
+    return common.CLEAN
+
+
+@grant.command("list", examples=("detector-collect grant list --json",))
+@database
+@form
+@options.output
+def list_(*, database: str | None, form: Format, output: str | None) -> int:
+    """List grants, also those that do not count."""
+    now = utc_now()
+
+    async def work(store: Store) -> tuple[Grant, ...]:
+        async with store.connect() as connection:
+            return await people.grants_of(connection)
+
+    rows = [{**one._asdict(), "counts": in_force(one, now=now)} for one in with_store(database, work)]
+    return write_rows(rows, form, output)

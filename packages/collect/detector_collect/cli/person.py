@@ -1,0 +1,85 @@
+"""`detector-collect person`: the staff who may sign in to the review room.
+
+Room: detector_collect.cli.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from detector.cli import common, options
+from detector.cli.streams import put
+from detector.session.seams import utc_now
+from detector_collect.review.access import people
+from detector_collect.review.access.permissions import COMMAND
+
+from .common import NUMBER, database, form, with_store, write_rows
+
+if TYPE_CHECKING:
+    from detector.cli.options import Format
+    from detector_collect.review.access.people import Account
+    from detector_collect.store.database import Store
+
+
+@click.group(
+    cls=options.Group,
+    sections={"Change": ("add", "revoke"), "Read": ("list",)},
+    examples=("detector-collect person list",),
+)
+def person() -> None:
+    """Manage people.
+
+    Everybody who signs in at the identity provider is added; roles are granted in the review room.
+    """
+
+
+@person.command(examples=('detector-collect person add https://identity.example.com 8d41f2 "Ada Lovelace"',))
+@click.argument("issuer", metavar="ISSUER")
+@click.argument("subject", metavar="SUBJECT")
+@click.argument("name", metavar="NAME")
+@database
+def add(issuer: str, subject: str, name: str, *, database: str | None) -> int:
+    """Add somebody before their first sign-in.
+
+    SUBJECT is what the identity provider ISSUER calls them (`sub`). Prints their number.
+    """
+
+    async def work(store: Store) -> int:
+        async with store.begin() as connection:
+            return await people.add_person(connection, issuer=issuer, subject=subject, name=name, now=utc_now())
+
+    put(str(with_store(database, work)))
+    return common.CLEAN
+
+
+@person.command(examples=("detector-collect person revoke 7",))
+@click.argument("number", type=NUMBER)
+@database
+def revoke(number: int, *, database: str | None) -> int:
+    """Shut somebody out.
+
+    Ends every session and token, and revokes every grant: for those who leave, and for accounts that were taken over.
+    """
+
+    async def work(store: Store) -> None:
+        async with store.begin() as connection:
+            await people.sign_out_everywhere(connection, by=COMMAND, person=number, now=utc_now())
+
+    with_store(database, work)
+    return common.CLEAN
+
+
+@person.command("list", examples=("detector-collect person list --json",))
+@database
+@form
+@options.output
+def list_(*, database: str | None, form: Format, output: str | None) -> int:
+    """List people."""
+
+    async def work(store: Store) -> list[Account]:
+        async with store.connect() as connection:
+            return await people.accounts(connection)
+
+    return write_rows([one._asdict() for one in with_store(database, work)], form, output)

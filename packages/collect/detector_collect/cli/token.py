@@ -1,0 +1,106 @@
+"""`detector-collect token`: tokens of the vendor's own programs.
+
+Room: detector_collect.cli.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import click
+
+from detector.cli import common, options
+from detector.cli.streams import put
+from detector.session.seams import utc_now
+from detector_collect.review.access import people
+from detector_collect.review.access.permissions import GRANT_LIFE_MAX, SCOPES, Permission
+
+from .common import NAME, NUMBER, database, form, institution, with_store, write_rows
+
+if TYPE_CHECKING:
+    from detector.cli.options import Format
+    from detector_collect.review.access.people import Token
+    from detector_collect.store.database import Store
+
+DAYS_DEFAULT = 90
+"""Days of a token: programs can change it every quarter."""
+
+
+@click.group(
+    cls=options.Group,
+    sections={"Change": ("issue", "revoke"), "Read": ("list",)},
+    examples=("detector-collect token issue 7 dashboard --scope view", "detector-collect token list"),
+)
+def token() -> None:
+    """Manage tokens of programs.
+
+    Each has a person who answers for it, and opens no more than that person may.
+    """
+
+
+@token.command(examples=("detector-collect token issue 7 dashboard --scope view --institution north --days 30",))
+@click.argument("person", type=NUMBER)
+@click.argument("name", type=NAME)
+@options.service(
+    "--scope scopes",
+    "What it is for; repeatable.",
+    type=click.Choice(sorted(one.value for one in SCOPES)),
+    multiple=True,
+    required=True,
+)
+@institution
+@options.service("--days", "Days that it counts.", type=click.IntRange(1, GRANT_LIFE_MAX.days), default=DAYS_DEFAULT)
+@database
+def issue(  # noqa: PLR0913 - one parameter per option
+    person: int, name: str, *, scopes: tuple[str, ...], institution: str | None, days: int, database: str | None
+) -> int:
+    """Make a token for a program.
+
+    PERSON, by number, answers for it. Prints it once: the database has only its hash.
+    """
+    now = utc_now()
+
+    async def work(store: Store) -> str:
+        async with store.begin() as connection:
+            return await people.issue_token(
+                connection,
+                person=person,
+                name=name,
+                scopes=frozenset(map(Permission, scopes)),
+                institution=institution,
+                expires=now + dt.timedelta(days=days),
+                now=now,
+            )
+
+    put(with_store(database, work))
+    return common.CLEAN
+
+
+@token.command(examples=("detector-collect token revoke dashboard",))
+@click.argument("name", type=NAME)
+@database
+def revoke(name: str, *, database: str | None) -> int:
+    """Revoke a token."""
+
+    async def work(store: Store) -> None:
+        async with store.begin() as connection:
+            await people.revoke_token(connection, name=name, now=utc_now())
+
+    with_store(database, work)
+    return common.CLEAN
+
+
+@token.command("list", examples=("detector-collect token list --json",))
+@database
+@form
+@options.output
+def list_(*, database: str | None, form: Format, output: str | None) -> int:
+    """List tokens, also those that do not count."""
+
+    async def work(store: Store) -> list[Token]:
+        async with store.connect() as connection:
+            return await people.list_tokens(connection)
+
+    rows = [{**one._asdict(), "scopes": " ".join(sorted(one.scopes))} for one in with_store(database, work)]
+    return write_rows(rows, form, output)
