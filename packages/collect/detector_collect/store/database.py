@@ -57,6 +57,9 @@ _SERVER_PASSES: Final = ("08", "40", "53", "55P03", "57", "58")
 """Its codes of failures that pass: connections, conflicts of transactions, resources, locks, an operator's shutdown,
 the system under it."""
 
+_WRONG_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What time does not mend; other errors of the system are of a network, and pass."""
+
 _WRITES: Final = "detector_writes"
 """Execution option of connections whose transactions write."""
 _ERASURE_KEY: Final = "detector_erasure_key"
@@ -305,7 +308,7 @@ def _reason(error: Exception) -> str:
 def _nature(error: Exception) -> tuple[bool, bool]:
     """Whether a failure means that there is no room, and whether it passes."""
     if isinstance(error, OSError):
-        return error.errno in NO_ROOM, True
+        return error.errno in NO_ROOM, not isinstance(error, _WRONG_FILE)
     original = getattr(error, "orig", None) or error
     if code := getattr(original, "sqlite_errorcode", 0) & _PRIMARY_CODE:
         return code in _SQLITE_FULL, code in _SQLITE_BUSY
