@@ -81,7 +81,7 @@ def believed(observation: Observation) -> Observation:
 
 
 def proved(observation: Observation) -> Observation:
-    """Return the observation with only those claims that its own record proves, whoever recorded it.
+    """Return the observation with only those claims that its own record proves.
 
     For readers who cannot rely on the recorder. Anyone can write down a signature that does not verify, so that a
     handshake is called wrong proves nothing either.

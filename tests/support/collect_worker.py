@@ -48,7 +48,7 @@ async def open_institutions(store: Store, *names: str) -> None:
         await key_rows.add_key(connection, key_rows.Key(NAME, names[0], "signing", NOW, None, None, 600, 4 << 20))
 
 
-async def receive(store: Store, submission: Submission) -> int:
+async def receive(store: Store, submission: Submission, *, received: dt.datetime = NOW) -> int:
     """Store a submission as the service does; returns its number."""
     payload = encode(submission)
     body = envelope.seal(payload, payload_type=PAYLOAD_TYPE, keys=[KEY])
@@ -61,7 +61,7 @@ async def receive(store: Store, submission: Submission) -> int:
         student=None if submission.student is None else bytes.fromhex(submission.student),
         network=None if submission.network is None else bytes.fromhex(submission.network),
         made=submission.made,
-        received=NOW,
+        received=received,
         body=body,
     )
     async with store.begin() as connection:

@@ -263,3 +263,16 @@ def test_the_right_institutions_stand_out(practice: simulation.Practice, share: 
         found = assess(world.results, number=1, products=PRODUCTS)
         named = {each.institution for each in found if each.conclusion is Conclusion.INSTITUTION}
         assert named == set(world.guilty)
+
+
+def test_unknown_keys_are_one_installation_and_no_operator() -> None:
+    """Devices whose CA is not known: they may all have met the same one, or each another one."""
+    unknown = students(40, interception=met(None, "?"), network="home-")
+    unknown = [msgspec.structs.replace(result, interception=Interception(product=None, key=None)) for result in unknown]
+    assert conclude(unknown + students(60, first=40)).conclusion is Conclusion.SINGLE_DEVICES
+    agents = [
+        msgspec.structs.replace(result, interception=Interception(product=AGENT.product, key=None))
+        for result in students(40, network="home-")
+    ]
+    counted = conclude(agents + students(60, first=40))
+    assert counted.conclusion is Conclusion.SOLD_TO_INSTITUTIONS  # one installation is no excess

@@ -1,4 +1,4 @@
-"""Assesses one submission from its bytes, as if whoever sent it were lying.
+"""Assesses one submission from its bytes, as if its sender were lying.
 
 Room: detector_collect.assessment. Pure: the submission, keys and knowledge are arguments. Never raises for what a
 submission holds.
@@ -16,7 +16,7 @@ true. Three rules follow:
   interception of the statistics, unless a recorded signature proves that the presented key was used, and the endpoint's
   genuine identity is known here, or the catalogue knows the interceptor's key, or the same CA key is caught at such an
   endpoint in the same submission. Otherwise somebody could take the genuine private server of an institution, invent a
-  canary beside it, and have the institution's own CA called an interceptor.
+  canary next to it, and have the institution's own CA called an interceptor.
 * *A handshake counts once.* What the server signed identifies it: nobody without the server's key can make another.
   The collector keeps these identities; the same handshake under another submission is quarantined.
 
@@ -64,8 +64,8 @@ is set meanwhile is seldom off by more."""
 _OWN_IDENTITIES: Final = frozenset({Identity.STATED, Identity.PINNED_PUBLIC})
 """Identities that rest on this collector's knowledge. `seen` rests on handshakes that the sender has put together."""
 _KNOWN_INTERCEPTORS: Final = frozenset({Reason.INTERCEPTION_KEY, Reason.FORGED_ISSUER})
-"""Rules that no genuine server fits, whatever the endpoint. The mark of a product is none: an appliance that decrypts
-nothing may have issued the certificate of an institution's own portal."""
+"""Rules that no genuine server fits, whatever the endpoint. The mark of a product is not among them: an appliance that
+decrypts nothing may have issued the certificate of an institution's own portal."""
 _SIGNED_BY_PUBLIC_CAS: Final = (ChainClass.ACCEPTED, ChainClass.RETIRED, ChainClass.INCOMPLETE)
 
 
@@ -214,7 +214,7 @@ def _conclude(recorded: Recorded, result: Result) -> _Concluded:
 
 
 def _ca_key(evidence: EndpointEvidence) -> bytes | None:
-    """The key that signed the leaf, whoever presented or recorded its certificate; the least of several that did.
+    """The key that signed the leaf, wherever its certificate came from; the least of several that did.
 
     A public CA's key, and one that every installation of a product has, is everybody's: it identifies no operator.
     """
@@ -269,7 +269,7 @@ def _detail(one: _Concluded, finding: Finding) -> EndpointDetail:
 def _knows_better(knowledge: Sequence[Knowledge], assessed: Assessed, material: Material, made: dt.datetime) -> bool:
     """Whether the sender had newer knowledge and did not accuse where this collector would.
 
-    A CA that is newer than the collector's list looks private. Saying so holds the submission back until the collector
+    A CA that is newer than the collector's list seems private. Saying so holds the submission back until the collector
     has that knowledge too: who does not want to be heard could as well have sent nothing.
     """
     accused = any(

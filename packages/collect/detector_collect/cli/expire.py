@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def expire(*, database: str | None) -> int:
     """Delete evidence that is kept no longer.
 
-    Many small transactions do it, beside the service. Workers do the same from time to time. What is under a hold
+    Many small transactions do it, alongside the service. Workers do the same from time to time. What is under a hold
     stays.
     """
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def reverify(*, database: str | None, settings: dict[str, Any]) -> int:
     """Queue what was assessed with other knowledge.
 
-    Other pins and another version count, too. Workers do the same by themselves, a little at a time, whenever nothing else waits. Earlier assessments stay.
+    Other pins and another version count, too. Workers do the same by themselves, a little at a time, whenever nothing
+    else waits. Earlier assessments stay.
     """
     digest = material(settings).read().digest
 

@@ -8,30 +8,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from detector.cli import common, options, signals
 from detector.cli.streams import put
 from detector.errors import InputError
 from detector.trust.key_files import load_signing_key
+from detector_collect import demo as demonstration
 from detector_collect import review
 from detector_collect.service import logs
 from detector_collect.service.app import create_app
 from detector_collect.service.serving import TLS, serving
 from detector_collect.service.settings import ServiceSettings, client_certificates
 from detector_collect.store.database import Store
-from detector_collect.worker import MaterialConfig, Worker
+from detector_collect.worker import Worker
 
-from .common import database
+from .common import database, material
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from detector_collect.worker import MaterialConfig
+
 LISTEN_DEFAULT: Final = "127.0.0.1:8080"
 """A port that needs no privilege, reached from this machine alone: a proxy in front ends TLS."""
+
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 LOG: Final = logging.getLogger("detector_collect.service")
 
@@ -39,6 +47,7 @@ LOG: Final = logging.getLogger("detector_collect.service")
 @click.command(
     cls=options.Command,
     examples=(
+        "detector-collect serve --demo",
         "detector-collect serve --database sqlite:///collect.sqlite --signing-key service.key",
         (
             "detector-collect serve --database postgresql://collector@db.example.com/collector --signing-key key.pem"
@@ -73,6 +82,12 @@ LOG: Final = logging.getLogger("detector_collect.service")
     type=click.Choice(["rfc9440", "pem"]),
     default="rfc9440",
 )
+@options.service(
+    "--demo",
+    "Serve a simulated term of twenty institutions, in a new database: a temporary one unless one is named.",
+    is_flag=True,
+)
+@options.settings(only={"data", "pins"})
 @options.service("--tls-cert", "End TLS here: the certificate chain, leaf first.", metavar="PEM")
 @options.service("--tls-key", "Its private key, not encrypted.", metavar="PEM")
 def serve(  # noqa: PLR0913 - one parameter per option
@@ -86,6 +101,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
     proxies: tuple[str, ...],
     certificate_header: str,
     certificate_form: str,
+    demo: bool,
+    settings: dict[str, Any],
     tls_cert: str | None,
     tls_key: str | None,
 ) -> int:
@@ -95,51 +112,83 @@ def serve(  # noqa: PLR0913 - one parameter per option
     PostgreSQL and a proxy that spreads requests. On SIGTERM, SIGHUP or Ctrl-C, requests in progress are answered and
     the exit code is 0.
     """
-    if database is None:
-        raise click.UsageError("Name the database: --database URL, or set DETECTOR_COLLECT_DATABASE.")
-    if signing_key is None:
-        raise click.UsageError("Name the key that signs receipts: --signing-key PEM.")
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("Give --tls-cert and --tls-key together.")
     host, port = _address(listen)
-    settings = ServiceSettings(
-        load_signing_key(signing_key),
-        origin=origin or f"http://127.0.0.1:{port}",
-        certificates=client_certificates(proxies, header=certificate_header, form=certificate_form),
-    )
-    tls = None if tls_cert is None or tls_key is None else TLS(Path(tls_cert), Path(tls_key))
-    logs.install()
-    asyncio.run(_serve(database, settings, host, port, tls, only, with_worker=worker))
+    with contextlib.ExitStack() as stack:
+        if demo:
+            if host not in _THIS_MACHINE:
+                raise click.UsageError("--demo signs anybody in: let it --listen on 127.0.0.1, ::1 or localhost.")
+            if database is None:
+                database = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/collect.sqlite"
+        if database is None:
+            raise click.UsageError("Name the database: --database URL, or set DETECTOR_COLLECT_DATABASE.")
+        if signing_key is None and not demo:
+            raise click.UsageError("Name the key that signs receipts: --signing-key PEM.")
+        service = ServiceSettings(
+            Ed25519PrivateKey.generate() if signing_key is None else load_signing_key(signing_key),
+            origin=origin or f"http://127.0.0.1:{port}",
+            certificates=client_certificates(proxies, header=certificate_header, form=certificate_form),
+        )
+        tls = None if tls_cert is None or tls_key is None else TLS(Path(tls_cert), Path(tls_key))
+        logs.install()
+        serving_one = _Service(service, host, port, tls, only, material(settings) if worker else None)
+        asyncio.run(serving_one.run(database, demo=demo))
     return common.CLEAN
 
 
-async def _serve(  # noqa: PLR0913, PLR0917 - what a service is made of
-    url: str, settings: ServiceSettings, host: str, port: int, tls: TLS | None, only: str | None, *, with_worker: bool
-) -> None:
-    stop = asyncio.Event()
-    async with await Store.open(url) as store, _working(store, stop, runs=with_worker):
-        app = create_app(
-            store,
-            settings,
-            receives=only != "review",
-            review=() if only == "ingest" else [review.routes()],
-        )
-        async with serving(app, host=host, port=port, limits=settings.limits, tls=tls) as listening:
-            with signals.setting(stop):
-                LOG.info("started")
-                put(f"{'http' if tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{listening}")
-                await stop.wait()
-            LOG.info("stopping")
-    LOG.info("stopped")
+class _Service(NamedTuple):
+    """One service; `known` is what its worker assesses with, None without a worker."""
+
+    settings: ServiceSettings
+    host: str
+    port: int
+    tls: TLS | None
+    only: str | None
+    known: MaterialConfig | None
+
+    async def run(self, database: str, *, demo: bool) -> None:
+        """Serve until interrupted."""
+        async with await Store.open(database, migrate=demo) as store:
+            one = await self._filled(store) if demo else self
+            await one._serve(store)  # noqa: SLF001 - its own class
+
+    async def _filled(self, store: Store) -> _Service:
+        """The service of a demonstration: its term is filled in, and its people may be signed in as."""
+        now, begun = self.settings.clock(), time.monotonic()
+        term = await demonstration.fill(store, now=now)
+        people = await demonstration.add_people(store, now=now)
+        put(f"Simulated: {term.submissions} submissions, assessed within {time.monotonic() - begun:.0f} s.")
+        known = None if self.known is None else term.config
+        return self._replace(settings=self.settings._replace(demo_people=people), known=known)
+
+    async def _serve(self, store: Store) -> None:
+        stop = asyncio.Event()
+        async with _working(store, stop, self.known):
+            app = create_app(
+                store,
+                self.settings,
+                receives=self.only != "review",
+                review=() if self.only == "ingest" else [review.routes()],
+            )
+            limits = self.settings.limits
+            async with serving(app, host=self.host, port=self.port, limits=limits, tls=self.tls) as listening:
+                with signals.setting(stop):
+                    LOG.info("started")
+                    scheme = "http" if self.tls is None else "https"
+                    put(f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{listening}")
+                    await stop.wait()
+                LOG.info("stopping")
+        LOG.info("stopped")
 
 
 @contextlib.asynccontextmanager
-async def _working(store: Store, stop: asyncio.Event, *, runs: bool) -> AsyncIterator[None]:
+async def _working(store: Store, stop: asyncio.Event, known: MaterialConfig | None) -> AsyncIterator[None]:
     """Assess what was received until the block ends; a worker that fails stops the service, and its error is raised."""
-    if not runs:
+    if known is None:
         yield
         return
-    async with Worker(store, MaterialConfig()) as worker:
+    async with Worker(store, known) as worker:
         task = asyncio.create_task(worker.run())
         task.add_done_callback(lambda _: stop.set())
         try:

@@ -6,6 +6,7 @@ Room: detector_collect.demo. Uses the store and the worker. Nothing here is abou
     await demo.fill(store, now=now)
 """
 
+from .people import add_people
 from .term import Clients, Term, assess_again, fill
 
-__all__ = ["Clients", "Term", "assess_again", "fill"]
+__all__ = ["Clients", "Term", "add_people", "assess_again", "fill"]

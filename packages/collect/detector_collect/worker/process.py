@@ -2,7 +2,7 @@
 
 Room: detector_collect.worker. Starts processes and ends every one of them.
 
-Whoever sends evidence chooses how much work it is: certificates can be made whose signatures take seconds each. A
+The sender of evidence chooses how much work it is: certificates can be made whose signatures take seconds each. A
 thread cannot be stopped, so assessing runs in processes of its own.
 """
 

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("detector_collect.worker")
 
 REFRESH: Final = 3600.0
-"""Seconds between looking for other knowledge, and for evidence to expire."""
+"""Seconds between checks for other knowledge, and for evidence to expire."""
 REQUEUED_AT_ONCE: Final = 500
-"""Rows of evidence that are looked at together for another knowledge: what is received meanwhile waits for them, some
+"""Rows of evidence that are checked together for other knowledge: what is received meanwhile waits for them, some
 ten seconds."""
 UNAVAILABLE_SECONDS: Final = 2.0
 """Wait for a database that is away: a restart takes a few seconds."""

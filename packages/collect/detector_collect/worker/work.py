@@ -39,7 +39,7 @@ class MaterialConfig(Record, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...] = ()
 
     def read(self) -> Material:
-        """Read the knowledge as it is now. Raises `KnowledgeError`, `PinFileError`."""
+        """Read the present knowledge. Raises `KnowledgeError`, `PinFileError`."""
         data = data_set.read(self.data)
         own = Expectations(data=data, pins=self.pins).pin_set.endpoints if self.pins else ()
         known = (*Expectations(data=data).pin_set.endpoints, *own, *self.endpoints)

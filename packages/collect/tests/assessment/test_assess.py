@@ -119,7 +119,7 @@ def test_a_chain_in_a_report_of_failed_pins_is_at_most_possible(ca: CA) -> None:
     assert not assessed.handshakes
 
 
-def test_what_was_assessed_otherwise_is_told_by_our_own_conclusion() -> None:
+def test_what_was_assessed_otherwise_has_our_own_conclusion() -> None:
     """A client with pins that this collector does not have: its conclusion is noted, ours counts."""
     client = recorder()
     private = client.pki.private_ca("Portal CA").issue([UNKNOWN])
@@ -130,7 +130,7 @@ def test_what_was_assessed_otherwise_is_told_by_our_own_conclusion() -> None:
 
 
 def test_newer_knowledge_that_accuses_less_is_waited_for(ca: CA) -> None:
-    """A root that is newer than ours looks private: who knows it better is not contradicted."""
+    """A root that is newer than ours seems private: who knows it better is not contradicted."""
     client = recorder()
 
     def newer(manifest: dict[str, Any], parts: dict[str, Any]) -> None:
@@ -189,14 +189,14 @@ def test_expectations_of_the_sender_clear_nobody(ca: CA) -> None:
 
 
 def test_a_genuine_private_ca_is_not_framed_by_an_invented_canary() -> None:
-    """A handshake of an institution's own server, beside a canary that the sender substituted with a CA of its own."""
+    """A handshake of an institution's own server, next to a canary that the sender substituted with a CA of its own."""
     client = recorder()
     own, invented = client.pki.private_ca("University CA"), client.pki.private_ca("Invented CA")
     server = client.case(UNKNOWN, with_its_ca(own, UNKNOWN), machine=[own.certificate])
     other = client.case("wiki.example.edu", with_its_ca(own, "wiki.example.edu"), machine=[own.certificate])
     assessed = client.assess(client.bundle(server, other, *client.intercepted(invented, SEARCH)))
     assert {finding.ca_key for finding in accusing(assessed)} == {key_of(invented)}
-    # The same CA caught at an endpoint that the collector knows speaks for the others too.
+    # The same CA caught at an endpoint that the collector knows covers the others too.
     caught = client.assess(client.bundle(server, other, *client.intercepted(own, SEARCH)))
     assert {finding.ca_key for finding in accusing(caught)} == {key_of(own)}
 
@@ -242,7 +242,7 @@ def test_a_wrong_signature_shows_no_replay() -> None:
     assert not assessed.handshakes
 
 
-def test_a_handshake_is_the_same_whatever_its_signature_looks_like(ca: CA) -> None:
+def test_a_handshake_is_the_same_whatever_its_signature(ca: CA) -> None:
     """The same transcript, signed again or rewritten, is the same handshake."""
     client = recorder()
     forged = with_its_ca(ca, SEARCH)

@@ -126,6 +126,7 @@ async def test_colluders_move_nothing_beyond_their_number(filled: Filled, store:
     calm = next(name for name, one in before.items() if one.conclusion is Conclusion.SINGLE_DEVICES)
     exam = next(iter(await exams(store, calm)))
     invented = Interception(product="firewall", key="invented")
+    late = term.until - dt.timedelta(hours=1)
 
     def colluder(student: str, network: int) -> DeviceResult:
         return DeviceResult(
@@ -133,10 +134,10 @@ async def test_colluders_move_nothing_beyond_their_number(filled: Filled, store:
         )
 
     for number in range(30):
-        await term.clients.send(store, colluder(f"colluder-{number % 3}", number), term.until)
-    copied = term.clients.content(colluder("colluder-0", 0), term.until)
+        await term.clients.send(store, colluder(f"colluder-{number % 3}", number), late)
+    copied = term.clients.content(colluder("colluder-0", 0), late)
     for number in range(40):
-        await term.clients.send(store, colluder(f"copy-{number}", number), term.until, copied)
+        await term.clients.send(store, colluder(f"copy-{number}", number), late, copied)
     after = await assessed(store, term)
     assert after[calm].students == before[calm].students + 3 + 1
     assert after[calm].conclusion is Conclusion.SINGLE_DEVICES

@@ -1,4 +1,4 @@
-"""The worker: every submission is assessed once, whatever happens to whoever assesses it. Room: tests."""
+"""The worker: every submission is assessed once, whatever happens to the process that assesses it. Room: tests."""
 
 from __future__ import annotations
 
