@@ -135,7 +135,7 @@ def _pages(room: Room) -> dict[str, tuple[str, str]]:
         "case": ("Rita Reviewer", f"{at}/cases/{room.case}"),
         "list": ("Rita Reviewer", f"{at}/evidence{query}"),
         "evidence": ("Rita Reviewer", f"{at}/evidence/{room.digest}{query}"),
-        "named": ("Rita Reviewer", f"{at}/evidence/{room.digest}{query}&names=presented"),
+        "named": ("Rita Reviewer", f"{at}/evidence/{room.digest}/names{query}"),
         "dossier": ("Rita Reviewer", f"{at}/dossier{query}"),
         "missing": ("Rita Reviewer", "/nothing"),
         "audit": ("Anna Auditor", "/audit"),
