@@ -32,7 +32,7 @@ def page(text: str) -> str:
 
 
 def description() -> str:
-    """The OpenAPI description as it is checked in."""
+    """The OpenAPI description, as checked in."""
     return json.dumps(openapi([*INGEST]), indent=1, sort_keys=True) + "\n"
 
 

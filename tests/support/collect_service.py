@@ -67,6 +67,10 @@ def identifier(key: Ed25519PrivateKey) -> str:
     return key_identifier(public_key_of(key))
 
 
+KEY: Final = keys.Key(identifier(NORTH), "north", "signing", NOW, None, None, 6000, 1 << 20)
+"""The key of the institution, registered."""
+
+
 def sealed(submission: Submission = SUBMISSION, key: Ed25519PrivateKey = NORTH, **changes: Any) -> bytes:  # noqa: ANN401 - any field
     """The envelope of a submission with changes."""
     payload = encode(msgspec.structs.replace(submission, **changes))
@@ -78,7 +82,7 @@ async def register(store: Store, key: Ed25519PrivateKey, institution: str, **cha
     async with store.begin() as connection:
         if institution not in {one.id for one in await keys.list_institutions(connection)}:
             await keys.add_institution(connection, keys.Institution(institution, institution.title(), NOW))
-        new = keys.Key(identifier(key), institution, "signing", NOW, None, None, 6000, 4 << 20)
+        new = KEY._replace(id=identifier(key), institution=institution, bytes_max=4 << 20)
         await keys.add_key(connection, new._replace(**changes))
 
 

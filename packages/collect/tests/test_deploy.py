@@ -63,7 +63,7 @@ class Composed(NamedTuple):
 
 
 def collector(words: list[str], folder: Path, database: str, **listening: int) -> tuple[list[str], dict[str, str]]:
-    """A command of compose.yaml as it is run here, and its environment."""
+    """A command of compose.yaml on this machine, and its environment."""
     replaced = {
         "${REVIEW_ORIGIN:?}": "https://collect.example.com",
         "/run/secrets": str(folder),

@@ -58,7 +58,7 @@ async def submit(request: AnyRequest) -> Response[bytes]:
 
 
 OPERATE: Final = (health.healthz, health.readyz, health.show_metrics)
-"""What tells how the service does."""
+"""The routes that say how the service does."""
 INGEST: Final = (submit, *OPERATE)
 """The routes of a service that receives."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 READY_SECONDS: Final = 1.0
-"""How long an answer of the database is repeated: whoever asks more often costs no query."""
+"""How long an answer of the database is repeated, so that asking more often costs no query."""
 DATABASE_SECONDS: Final = 5.0
 """How long the database may take to answer before the service counts as not ready: those who ask wait for ten."""
 _PLAIN: Final = "text/plain"

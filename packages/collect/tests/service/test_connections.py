@@ -250,7 +250,7 @@ async def test_requests_in_progress_are_answered_before_the_end(store: Store) ->
 async def test_a_database_that_does_not_take_it(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: type[StoreUnavailableError], refused: str
 ) -> None:
-    """The client is asked to come again, and told when; nothing counts as received."""
+    """The client is asked to come again, at a time; nothing counts as received."""
 
     async def fail(*_: object) -> None:
         raise error("The database is away.", advice="Wait.")

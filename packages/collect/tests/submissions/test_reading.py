@@ -7,7 +7,7 @@ import datetime as dt
 import gzip
 import json
 import zlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -18,7 +18,7 @@ from detector_testing import PrivatePKI
 from hypothesis import given
 from hypothesis import strategies as st
 from support.collect_reports import pin_report
-from support.collect_service import NORTH, SOUTH, SUBMISSION, identifier, sealed
+from support.collect_service import KEY, NORTH, SOUTH, SUBMISSION, identifier, sealed
 from support.collect_stores import NOW
 from support.json_values import FOREIGN
 
@@ -26,24 +26,15 @@ from detector.model import encode, json_text
 from detector.outbox.submission import PAYLOAD_TYPE, Kind
 from detector.trust.envelope import seal
 
-
-class Registered(NamedTuple):
-    """A key as it is registered."""
-
-    id: str = identifier(NORTH)
-    institution: str = "north"
-    expires: dt.datetime | None = None
-    revoked: dt.datetime | None = None
-    rate: int = 60
-    bytes_max: int = 1 << 20
+if TYPE_CHECKING:
+    from detector_collect.submissions import Key
 
 
-KEY = Registered()
 _CERTIFICATE = PrivatePKI.create().issue(["exam.example.org"]).leaf
 SECOND = dt.timedelta(seconds=1)
 
 
-def refusal(envelope: bytes, *keys: Registered, now: dt.datetime = NOW) -> Refusal | None:
+def refusal(envelope: bytes, *keys: Key, now: dt.datetime = NOW) -> Refusal | None:
     """Why an envelope is refused; None where it is not."""
     try:
         accepted = submissions.read(envelope, keys=keys or [KEY], now=now)
@@ -55,7 +46,7 @@ def refusal(envelope: bytes, *keys: Registered, now: dt.datetime = NOW) -> Refus
 
 def test_a_submission_is_read() -> None:
     """The submission, the payload as it was signed, and the key."""
-    accepted = submissions.read(sealed(), keys=[Registered("ed25519/other", "south"), KEY], now=NOW)
+    accepted = submissions.read(sealed(), keys=[KEY._replace(id="ed25519/other", institution="south"), KEY], now=NOW)
     assert accepted == (SUBMISSION, encode(SUBMISSION), KEY)
 
 
@@ -189,7 +180,7 @@ def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_report_keeps_what_matters() -> None:
-    """Certificates that are none are refused; the same report is the same submission at any moment."""
+    """What is not a certificate is refused; the same report is the same submission at any moment."""
     first, later = (
         submissions.of_report(_report(), kind=Kind.TRUSTKIT, key=KEY, now=now)
         for now in (NOW, NOW + dt.timedelta(days=3))
