@@ -30,6 +30,7 @@ from detector_collect.store.database import Store
 from detector_collect.worker import Worker
 
 from .common import database, material
+from .work import run_worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -189,7 +190,7 @@ async def _working(store: Store, stop: asyncio.Event, known: MaterialConfig | No
         yield
         return
     async with Worker(store, known) as worker:
-        task = asyncio.create_task(worker.run())
+        task = asyncio.create_task(run_worker(store, worker))
         task.add_done_callback(lambda _: stop.set())
         try:
             yield

@@ -9,12 +9,13 @@ those that the sender claims, nor any that are made here: what was held at possi
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from detector.errors import BundleError
 from detector.judge import assess, network
+from detector.judge.checks import chain, dates, host_name, key_possession, known_interceptor, presented
 from detector.knowledge import data_set
 from detector.model import json_text
 from detector.outbox.submission import PAYLOAD_TYPE, Submission, digest
@@ -92,13 +93,21 @@ def _concluded(result: Result, detail: EndpointDetail | None) -> Result | None:
     """The result with the collector's conclusion; None where it has none for this endpoint."""
     if detail is None:
         return None
-    keeps_party = assess.names_a_party(detail.confidence) and result.attribution is not None
+    is_same = (result.verdict, result.reason) == (detail.verdict, detail.reason)
     return msgspec.structs.replace(
         result,
         verdict=detail.verdict,
         confidence=detail.confidence,
         reason=detail.reason,
-        assurance=result.assurance if result.verdict is detail.verdict else None,
-        attribution=result.attribution if keeps_party else None,
-        alternatives=result.alternatives if result.verdict is detail.verdict else (),
+        assurance=result.assurance if is_same else None,
+        attribution=result.attribution if assess.names_a_party(detail.confidence) else None,
+        alternatives=result.alternatives if is_same else (),
+        findings=tuple(f for f in result.findings if is_same or f.check in _OF_THE_BYTES),
     )
+
+
+_OF_THE_BYTES: Final = frozenset(
+    {presented.ID, key_possession.ID, chain.ID, dates.ID, host_name.ID, known_interceptor.ID}
+)
+"""Checks whose findings follow from what was recorded alone. The others depend on what the collector knows of an
+endpoint; where that led to another conclusion than the bytes alone, they would contradict it here."""

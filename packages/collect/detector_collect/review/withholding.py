@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from detector.model import Finding, Observation, Report, Result
 
 
+WITHHELD: Final = "withheld here: it can repeat a name"
+
+
 class _Names:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -41,7 +44,7 @@ def _result(result: Result, names: _Names) -> Result:
     who = result.attribution
     return msgspec.structs.replace(
         result,
-        attribution=None if who is None else msgspec.structs.replace(who, issuer=_signer(result), basis=""),
+        attribution=None if who is None else msgspec.structs.replace(who, issuer=_signer(result), basis=WITHHELD),
         findings=tuple(_finding(finding) for finding in result.findings),
         advice="",
         advice_for={},
