@@ -53,4 +53,4 @@ async def run_worker(store: Store, worker: Worker) -> NoReturn:
     """Assess what is received, and keep the numbers that pages show, until cancelled."""
     async with Group() as group:
         group.create_task(keep_summaries(store))
-        return await worker.run()
+        await worker.run()
