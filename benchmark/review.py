@@ -1,6 +1,6 @@
 """How fast the review room opens an institution with a million results, on SQLite and PostgreSQL.
 
-    python -m benchmark.review [--results 1000000] [--rounds 20] [--write docs/collect-performance.md]
+    python -m benchmark.review [--results 1000000] [--rounds 20] [--plans FILE]
 
 Fills both databases, times what a page reads and the whole page over HTTP on loopback, and prints the plans of the
 queries (EXPLAIN). PostgreSQL comes from the system's packages, as in the tests.
@@ -14,9 +14,11 @@ import datetime as dt
 import hashlib
 import itertools
 import random
+import socket
 import sqlite3
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -24,10 +26,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
 import asyncpg
+import httpx
 import sqlalchemy as sa
-from detector_collect import responsibility
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from detector_collect import responsibility, review
 from detector_collect.responsibility import DeviceResult, Interception
 from detector_collect.review import queries
+from detector_collect.review.access import people as access
+from detector_collect.review.access.permissions import Kind
+from detector_collect.review.access.sessions import begin_session
+from detector_collect.service.app import create_app
+from detector_collect.service.settings import ServiceSettings
 from detector_collect.simulation import PRODUCTS
 from detector_collect.store import keys
 from detector_collect.store.database import Store
@@ -39,16 +49,19 @@ from detector_collect.store.schema import (
     contents,
     evidence,
     findings,
+    grants,
     people,
 )
 from support.postgres import running_postgres
 
 from detector.model import Verdict, encode
+from detector.session.seams import utc_now
 
 from .rounds import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from typing import Self
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -193,7 +206,7 @@ async def fill(store: Store, url: str, results: int) -> None:
     for rows in _tables(results):
         await _load(url, rows)
     async with store.begin() as connection:
-        await connection.execute(sa.insert(people).values(id=1, issuer="i", subject="s", name="Ann", created=NOW))
+        await connection.execute(sa.insert(people).values(issuer="i", subject="s", name="Ann", created=NOW))
         for number, at in enumerate((NOW - dt.timedelta(weeks=week) for week in reversed(range(WEEKS))), start=1):
             await connection.execute(sa.insert(assessments).values(number=number, at=at, since=at, until=at))
             await _conclude(connection, number, names)
@@ -297,6 +310,84 @@ async def _timed(store: Store, database: str, rounds: int) -> list[Timed]:
     return found
 
 
+# The whole page
+
+PAGES: Final = (
+    ("GET /", "/"),
+    ("GET /institutions/north", f"/institutions/{BIG}"),
+    ("GET /institutions/north/cases/7", f"/institutions/{BIG}/cases/7"),
+    ("GET /institutions/north/evidence", f"/institutions/{BIG}/evidence?case=7&purpose=benchmark"),
+)
+
+
+class _Service:
+    """The service on loopback in a thread of its own, with somebody signed in."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self.cookies: dict[str, str] = {}
+        self.origin = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._started.wait(timeout=60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            self.origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            async with await Store.open(self._url) as store:
+                settings = ServiceSettings(Ed25519PrivateKey.generate(), origin=self.origin)
+                app = create_app(store, settings, review=[review.routes()])
+                self.cookies = {"session": await _sign_in(store)}
+                self._server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+                self._started.set()
+                await self._server.serve(sockets=[listening])
+
+
+async def _sign_in(store: Store) -> str:
+    """The cookie of a reviewer of every institution."""
+    now = utc_now()
+    grant = {
+        "role": "reviewer",
+        "requested": now,
+        "approved": now,
+        "expires": now + dt.timedelta(days=1),
+    }
+    async with store.begin() as connection:
+        numbers = [
+            await access.add_person(connection, issuer="i", subject=name, name=name, now=now)
+            for name in ("ann", "bob", "eve")
+        ]
+        people_of = dict(zip(("person", "requested_by", "approved_by"), numbers, strict=True))
+        await connection.execute(sa.insert(grants).values(**grant, **people_of))
+        return await begin_session(
+            connection, person=numbers[0], kind=Kind.OIDC, institution=None, replaces=None, now=now
+        )
+
+
+def _timed_pages(url: str, database: str, rounds: int) -> list[Timed]:
+    """Pages over HTTP, as a browser requests them: the first of all requests counts too."""
+    found: list[Timed] = []
+    with _Service(url) as service, httpx.Client(base_url=service.origin, cookies=service.cookies) as client:
+        for what, path in PAGES:
+            samples = []
+            for _ in range(rounds):
+                begun = time.perf_counter()
+                answer = client.get(path, headers={"Sec-Fetch-Site": "same-origin"})
+                samples.append((time.perf_counter() - begun) * 1000)
+                answer.raise_for_status()
+            found.append(Timed(what, database, Spread.of(samples)))
+    return found
+
+
 async def _plans(store: Store) -> list[str]:
     """The plan of each statement of `READS`."""
     statements: list[tuple[str, str, Any]] = []
@@ -358,7 +449,7 @@ def main() -> None:
         timed, plans = [], []
         for url, name in ((f"sqlite:///{folder}/review.db", "SQLite"), (server, "PostgreSQL")):
             found, explained = asyncio.run(measure(url, name, results=options.results, rounds=options.rounds))
-            timed += found
+            timed += [*found, *_timed_pages(url, name, options.rounds)]
             plans += [f"== {name}", *explained]
     print(table(timed, results=options.results))
     text = "\n\n".join(plans)

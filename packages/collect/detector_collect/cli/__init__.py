@@ -20,6 +20,7 @@ SECTIONS: Final = {
     "Let people in": ("person", "grant", "token", "platform"),
     "Hold to account": ("audit",),
     "Keep and erase": ("retention", "expire", "erase", "hold"),
+    "Notify": ("receiver", "deliver"),
 }
 """The commands, as help lists them; each is imported when it is used."""
 

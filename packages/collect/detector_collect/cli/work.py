@@ -5,12 +5,14 @@ Room: detector_collect.cli.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from detector.aio.tasks import Group
 from detector.cli import common, options
 from detector.cli.streams import put
+from detector_collect.review.upkeep import keep_summaries
 from detector_collect.worker import Worker, WorkerSettings
 
 from .common import database, material, with_store
@@ -39,9 +41,16 @@ def work(*, processes: int, once: bool, database: str | None, settings: dict[str
 
     async def run(store: Store) -> int:
         async with Worker(store, config, WorkerSettings(processes=processes)) as worker:
-            if not once:
-                await worker.run()
-            return await worker.drain()
+            if once:
+                return await worker.drain()
+            return await run_worker(store, worker)
 
     put(f"Assessed: {with_store(database, run)}.")
     return common.CLEAN
+
+
+async def run_worker(store: Store, worker: Worker) -> NoReturn:
+    """Assess what is received, and keep the numbers that pages show, until cancelled."""
+    async with Group() as group:
+        group.create_task(keep_summaries(store))
+        await worker.run()

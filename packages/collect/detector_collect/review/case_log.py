@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from detector_collect.store.deliveries import Event, announce
 from detector_collect.store.schema import case_entries, cases, evidence
 
 from .cases import EntryKind, NewEntry, State, StepError, opening, require_unchanged, take
@@ -30,6 +31,7 @@ async def open_case(  # noqa: PLR0913 - keyword-only past the connection; what a
     values = {"institution": institution, "title": title.strip(), "opened": now}
     case = int((await connection.execute(sa.insert(cases).values(values).returning(cases.c.id))).scalar_one())
     await _append(connection, case, [first], person=person, now=now)
+    await _announce(connection, Event.CASE_OPENED, institution, case, first.state, now=now)
     return case
 
 
@@ -65,6 +67,25 @@ async def take_step(  # noqa: PLR0913 - keyword-only past the case; what an entr
     if refers_to is not None and entries[0].kind is not EntryKind.MEASUREMENT:
         raise StepError("evidence: only a measurement refers to a submission.", advice="Leave the digest out.")
     await _append(connection, case, entries, person=person, now=now, refers_to=refers_to)
+    states = [entry.state for entry in entries if entry.state is not None]
+    if states:
+        await _announce(connection, Event.CASE_CHANGED, institution, case, states[-1], now=now)
+    if any(entry.kind is EntryKind.ANSWER for entry in entries):
+        await _announce(connection, Event.ANSWER_ARRIVED, institution, case, states[-1] if states else state, now=now)
+
+
+async def _announce(  # noqa: PLR0913 - what a notice says
+    connection: AsyncConnection,
+    event: Event,
+    institution: str,
+    case: int,
+    state: State | None,
+    *,
+    now: dt.datetime,
+) -> None:
+    path = f"/institutions/{institution}/cases/{case}"
+    facts = {"case": case, "state": (state or State.OPEN).value}
+    await announce(connection, event, at=now, institution=institution, path=path, facts=facts)
 
 
 async def _present(connection: AsyncConnection, case: int) -> tuple[State, int]:

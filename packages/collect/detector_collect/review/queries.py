@@ -27,6 +27,7 @@ from detector.model import Confidence, Record, Verdict, encode
 from detector.outbox.submission import SUBMISSION_BYTES_MAX
 from detector_collect.responsibility import STUDENTS_LEAST, Assessment, Conclusion
 from detector_collect.store.database import insert
+from detector_collect.store.deliveries import Event, announce
 from detector_collect.store.schema import (
     access_records,
     assessments,
@@ -275,7 +276,9 @@ async def summary(connection: AsyncConnection, institution: str, *, now: dt.date
 
 
 async def summarize(store: Store, institution: str, *, now: dt.datetime) -> Summary:
-    """Make the summary of an institution and store it. Raises `StoreError`.
+    """Make the summary of an institution and store it; announce more quarantined students than the last one had.
+
+    Raises `StoreError`.
 
     It is counted on a connection that reads: on SQLite it takes half a minute, in which others write.
     """
@@ -283,8 +286,15 @@ async def summarize(store: Store, institution: str, *, now: dt.datetime) -> Summ
         made = await _summarized(connection, institution, now)
     values = {"made": now, "detail": encode(made)}
     async with store.begin() as connection:
+        known = sa.select(summaries.c.detail).where(summaries.c.institution == institution)
+        before: bytes | None = await connection.scalar(known)
         new = insert(connection, summaries).values(institution=institution, **values)
         await connection.execute(new.on_conflict_do_update(index_elements=[summaries.c.institution], set_=values))
+        if made.quarantined > (0 if before is None else _decode_summary(before).quarantined):
+            facts = {"students": made.quarantined}
+            path = f"/institutions/{institution}"
+            event = Event.QUARANTINE_RISING
+            await announce(connection, event, at=now, institution=institution, path=path, facts=facts)
     return made
 
 

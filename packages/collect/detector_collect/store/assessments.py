@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 
 from .database import insert
+from .deliveries import Event, announce
 from .errors import StoreError
 from .schema import assessments, conclusions
 
@@ -54,12 +55,26 @@ async def add(  # noqa: PLR0913 - one parameter per column
     until: dt.datetime,
     new: Sequence[NewConclusion],
 ) -> None:
-    """Add an assessment of what was seen from `since` until `until`. Raises `StoreError` if the number is taken."""
+    """Add an assessment of what was seen from `since` until `until`, and announce each conclusion that changed.
+
+    Raises `StoreError` if the number is taken.
+    """
+    before = {one.institution: one.conclusion for one in await latest(connection)}
     adding = insert(connection, assessments).values(number=number, at=at, since=since, until=until)
     if (await connection.execute(adding.on_conflict_do_nothing())).rowcount == 0:
         raise StoreError(f"Assessment {number} was made meanwhile.", advice="Make the next one.")
     if new:
         await connection.execute(sa.insert(conclusions), [{"number": number, **one._asdict()} for one in new])
+    for one in new:
+        if (previous := before.get(one.institution)) != one.conclusion:
+            await announce(
+                connection,
+                Event.CONCLUSION_CHANGED,
+                at=at,
+                institution=one.institution,
+                path=f"/institutions/{one.institution}",
+                facts={"conclusion": one.conclusion, "previous": previous or "none", "assessment": number},
+            )
 
 
 async def latest(connection: AsyncConnection) -> list[Concluded]:

@@ -221,3 +221,57 @@ def test_examples_are_valid(path: str, example: str) -> None:
 def test_every_command_is_a_module_of_its_name() -> None:
     """Each command can be imported, and is called what the list calls it."""
     assert {name: collect.commands[name].name for name in collect.commands} == {name: name for name in collect.commands}
+
+
+def test_receivers_and_their_secrets(collector: Collector, tmp_path: Path) -> None:
+    """A webhook's secret is printed once and kept in a private file; rotation keeps two, and removal none."""
+    file = tmp_path / "hooks.json"
+    options = ("--secrets", str(file))
+    first = collector("receiver", "add", "https://hooks.example/tls", "--event", "case-opened", *options).strip()
+    assert collector("receiver", "add", "reviews@example.com", "--institution", "north") == "receiver 2\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    second = collector("receiver", "rotate", "1", *options).strip()
+    assert json.loads(file.read_text()) == {"1": [second, first]}
+    collector("receiver", "rotate", "1", "--finish", *options)
+    assert json.loads(file.read_text()) == {"1": [second]}
+    rows = collector.rows("receiver", "list")
+    assert [(row["kind"], row["target"], row["institution"]) for row in rows] == [
+        ("webhook", "https://hooks.example/tls", None),
+        ("mail", "reviews@example.com", "north"),
+    ]
+    collector("receiver", "remove", "1", *options)
+    assert json.loads(file.read_text()) == {}
+    assert "no receiver 1" in collector.refusal("receiver", "remove", "1")
+    for target in ("http://hooks.example/", "https://user:secret@hooks.example/", "a@b\nBcc: c@d", "nobody"):
+        message = collector.refusal("receiver", "add", target, *options)
+        assert "secret@" not in message
+
+
+def test_others_may_not_read_the_secrets(collector: Collector, tmp_path: Path) -> None:
+    """A file of secrets that others may read is refused, and so is one of another form."""
+    file = tmp_path / "hooks.json"
+    options = ("--origin", "https://review.example", "--secrets", str(file), "--once")
+    file.write_text("{}")
+    file.chmod(0o644)
+    assert "chmod 600" in collector.refusal("deliver", *options)
+    file.chmod(0o600)
+    assert collector("deliver", *options) == "Rounds with something to send: 0.\n"
+    file.write_text('{"1": ["abc"]}')
+    assert "not a file of webhook secrets" in collector.refusal("deliver", *options)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("deliver",),
+        ("deliver", "--origin", "https://review.example/path"),
+        ("deliver", "--origin", "https://review.example", "--smtp", "http://mail.example", "--sender", "a@b.example"),
+        ("deliver", "--origin", "https://review.example", "--smtp", "smtp://mail.example"),
+        ("deliver", "--origin", "https://review.example", "--smtp", "smtp://a:p4ss@mail.example", "--sender", "a@b.c"),
+        ("receiver", "add", "https://hooks.example/"),
+        ("receiver", "rotate", "1"),
+    ],
+)
+def test_options_of_notices_are_checked(collector: Collector, words: tuple[str, ...]) -> None:
+    """Each missing or impossible option is named, and no password is repeated."""
+    assert "p4ss" not in collector.refusal(*words)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from detector_collect.store.deliveries import Event, announce
 from detector_collect.store.schema import grants, institutions, people, sessions, tokens
 
 from .permissions import (
@@ -130,6 +131,8 @@ async def request_grant(  # noqa: PLR0913 - what a grant consists of
     }
     number = int((await connection.execute(sa.insert(grants).values(values).returning(grants.c.id))).scalar_one())
     await _record_grant(connection, by, "grant-request", values, number, now=now)
+    facts = {"grant": number, "role": role.value}
+    await announce(connection, Event.GRANT_REQUESTED, at=now, institution=institution, path="/grants", facts=facts)
     return number
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import sqlalchemy as sa
 
 from detector.model import encode
+from detector_collect.store.deliveries import Event, announce
 from detector_collect.store.errors import StoreUnavailableError
 from detector_collect.store.schema import access_records, chain_heads
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .permissions import Person
 
 LOCK: Final = int.from_bytes(hashlib.sha256(b"detector_collect access records").digest()[:8], "big", signed=True)
-"""PostgreSQL's advisory lock of whoever appends. Any fixed 64-bit number would do (PostgreSQL, 13.3.5)."""
+"""PostgreSQL's advisory lock of those who append. Any fixed 64-bit number would do (PostgreSQL, 13.3.5)."""
 
 BATCH: Final = 10_000
 """Rows read at once while verifying: some megabytes."""
@@ -196,6 +197,8 @@ async def sign_head(store: Store, key: Ed25519PrivateKey, *, now: dt.datetime) -
             return existing
         envelope = seal_head(Head(number=last.number, hash=last.hash.hex(), at=now), key)
         await connection.execute(sa.insert(chain_heads).values(number=last.number, envelope=envelope))
+        facts = {"record": last.number, "hash": last.hash.hex()}
+        await announce(connection, Event.HEAD_MADE, at=now, institution=None, path="/audit", facts=facts)
         return envelope
 
 
