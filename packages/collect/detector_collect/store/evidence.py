@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class NewEvidence(NamedTuple):
-    """A submission as it is accepted.
+    """A submission that is accepted.
 
     `digest`, `student` and `network` have 32 bytes; `body` is the envelope as it was received, `encoding` how
     (`identity` or `gzip`).
@@ -66,7 +66,7 @@ class Content(NamedTuple):
 
 
 async def add(connection: AsyncConnection, new: NewEvidence) -> Added:
-    """Add a submission and its work, or find it: the digest decides, whoever adds it at the same time.
+    """Add a submission and its work, or find it: the digest decides, also where others add it at the same time.
 
     Raises `ErasedError` where it was erased; nothing of it is in the transaction then.
     """

@@ -3,8 +3,8 @@
 Room: detector_collect.store. SQL on the caller's connection; assesses nothing.
 
 A worker claims in a transaction of its own, assesses, and then stores (`findings.replace`) and finishes in one
-transaction. If it dies, its rows are due again when the lease ends. `Claimed.attempt` counts the leases of a row, and
-tells one lease from the next: who lost it can neither finish nor fail.
+transaction. If it dies, its rows are due again when the lease ends. `Claimed.attempt` counts the leases of a row, so
+that a worker that lost one can neither finish nor fail.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ async def requeue(
 ) -> int | None:
     """Put evidence back into the queue that was last assessed with other knowledge, from the row `after` on.
 
-    Looks at `limit` rows and returns the last one, to go on from; None at the end.
+    Reads `limit` rows and returns the last one, to go on from; None at the end.
     """
     rows = sa.select(evidence.c.id).where(evidence.c.id > after).order_by(evidence.c.id).limit(limit).cte("rows")
     last = (

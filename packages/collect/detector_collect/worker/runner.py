@@ -103,7 +103,8 @@ class Worker:
         if digest != self._digest:
             await self._processes.end()  # they start again with the new knowledge
             self._digest, self._requeued = digest, 0
-        await expire(self._store, now=self._settings.clock())
+        if await expire(self._store, now=self._settings.clock()):
+            await self._store.clean()
 
     async def work_once(self) -> int:
         """Claim some evidence and work on it. Returns how much that was."""
@@ -199,7 +200,4 @@ async def expire(store: Store, *, now: dt.datetime) -> int:
             number = await retention.expire(connection, now=now)
         gone += number
         if number < retention.BATCH:
-            break
-    if gone:
-        await store.clean()
-    return gone
+            return gone
