@@ -136,7 +136,8 @@ class Reliance(enum.StrEnum):
     """What an assessment rests on: also on what only the recorder says, or on the recorded bytes alone.
 
     Only the recorder says what was expected of an endpoint, that an address was given, that an endpoint was seen as
-    genuine before, and that a key was proved where no signature can be checked.
+    genuine before, that a key was proved where no signature can be checked, which channel binding its end of a
+    witnessed session had, and that a handshake carried no timestamps.
     """
 
     RECORDER = "recorder"

@@ -39,7 +39,7 @@ SECTIONS: Final = {
     "Check many endpoints": ("scan", "fleet"),
     "Assess recorded evidence": ("examine", "origin", "verify", "bundle", "history", "diff", "dossier"),
     "Pins, roots and rules": ("pins", "data", "roots", "witness", "rules"),
-    "Collect evidence": ("collect",),
+    "Report and collect": ("outbox", "collect"),
     "Shell": ("completion",),
 }
 """The commands, as help lists them."""

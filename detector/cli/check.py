@@ -22,7 +22,7 @@ from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
 
-from . import common, options
+from . import common, options, reporting
 from .stderr import is_terminal, say
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def _collector(_: click.Context, __: click.Parameter, url: str | None) -> collec
 @options.history
 @options.settings()
 @options.variants
+@options.reporting
 @options.result(
     "--syslog", "Also send each result to this collector (RFC 5424, CEF).", callback=_collector, metavar="URL"
 )
@@ -95,6 +96,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     started: float | None,
     *,
     settings: dict[str, Any],
+    report: dict[str, Any],
     targets: tuple[str, ...],
     deadline: float,
     fail_on: Confidence,
@@ -124,6 +126,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     common.refuse_same_file(output=output, bundle=bundle, save_chain=save_chain)
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     with contextlib.ExitStack() as stack:
+        reports = stack.enter_context(reporting.Reports(report, settings))
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
         detector = Detector(
             **settings,
@@ -138,22 +141,23 @@ def check(  # noqa: PLR0913 - one parameter per option
         show = stack.enter_context(common.later(output))
         left = common.remaining(deadline, started)
         checking = _check(detector, endpoints if targets else None, left, form, detail)
-        report, evidence = asyncio.run(checking)
+        found, evidence = asyncio.run(checking)
         common.in_order(
             lambda: show(
                 lambda stream: common.write(
-                    report, form, stream, detail, history.timeline(report, form), language=language
+                    found, form, stream, detail, history.timeline(found, form), language=language
                 )
             ),
-            lambda: history.write(lambda kept: kept.record(report)),
-            lambda: bundle and seal(lambda stream: stream.write(bundles.pack(report, evidence, keys=keys).decode())),
-            lambda: save and save(report.results),
-            lambda: _send(report, syslog),
+            lambda: history.write(lambda kept: kept.record(found)),
+            lambda: bundle and seal(lambda stream: stream.write(bundles.pack(found, evidence, keys=keys).decode())),
+            lambda: save and save(found.results),
+            lambda: _send(found, syslog),
         )
-        common.warn_of_age(report.knowledge, report.finished)
+        common.warn_of_age(found.knowledge, found.finished)
         if form is options.Format.TABLE and detail is not Detail.VERDICT and settings.get("offline"):
-            _note_offline(report)
-    return common.exit_code(report, fail_on)
+            _note_offline(found)
+        reports.report_last(lambda reporter: reporter.bundle(bundles.pack(found, evidence)))
+    return common.exit_code(found, fail_on)
 
 
 def _note_offline(report: Report) -> None:

@@ -26,11 +26,12 @@ from detector.locate.locate import Locating
 from detector.model import Detail, encode
 from detector.model.files import reason_of
 from detector.model.private_files import OWNER_ONLY
+from detector.pins.encoding import WITNESS_PREFIX
 from detector.pins.load import VENDOR
 from detector.session.plan import FILE_PREFIX
 from detector.trust.key_files import load_signing_key
 
-from . import common, options
+from . import common, options, reporting
 from .options import Format
 from .stderr import say
 from .streams import put
@@ -51,7 +52,12 @@ else:
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
 """0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""
 
-_PATHS: Final = frozenset({"policy", "signing_key", "data", "pins", "roots", "add_roots", "ct_logs"})
+_PATHS: Final = frozenset(
+    {
+        *("policy", "signing_key", "data", "pins", "roots", "add_roots", "ct_logs"),
+        *("report_key", "report_receipt_key", "report_pseudonym_key", "report_pins", "outbox"),
+    }
+)
 """Options whose values are paths: a browser starts the host in a directory of its own choice."""
 
 _probing: Final = options.together(
@@ -61,6 +67,7 @@ _probing: Final = options.together(
         options.language,
         options.settings(),
         options.variants,
+        options.reporting,
     )
 )
 """How to probe and what the exam requires. What is given here takes precedence over the policy's keys."""
@@ -97,6 +104,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     started: float | None,
     *,
     settings: dict[str, Any],
+    report: dict[str, Any],
     policy: str | None,
     signing_key: str | None,
     language: str | None,
@@ -125,6 +133,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
         )
     keys = _keys(signing_key)
     with contextlib.ExitStack() as stack:
+        reports = stack.enter_context(reporting.Reports(report, settings, chosen.report))
         deadline = asked.deadline or chosen.deadline
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
         detector = _detector(chosen, settings, locate=locate, seen_before=history.genuine)
@@ -137,6 +146,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
             lambda: respond(lambda stream: _write_decision(decision, asked, form, detail, stream)),
             lambda: bundle and seal(lambda stream: stream.write(decision.evidence.decode("utf-8"))),
         )
+        reports.report_last(lambda reporter: reporter.decision(decision))
     common.warn_of_age(decision.report.knowledge, decision.report.finished)
     return _EXIT[decision.action]
 
@@ -152,8 +162,14 @@ def _write_decision(decision: Decision, asked: protocol.Request, form: Format, d
 
 @exam.command("native-host", examples=("detector exam native-host --policy policy.toml",))
 @_probing
-def native_host(
-    *, settings: dict[str, Any], policy: str | None, signing_key: str | None, language: str | None, locate: bool
+def native_host(  # noqa: PLR0913 - one parameter per option
+    *,
+    settings: dict[str, Any],
+    report: dict[str, Any],
+    policy: str | None,
+    signing_key: str | None,
+    language: str | None,
+    locate: bool,
 ) -> int:
     """Answer a browser extension (native messaging).
 
@@ -165,11 +181,18 @@ def native_host(
         chosen = _policy(policy, language)
         keys = _keys(signing_key)
         detector = _detector(chosen, settings, locate=locate)
+        reports = reporting.Reports(report, settings, chosen.report)
     except InputError as error:
         _write_frame(talking, protocol.error_response(error, protocol.ErrorCode.BAD_INPUT))
         raise
-    session = browser_session.BrowserSession(chosen, detector, keys=keys)
-    asyncio.run(native_messaging.serve(session.answer, reading=sys.stdin.fileno(), writing=talking))
+    session = browser_session.BrowserSession(
+        chosen,
+        detector,
+        keys=keys,
+        on_decision=lambda decision: reports.report_aside(lambda reporter: reporter.decision(decision)),
+    )
+    with reports:
+        asyncio.run(native_messaging.serve(session.answer, reading=sys.stdin.fileno(), writing=talking))
     return common.CLEAN
 
 
@@ -191,6 +214,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
     *,
     settings: dict[str, Any],
+    report: dict[str, Any],
     policy: str | None,
     signing_key: str | None,
     language: str | None,
@@ -207,7 +231,9 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     """
     chosen = _policy(policy, language)
     _keys(signing_key)
-    _detector(chosen, settings, locate=locate)  # unusable options are reported to the administrator, not to the student
+    # Unusable options are reported to the administrator, not to the student.
+    _detector(chosen, settings, locate=locate)
+    reporting.Reports(report, settings, chosen.report)
     command = frozen.detector_command()
     if command is None:
         raise InputError(
@@ -246,7 +272,8 @@ def _policy(source: str | None, language: str | None) -> Policy:
 def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
     context = click.get_current_context()
-    chosen = {p.setting for p in context.command.params if isinstance(p, options.Option) and p.was_given(context)}
+    every = [p for p in context.command.params if isinstance(p, options.Option) and p.into == "settings"]
+    chosen = {option.setting for option in every if option.was_given(context)}
     given = {name: value for name, value in settings.items() if name in chosen}
     locating = Locating() if locate else None
     detector = gatekeeper.make_detector(policy, locating=locating, **given, seen_before=seen_before)
@@ -355,5 +382,5 @@ def _anywhere(param: options.Option, value: str) -> str:
     location = value.removeprefix(FILE_PREFIX)
     if param.name == "proxy" and location != value and "://" not in location:
         return f"{FILE_PREFIX}{Path(location).absolute()}"
-    is_path = param.name in _PATHS and value != SHIPPED and not value.startswith(VENDOR)
+    is_path = param.name in _PATHS and value != SHIPPED and not value.startswith((VENDOR, WITNESS_PREFIX))
     return str(Path(value).absolute()) if is_path else value

@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 else:
     difflib = LazyModule("difflib")
 
-SECTIONS: Final = ("Targets", "Browser", "Service", "Probing", "Pins and trust", "Result", "Other options")
+SECTIONS: Final = (
+    "Targets", "Browser", "Service", "Probing", "Pins and trust", "Result", "Reporting", "Other options"
+)  # fmt: skip
 """Sections of a command's help, in order; the last is for what every command has."""
-TARGETS, BROWSER, SERVICE, PROBING, TRUST, RESULT, OTHER = SECTIONS
+TARGETS, BROWSER, SERVICE, PROBING, TRUST, RESULT, REPORTING, OTHER = SECTIONS
 _VERBOSITY: Final = "detector.verbosity"
 """In `click.Context.meta`, which a command has in common with its groups: how often -v was given to any of them."""
 GIVEN: Final = "detector.given"
@@ -80,8 +82,9 @@ SIEM_LINES: Final = (Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG)
 class Option(click.Option):
     """An option that help lists in its `section`.
 
-    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True. `field`
-    is what messages call it where that is neither this setting nor its name.
+    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True; with
+    `into` the command receives it in the dictionary of that name instead of `settings`. `field` is what messages call
+    it where that is neither this setting nor its name.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Option(click.Option):
         *flags: Any,  # noqa: ANN401 - click passes values of any type here
         section: str = OTHER,
         setting: str | bool = False,
+        into: str = "settings",
         field: str = "",
         **attributes: Any,  # noqa: ANN401 - click passes values of any type here
     ) -> None:
@@ -97,6 +101,7 @@ class Option(click.Option):
         super().__init__(*flags, **attributes)
         self.section = section
         self.setting = str(self.name) if setting is True else str(setting or "")
+        self.into = into
         self.field = field or self.setting
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
@@ -106,7 +111,7 @@ class Option(click.Option):
 
     def _collect(self, context: click.Context, _: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click passes values of any type here
         """Add a value that was given to the command's `settings`; without one the default of `Detector` holds."""
-        settings = context.params.setdefault("settings", {})
+        settings = context.params.setdefault(self.into, {})
         if value not in (None, ()):
             settings[self.setting] = (*settings.get(self.setting, ()), *value) if self.multiple else value
             context.meta.setdefault(GIVEN, {})[self.opts[0]] = value
@@ -173,7 +178,6 @@ def _naming_the_option(message: str, context: click.Context) -> str:
 
     One word may precede the value ("Key server.pem: ...").
     """
-    given = {**context.params, **context.params.get("settings", {})}
     field, colon, rest = message.partition(": ")
     for parameter in context.command.params:
         if isinstance(parameter, Option):
@@ -182,6 +186,7 @@ def _naming_the_option(message: str, context: click.Context) -> str:
                 return message
             if colon and field and field == parameter.field:
                 return f"{flag}: {rest}"
+            given = context.params.get(parameter.into, {}) if parameter.setting else context.params
             values = given.get(parameter.setting or str(parameter.name))
             for value in values if isinstance(values, tuple) else (values,):
                 if isinstance(value, str) and value and message.startswith((f"{value}:", f"{value}/")):
@@ -285,6 +290,7 @@ service: Final = functools.partial(option, section=SERVICE)
 probing: Final = functools.partial(option, section=PROBING)
 trusting: Final = functools.partial(option, section=TRUST)
 result: Final = functools.partial(option, section=RESULT)
+_report: Final = functools.partial(option, section=REPORTING, into="report")
 
 
 def together(options: Iterable[Decorator]) -> Decorator:
@@ -425,6 +431,62 @@ def _known_language(_: click.Context, __: click.Parameter, tag: str | None) -> s
 language: Final = result(
     "--language", "Language of what students read, such as en or de.", metavar="TAG", callback=_known_language
 )
+WAITING: Final = "Folder in which reports wait, instead of your own."
+
+collector: Final = together(
+    (
+        _report("--report-to", "Report to this collector (docs/reporting.md).", setting="to", metavar="URL"),
+        _report(
+            "--report-receipt-key",
+            "The collector's public key, a PEM file or ed25519/<base64>; repeatable.",
+            setting="receipt_key",
+            multiple=True,
+            metavar="KEY",
+        ),
+        _report(
+            "--report-pins",
+            "Pin file for the collector; repeatable.",
+            setting="pins",
+            field="report.pins",
+            multiple=True,
+            metavar="FILE",
+        ),
+        _report(
+            "--report-through-interceptor",
+            "Whether evidence may pass an interceptor: never, or where nothing else is left.",
+            setting="through_interceptor",
+            type=click.Choice(["never", "if-nothing-else"]),
+        ),
+        _report("--outbox", WAITING, setting="outbox", metavar="DIR"),
+    )
+)
+"""Which collector is reported to, and from which folder."""
+reporting: Final = together(
+    (
+        collector,
+        _report("--report-key", "Sign reports with the institution's Ed25519 key.", setting="key", metavar="PEM"),
+        _report(
+            "--report-institution", "The collector's name for the institution.", setting="institution", metavar="NAME"
+        ),
+        _report("--report-exam", "The collector's name for the exam.", setting="exam", metavar="NAME"),
+        _report(
+            "--report-pseudonym-key",
+            "Key of keyed hashes for students and networks, from `detector outbox keygen`.",
+            setting="pseudonym_key",
+            metavar="FILE",
+        ),
+        _report(
+            "--report-student", "Any name of the student; only a keyed hash is kept.", setting="student", metavar="ID"
+        ),
+        _report(
+            "--report-network",
+            "Your name for this network; only a keyed hash is kept.",
+            setting="network",
+            metavar="NAME",
+        ),
+    )
+)
+"""As whom and about whom reports are made; a command receives these options as `report`."""
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
 save_chain: Final = result(
     "--save-chain",

@@ -38,7 +38,7 @@ from detector.session.session import Detector
 from detector.session.stream import StreamSettings
 from detector.version import VERSION
 
-from . import common, options
+from . import common, options, reporting
 from .options import Format
 from .stderr import is_terminal, say
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from rich import console as rich_console
     from rich import progress as rich_progress
 
+    from detector import outbox
     from detector.history import store
     from detector.probe.routes import resolving
     from detector.report import siem, spreadsheet
@@ -177,12 +178,14 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
 @options.fail_on()
 @options.history
 @options.settings()
+@options.reporting
 @options.form(Format.TEXT, Format.JSONL, Format.CSV, *options.SIEM_LINES)
 @options.detail
 @options.output
 def scan(  # noqa: PLR0913 - one parameter per option
     *,
     settings: dict[str, Any],
+    report: dict[str, Any],
     targets: tuple[str, ...],
     files: tuple[str, ...],
     table: bool,
@@ -235,6 +238,8 @@ def scan(  # noqa: PLR0913 - one parameter per option
         kept = _Kept(history, detector, tally, started=utc_now() if record is None else record.started)
         stream = None if record else stack.enter_context(common.growing_stream(output))
         writer = _Writer(form, detail, evidence, detector.vantage, record, stream)
+        reports = stack.enter_context(reporting.Reports(report, settings))
+        reports.start()
         kept.attempt(kept.begin)
         _count_earlier(writer, tally, kept, full=place is not None)
         pace = StreamSettings(
@@ -247,7 +252,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
         try:
             with _progress(tally) if progress and detail is not Detail.VERDICT else contextlib.nullcontext():
                 probing = _probing(processes, detector, names)
-                asyncio.run(_scan(detector, sources, pace, tally, (writer, kept), probing))
+                asyncio.run(_scan(detector, sources, pace, tally, (writer, kept, reports), probing))
         except KeyboardInterrupt:
             ending.set()
             say(tally.sentence(interrupted=True))
@@ -295,10 +300,10 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     sources: Sources,
     pace: StreamSettings,
     tally: Tally,
-    sinks: tuple[_Writer, _Kept],
+    sinks: tuple[_Writer, _Kept, reporting.Reports],
     probing: contextlib.AbstractAsyncContextManager[Probe],
 ) -> None:
-    writer, kept = sinks
+    writer, kept, reports = sinks
     async with probing as probe:
         results = scans.scan(
             detector, read(sources, detector), settings=pace, done=writer.done, on_bad_line=tally.bad_line, probe=probe
@@ -307,8 +312,13 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
             async for found in results:
                 tally.add(found)
                 writer.write(found)
+                reports.report(functools.partial(_report, found))
                 if kept.add(found):
                     await run_in_thread(lambda: kept.attempt(kept.flush))  # a lock must not hold up the probes
+
+
+def _report(found: Scanned, reporter: outbox.Reporter) -> None:
+    reporter.result(found)
 
 
 def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept, *, full: bool) -> None:

@@ -23,7 +23,7 @@ from detector.watch import metrics as watch_metrics
 from detector.watch.schedule import INTERVAL_DEFAULT
 from detector.watch.state import WatchSummary
 
-from . import common, data, options, signals
+from . import common, data, options, reporting, signals
 from .options import Format
 from .stderr import say
 from .streams import put
@@ -100,12 +100,14 @@ _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
 @options.service("--update-root", "As `detector data update --root`.", metavar="FILE")
 @options.known_history
 @options.settings()
+@options.reporting
 @options.form(Format.TABLE, Format.JSONL, *options.SIEM_LINES)
 @options.detail
 @options.output
 def watch(  # noqa: PLR0913 - one parameter per option
     *,
     settings: dict[str, Any],
+    report: dict[str, Any],
     targets: tuple[str, ...],
     interval: float,
     duration: float,
@@ -140,9 +142,12 @@ def watch(  # noqa: PLR0913 - one parameter per option
         updating = _updating(settings, update_from, update_root) if update else None
         endpoints = detector.endpoints(targets or None)
         write = stack.enter_context(_lines(output))
+        reports = stack.enter_context(reporting.Reports(report, settings))
+        reports.start()
 
-        def report(event: WatchEvent) -> None:
+        def show(event: WatchEvent) -> None:
             seen.note(event)
+            reports.report(lambda reporter: reporter.event(event))
             if form in options.SIEM_LINES:
                 if event.result is not None:
                     write(siem.LINES[form](siem.Event(event.result, event.at, event.vantage)).rstrip("\n"))
@@ -151,7 +156,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
 
         schedule = {"interval": interval, "deadline": deadline, "duration": duration}
         served = None if metrics is None else (metrics, metrics_connections)
-        watching = _watch(current, endpoints, report, served, targets=endpoints if targets else None, **schedule)
+        watching = _watch(current, endpoints, show, served, targets=endpoints if targets else None, **schedule)
         asyncio.run(_updated(watching, current, updating, update_every) if updating else watching)
         if verdict_alone:
             write(f"The network was {state(seen.verdict, seen.confidence)}.")

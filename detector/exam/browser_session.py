@@ -18,7 +18,7 @@ from .browser_view import BrowserResult, BrowserView
 from .protocol import Observed, Response, Task, response
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from detector.model import Endpoint
     from detector.session.session import Detector
 
+    from .decision import Decision
     from .policy import Policy
     from .protocol import Request
 else:
@@ -46,12 +47,23 @@ def _listed(policy: Policy, detector: Detector) -> tuple[Endpoint, ...]:
 
 
 class BrowserSession:
-    """Answers the requests of one browser, as long as its port is open."""
+    """Answers the requests of one browser, as long as its port is open.
 
-    def __init__(self, policy: Policy, detector: Detector, *, keys: Sequence[Ed25519PrivateKey] = ()) -> None:
+    `on_decision` is called with each decision before it is answered, and must not take time.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        detector: Detector,
+        *,
+        keys: Sequence[Ed25519PrivateKey] = (),
+        on_decision: Callable[[Decision], object] | None = None,
+    ) -> None:
         self._policy: Final = policy
         self._detector: Final = detector
         self._keys: Final = keys
+        self._on_decision: Final = on_decision
         self._view: Final = BrowserView(_listed(policy, detector))
 
     async def answer(self, request: Request) -> Response | Observed:
@@ -62,6 +74,8 @@ class BrowserSession:
         decision = await gatekeeper.serve_request(
             request, policy=self._policy, detector=self._detector, keys=self._keys, view=self._view
         )
+        if self._on_decision is not None:
+            self._on_decision(decision)
         return response(decision, request, self._view.viewed())
 
     async def _observe(self, request: Request) -> Observed:

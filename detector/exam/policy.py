@@ -18,6 +18,7 @@ from detector.model import Category, Endpoint, Record, toml_files
 from detector.model.toml_files import shown
 from detector.model.validate import flag, one_of, seconds, whole_number
 from detector.pins import parse_target
+from detector.pins.encoding import WITNESS_PREFIX
 from detector.pins.load import VENDOR
 from detector.session.plan import FILE_PREFIX
 from detector.session.settings import PROBES_MAX, NetworkSettings
@@ -103,6 +104,7 @@ class Policy(Record, frozen=True, kw_only=True):
         spread: whether these probes are distributed over the deadline.
         locate: whether to trace the hop at which TLS that does not look genuine is answered (docs/locate.md).
         language: of what the student reads (BCP 47); `de-CH` is read as `de` (docs/languages.md).
+        report: where decisions are reported to, as `detector.outbox.ReportSettings` reads it (docs/reporting.md).
 
     Raises:
         PolicyError: for an invalid value.
@@ -125,6 +127,7 @@ class Policy(Record, frozen=True, kw_only=True):
     spread: bool = False
     locate: bool = False
     language: str = languages.ENGLISH
+    report: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Validate and normalize: a policy that exists can be used."""
@@ -197,6 +200,10 @@ def _names(field: str, values: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+_REPORT_PATHS: Final = frozenset({"key", "receipt_key", "pseudonym_key", "pins", "outbox"})
+"""Keys of `[report]` that name files."""
+
+
 class _File(toml_files.TableFile):
     """One policy file while it is being read."""
 
@@ -212,6 +219,7 @@ class _File(toml_files.TableFile):
         given["pins"] = self._each(content, "pins", self._pins)
         if isinstance(proxy := content.get("proxy"), str):
             given["proxy"] = self._proxy(proxy)
+        given["report"] = self._report(content.get("report", {}))
         try:
             return Policy(**given)
         except PolicyError as error:
@@ -226,6 +234,20 @@ class _File(toml_files.TableFile):
                 field, f"{shown(name)} is not a path", f"Give a pin file, relative to this file, or {VENDOR}NAME."
             )
         return str(self._path.parent / name)
+
+    def _report(self, table: object) -> dict[str, Any]:
+        """Return the table with paths relative to the policy file; who reports validates it."""
+        if not isinstance(table, dict):
+            self._refuse("report", "is not a table", "Write [report], and its keys below (docs/reporting.md).")
+        return {key: self._anywhere(value) if key in _REPORT_PATHS else value for key, value in table.items()}
+
+    def _anywhere(self, value: object) -> object:
+        """Return paths relative to the policy file; a key that is written in it, and what is no path, unchanged."""
+        if isinstance(value, list):
+            return tuple(map(self._anywhere, value))
+        if not isinstance(value, str) or value.startswith((WITNESS_PREFIX, VENDOR)):
+            return value
+        return str(self._path.parent / value)
 
     def _proxy(self, setting: str) -> str:
         """Return a proxy setting; the path of a file relative to the policy file."""

@@ -84,10 +84,12 @@ def proved(observation: Observation) -> Observation:
     """Return the observation with only those claims that its own record proves.
 
     For readers who cannot rely on the recorder. Anyone can write down a signature that does not verify, so that a
-    handshake is called wrong proves nothing either.
+    handshake is called wrong proves nothing; anyone can leave out timestamps that a handshake carried, and write down
+    another channel binding than the one that a witness signed.
     """
+    alone = msgspec.structs.replace(observation, scts_carried=False, witness=None)
     if observation.outcome is Outcome.SIGNATURE_WRONG:
-        return msgspec.structs.replace(observation, key_proved=False, outcome=Outcome.TLS_FAILURE)
+        return msgspec.structs.replace(alone, key_proved=False, outcome=Outcome.TLS_FAILURE)
     if key_evidence(observation) is KeyEvidence.VERIFIED:
-        return observation
-    return msgspec.structs.replace(observation, key_proved=False)
+        return alone
+    return msgspec.structs.replace(alone, key_proved=False)

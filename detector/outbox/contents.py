@@ -84,6 +84,10 @@ if TYPE_CHECKING:
     from detector.model import Attribution, HopsObservation, Report, Result
     from detector.watch.events import NetworkStanding, Standing, WatchEvent
 
+CONTENT_BYTES_MAX: Final = (SUBMISSION_BYTES_MAX - 8192) * 3 // 4
+"""Bytes of a content: base64 adds a third, and who reports has some hundred bytes."""
+GATE_BYTES_MAX: Final = 512 * 1024
+"""Bytes of a gate's reasons: a thousand of the longest names."""
 LIST_MAX: Final = form.LIST_MAX
 """Entries of a list in a content: as many certificates as the probe takes from a peer."""
 TEXT_MAX: Final = 128
@@ -415,7 +419,9 @@ def _is_within(sent: Any, known: Any) -> bool:  # noqa: ANN401 - JSON values
 
 def of_decision(decision: Decision, *, keys: Sequence[Ed25519PrivateKey]) -> GateContent:
     """The content for the decision of a gate; `keys` sign its reduced bundle. Raises `BundleError`."""
-    bundle = msgspec.Raw(reduce(decision.evidence, keys=keys)) if decision.evidence else NO_BUNDLE
+    bundle = NO_BUNDLE
+    if decision.evidence:
+        bundle = msgspec.Raw(reduce(decision.evidence, keys=keys, most=CONTENT_BYTES_MAX - GATE_BYTES_MAX))
     return GateContent(
         action=decision.action,
         policy=_word(decision.policy),
@@ -505,21 +511,28 @@ def of_failure(data: bytes, *, now: dt.datetime) -> FailureContent:
     return FailureContent(host=read.host, port=read.port, at=read.at, chain=read.certificates)
 
 
-def reduce(data: bytes, *, keys: Sequence[Ed25519PrivateKey]) -> bytes:
-    """A bundle without what names a person or locates a machine, signed by `keys`. Raises `BundleError`."""
+def reduce(data: bytes, *, keys: Sequence[Ed25519PrivateKey], most: int = CONTENT_BYTES_MAX) -> bytes:
+    """A bundle without what names a person or locates a machine, signed by `keys`.
+
+    Of more than `most` bytes, the largest endpoints are removed: a peer that sends megabytes of certificates hides
+    nothing but its own. Raises `BundleError`.
+    """
     bundle = form.read_unchanged(data)
     carried = {part.name: part for part in bundle.file.parts}
-    parts: list[form.CarriedPart] = []
+    parts: dict[str, form.CarriedPart] = {}
     entries: list[form.PartEntry] = []
     for part, content in zip(bundle.parts, _Reducer().contents(bundle), strict=True):
-        if content is None:
-            entries.append(part.entry)
-            continue
-        kept = msgspec.structs.replace(carried[part.entry.name], content=encode(content).decode())
-        parts.append(kept)
-        entries.append(msgspec.structs.replace(part.entry, sha256=kept.sha256))
+        entry = part.entry
+        if content is not None:
+            kept = msgspec.structs.replace(carried[entry.name], content=encode(content).decode())
+            parts[entry.name] = kept
+            entry = msgspec.structs.replace(entry, sha256=kept.sha256)
+        entries.append(entry)
     manifest = msgspec.structs.replace(_manifest(bundle.manifest), parts=tuple(entries))
-    return form.write(form.seal(manifest, parts, keys)).rstrip(b"\n")
+    while len(reduced := form.write(form.seal(manifest, parts.values(), keys)).rstrip(b"\n")) > most and parts:
+        _, _, number = max(parts.values(), key=lambda part: len(part.content)).name.partition("-")
+        parts = {name: part for name, part in parts.items() if name.partition("-")[2] != number}
+    return reduced
 
 
 def _copied(kind: type[R], record: Record) -> R:
@@ -542,7 +555,7 @@ def _version(text: str) -> str:
 
 
 def _manifest(manifest: form.Manifest) -> form.Manifest:
-    """The manifest without names of files that the user gave, and versions that are none."""
+    """The manifest without names of files that the user gave, and what is not a version."""
     return msgspec.structs.replace(
         manifest,
         detector_version=_version(manifest.detector_version),

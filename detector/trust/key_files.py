@@ -1,4 +1,4 @@
-"""Files of Ed25519 keys, which sign witness statements and evidence bundles (RFC 8032, RFC 8410).
+"""Files of keys: of Ed25519, which sign witness statements and evidence bundles (RFC 8032, RFC 8410), and of others.
 
 Room: trust. Reads, or creates, the one file that is named.
 
@@ -43,7 +43,7 @@ def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
 
     Raises `KeyFileError` when it cannot be read, others may read it, it is encrypted or not an Ed25519 key.
     """
-    data = _read(path, private=True)
+    data = read_key_file(path, private=True)
     try:
         key = load_pem_private_key(data, password=None)
     except TypeError:
@@ -57,35 +57,47 @@ def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
     return key
 
 
+def read_private(path: str | Path) -> bytes:
+    """The content of a file that holds a secret. Raises `KeyFileError`, also when others may read it."""
+    return _read(path, private=True)
+
+
 def create_signing_key(path: str | Path) -> Ed25519PrivateKey:
     """Generate a private key and write it (PEM, PKCS #8) to a new file that only its owner can read.
 
     Raises `OutputError` when the file exists, because a key is never overwritten, or cannot be written.
     """
-    path = Path(path)
     key = Ed25519PrivateKey.generate()
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    create_key_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return key
+
+
+def create_key_file(path: str | Path, data: bytes) -> None:
+    """Write a key to a new file that only its owner can read.
+
+    Raises `OutputError` when the file exists, because a key is never overwritten, or cannot be written.
+    """
+    path = Path(path)
     try:
         descriptor = create_private(path)
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-                file.write(pem)
+                file.write(data)
         except OSError:
             path.unlink()
             raise
     except FileExistsError:
         raise OutputError(
             f"{path}: the file exists, and a key is never overwritten.",
-            advice="Name a new file; how to replace a witness's key is in docs/witness.md.",
+            advice="Name a new file; how to replace a key is in docs/witness.md.",
         ) from None
     except (OSError, ValueError) as error:
         raise unwritable(str(path), error) from None
-    return key
 
 
 def load_public_key(path: str | Path) -> bytes:
     """Load the public key in a PEM file (SubjectPublicKeyInfo), 32 raw bytes. Raises `KeyFileError`."""
-    data = _read(path, private=False)
+    data = read_key_file(path, private=False)
     advice = "Give the public key as `openssl pkey -in KEY.pem -pubout` writes it."
     try:
         key = load_pem_public_key(data)
@@ -96,7 +108,8 @@ def load_public_key(path: str | Path) -> bytes:
     return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
-def _read(path: str | Path, *, private: bool) -> bytes:
+def read_key_file(path: str | Path, *, private: bool) -> bytes:
+    """Read the bytes of a key file; of a `private` one, others must not be able to. Raises `KeyFileError`."""
     try:
         with Path(path).open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -109,5 +122,5 @@ def _read(path: str | Path, *, private: bool) -> bytes:
             advice=f"Remove their permissions: chmod 600 {path}",
         )
     if len(data) > KEY_FILE_BYTES_MAX:
-        raise KeyFileError(f"{path}: too large for a key.", advice="Name a file that holds one key in PEM.")
+        raise KeyFileError(f"{path}: too large for a key.", advice="Name a file that holds one key.")
     return data

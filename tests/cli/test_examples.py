@@ -43,6 +43,8 @@ NOT_RUN = {
     "detector data update --vendor acme": "fetches from a server",
     "detector data update --from /media/usb/knowledge": "reads a file of the system",
     "detector data verify": "verifies what is installed",
+    "detector outbox send --report-to https://collect.example.org --report-receipt-key collector.pem": "asks",
+    "detector outbox send --refused --report-to https://collect.example.org --report-receipt-key collector.pem": "asks",
     "detector data export /media/usb/knowledge": "writes outside the folder",
 }
 SERVERS = ("witness serve", "fleet worker", "fleet scan", "locate")
@@ -90,8 +92,10 @@ def prepared(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Itera
         rules = [f"{host}:{port}:127.0.0.1:{origin.port}" for host in (EXAM, LMS, INTRANET) for port in (443, 8443)]
         trust = f"roots = {json.dumps(str(written.roots))}\nct_logs = {json.dumps(str(written.ct_logs))}\n"
         network = f'{trust}connect_to = {json.dumps(rules)}\nproxy = "none"\noffline = true\n'
+        waiting = 'outbox = "waiting"\n'
         tables = {"examine": trust, "verify": trust, "dossier": trust}
         tables |= dict.fromkeys(("check", "nagios", "scan", "exam.gate", "exam.manifest", "pins.learn"), network)
+        tables |= dict.fromkeys(("outbox.status", "outbox.list", "outbox.drop"), waiting)
         config = "".join(f"[{name}]\n{content}" for name, content in tables.items())
         (folder / "detector.toml").write_text(config, "utf-8")
         for line in PREPARATION:

@@ -69,7 +69,11 @@ def test_every_option_has_a_section_and_a_text() -> None:
 def test_settings_are_arguments_of_a_detector() -> None:
     """An option declared as a setting reaches `Detector` by its name, whatever the command does with it."""
     for command in commands():
-        settings = {option.setting for option in command.params if isinstance(option, Option) and option.setting}
+        settings = {
+            option.setting
+            for option in command.params
+            if isinstance(option, Option) and option.setting and option.into == "settings"
+        }
         assert settings <= DetectorOptions.__optional_keys__, command.name
 
 
@@ -210,6 +214,8 @@ DIFFERENT = {
                 "diff",
                 "dossier",
                 "history",
+                "outbox list",
+                "outbox status",
                 "roots audit",
                 *_DATA,
             ),
@@ -237,10 +243,11 @@ DIFFERENT = {
     "--key": {"witness serve": "of a TLS server"},
     "--limit": {"witness serve": "of a resource"},
     "--name": {"pins import": "the default says where the pins come from"},
-    "--output": {"witness keygen": "required: a private key is not for the terminal"},
+    "--output": dict.fromkeys(("witness keygen", "outbox keygen"), "required: a private key is not for the terminal"),
     "--pins": {"verify": "instead of the recorded ones"},
     "--port": {"fleet scheduler": LISTENS, "witness serve": LISTENS},
     "--proxy": dict.fromkeys(("fleet scan", "pins learn"), "servers and administrators: the environment's"),
+    "--refused": {"outbox drop": "what is dropped, not sent"},
     "--signing-key": dict.fromkeys(("bundle sign", "witness serve"), "several sign at once"),
     "--vantage": {
         "fleet worker": "required",

@@ -39,6 +39,7 @@ NEVER = (
     "gettext",
     "tuf",
     "detector.update",
+    "detector.outbox",
 )
 """What a check of a clean network needs nothing of."""
 

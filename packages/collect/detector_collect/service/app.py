@@ -69,17 +69,21 @@ async def _flushing(app: Litestar) -> AsyncIterator[None]:
     metrics: Metrics = app.state.metrics
     store: Store = app.state.store
 
-    async def flush_forever() -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+    ended = asyncio.Event()
+
+    async def flush() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await ended.wait()
             await metrics.flush(store)
 
-    task = asyncio.create_task(flush_forever())
+    task = asyncio.create_task(flush())
     try:
         yield
     finally:
-        await cancel_and_wait([task])
-        await metrics.flush(store)
+        ended.set()  # and not cancelled: half a transaction would lose the counts, or write them twice
+        await task
 
 
 @contextlib.asynccontextmanager

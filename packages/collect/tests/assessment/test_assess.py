@@ -18,8 +18,21 @@ from hypothesis import strategies as st
 from support.bundle_recordings import KEY, handshake_signature, remade, report_on, with_its_ca
 from support.collect_evidence import EXAM, SEARCH, UNKNOWN, recorder
 
+from detector.bundle import Conclusion, form, packing, verification
 from detector.knowledge import data_set
-from detector.model import Confidence, Engine, HandshakeSignature, KnowledgeKind, Outcome, Reason, Verdict, encode
+from detector.model import (
+    Category,
+    Confidence,
+    Engine,
+    HandshakeSignature,
+    KnowledgeKind,
+    Outcome,
+    Reason,
+    Verdict,
+    WitnessObservation,
+    WitnessOutcome,
+    encode,
+)
 from detector.outbox import contents
 from detector.outbox.submission import Kind
 from detector.trust.certificate import Certificate
@@ -242,6 +255,26 @@ def test_a_wrong_signature_shows_no_replay() -> None:
     assert not assessed.handshakes
 
 
+def test_what_was_left_out_of_a_genuine_handshake_accuses_nobody() -> None:
+    """Timestamps that a server sent outside its certificate, not recorded; an exporter that is not the session's."""
+    client = recorder()
+    binding = WitnessObservation(outcome=WitnessOutcome.ANSWERED, nonce=bytes(16), exporter=bytes(32), status=200)
+    genuine = client.case(SEARCH, seen={"scts_carried": True, "witness": binding})
+    recorded = verification.recorded_endpoint(
+        form.RecordedEndpoint(
+            expected=form.Expected(host=SEARCH, port=443, category=Category.SEARCH),
+            at=client.now,
+            looks=(packing.connection(genuine.observation, ()),),
+            claimed=form.Claim(verdict=Verdict.CLEAN, reason=Reason.PINNED),
+        ),
+        form.Circumstances(),
+        client.context(),
+        reliance=verification.Reliance.BYTES,
+    )
+    observation = recorded.evidence.observation
+    assert (observation.key_proved, observation.scts_carried, observation.witness) == (True, False, None)
+
+
 def test_a_handshake_is_the_same_whatever_its_signature(ca: CA) -> None:
     """The same transcript, signed again or rewritten, is the same handshake."""
     client = recorder()
@@ -288,6 +321,21 @@ def test_claims_that_do_not_follow_are_quarantined() -> None:
     data = remade(client.bundle(client.case(SEARCH)), accuse).rstrip()
     assessed = client.assess(data)
     assert (assessed.state, assessed.why, assessed.findings) == (State.QUARANTINED, Why.DOES_NOT_VERIFY, ())
+
+
+def test_another_place_or_explanation_is_no_lie(ca: CA) -> None:
+    """What a client concluded from addresses and timings that it does not send may differ from what they now give."""
+    client = recorder()
+
+    def elsewhere(part: dict[str, Any]) -> None:
+        part["claimed"]["attribution"]["locality"] = "this-device"
+        part["claimed"]["alternatives"] = ["captive-portal"]
+
+    data = remade(client.bundle(*client.intercepted(ca, SEARCH)), change_endpoint(elsewhere)).rstrip()
+    assessed = client.assess(data)
+    assert assessed.detail.bundle is Conclusion.FAILS
+    assert assessed.state is State.VERIFIED, assessed.detail.reasons
+    assert [finding.confidence for finding in assessed.findings] == [Confidence.PROVEN]
 
 
 def test_a_changed_part_is_quarantined(ca: CA) -> None:

@@ -9,9 +9,12 @@ from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
+from detector_collect.assessment import Assessed, State
 from detector_collect.service.settings import client_certificates
 from detector_collect.store import keys
 from detector_collect.store.schema import contents, evidence
+from detector_collect.worker import MaterialConfig
+from detector_collect.worker.work import Request, run
 from detector_testing import PrivatePKI
 from detector_testing.pki import to_pem
 from support.collect_reports import PERSONAL, pin_report
@@ -19,7 +22,7 @@ from support.collect_service import MINUTE, SERVICE_KEY, SOUTH, SUBMISSION, coun
 from support.collect_stores import NOW
 
 from detector.errors import InputError
-from detector.model import json_text
+from detector.model import encode, json_text
 from detector.outbox import contents as forms
 from detector.outbox.submission import PAYLOAD_TYPE, Kind, Submission
 from detector.trust.envelope import open_envelope, public_key_of
@@ -32,6 +35,7 @@ PEER = client_certificates(["127.0.0.0/8"])
 PKI = PrivatePKI.create()
 CERTIFICATE = PKI.self_signed(["report.north.example.edu"]).leaf
 CHAIN = PKI.issue(["exam.example.org"]).chain
+MATERIAL = MaterialConfig().read()
 REPORT = pin_report(CHAIN, at=NOW - 30 * MINUTE)
 
 
@@ -75,6 +79,8 @@ async def test_a_report_is_reduced_and_stored_once(store: Store) -> None:
     content = forms.decode(submission.kind, bytes(submission.content))
     assert content == forms.FailureContent(host="exam.example.org", port=443, at=submission.made, chain=CHAIN)
     assert (row.key.partition("/")[0], row.made) == ("certificate", submission.made)
+    request = Request(body=body or b"", encoding="identity", digest=row.digest, keys=(row.key,))
+    assert json_text.decode(run(encode(request), MATERIAL), Assessed).state is State.VERIFIED
 
 
 async def test_reports_that_are_refused(store: Store) -> None:

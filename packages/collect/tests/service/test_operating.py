@@ -28,6 +28,7 @@ from detector.session.seams import utc_now
 from detector.trust.key_files import create_signing_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ON_SQLITE: Final = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -36,15 +37,17 @@ HIDDEN: Final = ("127.0.0.1", "ab" * 32, "cd" * 32, "algebra", "Ada Lovelace", "
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What the service logs during a test."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(logs.JsonFormatter())
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [handler])
-    monkeypatch.setattr(root, "level", logging.INFO)
-    return written
+    before = root.level
+    root.setLevel(logging.INFO)
+    yield written
+    root.setLevel(before)
 
 
 async def test_metrics_count_what_was_answered(store: Store) -> None:
@@ -104,8 +107,9 @@ async def test_lines_say_what_happened_and_not_to_whom(
         assert (await service.post(sealed())).status == 500
     written = [json.loads(line) for line in lines.getvalue().splitlines()]
     assert all({"time", "level", "logger", "event"} <= line.keys() for line in written)
-    (received,) = [line for line in written if line["event"] == "received"]
-    assert (received["accepted"], received["known"], received["refused-unreadable"]) == (1, 2, 1)
+    received = [line for line in written if line["event"] == "received"]  # one, if the machine is not too busy
+    counts = {name: sum(line.get(name, 0) for line in received) for name in ("accepted", "known", "refused-unreadable")}
+    assert counts == {"accepted": 1, "known": 2, "refused-unreadable": 1}
     (fault,) = [line for line in written if line["event"] == "fault"]
     assert fault["exception"][0].startswith("RuntimeError at ")
     assert fault["route"] == "/v1/evidence"

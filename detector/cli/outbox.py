@@ -1,0 +1,146 @@
+"""`detector outbox`: the reports that wait for a collector.
+
+Room: cli.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from detector import outbox as outboxes
+from detector.outbox import keys, pseudonyms, table
+from detector.outbox.sender import Sender
+from detector.outbox.settings import ThroughInterceptor, collector_url
+from detector.session.seams import utc_now
+
+from . import common, options, reporting
+from .stderr import say
+
+if TYPE_CHECKING:
+    from detector.model import Detail
+    from detector.outbox.sender import Sending
+    from detector.outbox.store import Part
+
+    from .options import Format
+
+_folder: Final = options.option("--outbox folder", options.WAITING, section=options.REPORTING, metavar="DIR")
+_reaching: Final = options.settings(only=("data", "ct-logs", "roots", "add-roots", "proxy", "resolve", "connect-to"))
+
+
+@click.group(
+    cls=options.Group,
+    sections={"Read": ("status", "list"), "Change": ("send", "drop"), "Set up": ("keygen",)},
+    examples=("detector outbox status",),
+)
+def outbox() -> None:
+    """Show and send reports that wait for a collector.
+
+    What is reported, and how, is in docs/reporting.md.
+    """
+
+
+@outbox.command(examples=("detector outbox status", "detector outbox status --json"))
+@_folder
+@options.record_form
+@options.output
+def status(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
+    """Summarize what waits, what was set aside, and what was dropped.
+
+    Exit code: 0; 2 bad usage or input.
+    """
+    found = outboxes.Outbox(folder).status()
+    with common.result_stream(output) as stream:
+        common.write_record(found, form, stream, lambda: table.of_status(found, detail))
+    return common.CLEAN
+
+
+@outbox.command("list", examples=("detector outbox list",))
+@_folder
+@options.record_form
+@options.output
+def list_(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
+    """List the reports, the oldest first.
+
+    Exit code: 0; 2 bad usage or input.
+    """
+    found = outboxes.Outbox(folder).listing()
+    with common.result_stream(output) as stream:
+        common.write_record(found, form, stream, lambda: table.of_listing(found, detail))
+    return common.CLEAN
+
+
+@outbox.command(
+    examples=(
+        "detector outbox send --report-to https://collect.example.org --report-receipt-key collector.pem",
+        "detector outbox send --refused --report-to https://collect.example.org --report-receipt-key collector.pem",
+    )
+)
+@options.collector
+@options.target("--refused", "Also send again what the collector refused.", is_flag=True)
+@_reaching
+def send(*, report: dict[str, Any], settings: dict[str, Any], refused: bool) -> int:
+    """Send what waits for a collector, now.
+
+    Exit code: 0 nothing waits any more, 2 bad usage or input, 3 something still waits, 74 no room.
+    """
+    if not report.get("to") or not report.get("receipt_key"):
+        raise click.UsageError("Name the collector, and its key: --report-to URL --report-receipt-key KEY.")
+    box = outboxes.Outbox(report.get("outbox"))
+    if refused:
+        box.put_back()
+    to = collector_url(report["to"])
+    sender = Sender(
+        box,
+        to=to,
+        receipt_keys=keys.load_receipt_keys(report["receipt_key"]),
+        connectors=reporting.connectors_of(settings, report.get("pins", ())),
+        through_interceptor=ThroughInterceptor(report.get("through_interceptor", ThroughInterceptor.NEVER)),
+        clock=utc_now,
+    )
+    done = asyncio.run(_send(sender))
+    say(table.sentence(done))
+    return common.INCONCLUSIVE if done.problem or done.busy else common.CLEAN
+
+
+async def _send(sender: Sender) -> Sending:
+    async with sender:
+        return await sender.send(at_once=True)
+
+
+@outbox.command(examples=("detector outbox drop --refused", "detector outbox drop --all"))
+@click.argument("digests", nargs=-1, metavar="[DIGEST]...")
+@_folder
+@options.target("--all everything", "Everything that waits.", is_flag=True)
+@options.target("--refused", "What the collector refused.", is_flag=True)
+@options.target("--damaged", "What is damaged.", is_flag=True)
+def drop(*, digests: tuple[str, ...], folder: str | None, everything: bool, refused: bool, damaged: bool) -> int:
+    """Drop reports without sending them; they are counted.
+
+    Exit code: 0; 2 bad usage or input, 74 no room.
+    """
+    if not (digests or everything or refused or damaged):
+        raise click.UsageError("Say what to drop: digests as `detector outbox list` shows them, --all, --refused ...")
+    box = outboxes.Outbox(folder)
+    parts: dict[Part, bool] = {"": everything, "refused": refused, "damaged": damaged}
+    count = sum(box.drop(part) for part, chosen in parts.items() if chosen)
+    for digest in digests:
+        found = sum(box.drop(part, digest) for part in parts)
+        if not found:
+            raise click.UsageError(f"No report has the digest {digest[:80]!r}; see detector outbox list.")
+        count += found
+    say(f"Dropped {count} report(s).")
+    return common.CLEAN
+
+
+@outbox.command(examples=("detector outbox keygen -o pseudonyms.key",))
+@options.result("-o --output", "New file for the key.", required=True, metavar="FILE")
+def keygen(output: str) -> int:
+    """Create a key for pseudonyms of students and networks.
+
+    Give every client of the institution the same, and the collector none.
+    """
+    pseudonyms.create_key(output)
+    return common.CLEAN

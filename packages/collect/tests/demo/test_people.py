@@ -1,0 +1,35 @@
+"""The staff of the demonstration have roles as real ones do, and are for this machine alone. Room: tests."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from detector_collect import demo
+from detector_collect.review.access import people
+from detector_collect.store.database import Store
+from support.command import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
+
+
+async def test_roles_are_requested_and_approved_by_two(tmp_path: Path) -> None:
+    """Everybody has one role; nobody approved a grant of their own or one that they requested for others."""
+    async with await Store.open(f"sqlite:///{tmp_path}/collect.sqlite", migrate=True) as store:
+        numbers = await demo.add_people(store, now=NOW)
+        async with store.connect() as connection:
+            grants = await people.grants_of(connection)
+            names = {account.name for account in await people.accounts(connection)}
+    assert {grant.person for grant in grants} == set(numbers)
+    assert all(grant.approved_by not in {None, grant.person} for grant in grants)
+    assert all(name.endswith("(simulated)") for name in names)
+
+
+def test_others_cannot_reach_a_demonstration() -> None:
+    """It signs anybody in, so that it listens on this machine alone."""
+    done = run("collect", "serve", "--demo", "--listen", "0.0.0.0:0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "signs anybody in" in done.stderr
