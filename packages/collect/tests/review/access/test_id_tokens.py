@@ -10,11 +10,11 @@ import pytest
 from detector_collect.review.access.id_tokens import ALGORITHMS, Claims, TokenError, read_keys, read_token
 from hypothesis import example, given
 from hypothesis import strategies as st
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry, serialize_compact
 from support.collect_access import START
 
-KEYS = {
+KEYS: dict[str, Key] = {
     "RSA": RSAKey.generate_key(2048, {"kid": "RSA"}),
     "EC": ECKey.generate_key("P-256", {"kid": "EC"}),
     "OKP": OKPKey.generate_key("Ed25519", {"kid": "OKP"}),

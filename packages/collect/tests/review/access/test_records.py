@@ -25,7 +25,6 @@ from detector_collect.review.access.chain import (
     seal_head,
 )
 from detector_collect.review.access.permissions import Kind, Person
-from detector_collect.store import migrations
 from detector_collect.store.database import Store
 from detector_collect.store.errors import StoreError
 from detector_collect.store.schema import access_records, chain_heads
@@ -327,7 +326,6 @@ async def test_the_account_of_the_service_cannot_change_records(collect_postgres
             )
             for statement in statements[1].strip().split(";")[:-1]:
                 await connection.exec_driver_sql(statement)
-            await connection.exec_driver_sql(f"GRANT SELECT ON {migrations.VERSION_TABLE} TO collector_service")
         await _fill(owner, 2)
         service = re.sub(r"//[^@]*@", "//collector_service:service@", url)
         async with await Store.open(service) as store:
