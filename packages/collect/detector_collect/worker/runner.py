@@ -82,6 +82,9 @@ class Worker:
 
     async def run(self) -> NoReturn:
         """Work until cancelled. A database that is away is waited for."""
+        if not self._store.is_postgres:  # which is for one process: the leases are of those that were killed
+            async with self._store.begin() as connection:
+                await queue.release(connection, now=self._settings.clock())
         refreshed = -REFRESH
         while True:
             try:
@@ -131,6 +134,17 @@ class Worker:
         return done
 
     async def _handle(self, claimed: Claimed) -> None:
+        """Work on one until its lease ends, so that a database that restarts costs no lease."""
+        while True:
+            try:
+                return await self._try(claimed)
+            except StoreUnavailableError as error:
+                if self._settings.clock() >= claimed.until:
+                    raise
+                LOG.warning("waiting", extra={"fields": {"reason": str(error)}})
+                await asyncio.sleep(UNAVAILABLE_SECONDS)
+
+    async def _try(self, claimed: Claimed) -> None:
         try:
             try:
                 await self._assess(claimed)
