@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from detector_collect.store.evidence import Added, NewEvidence
 
 TOGETHER: Final = 64
-"""Submissions of one transaction: by then its own cost is small beside theirs."""
+"""Submissions of one transaction: by then its own cost is small compared with theirs."""
 BYTES: Final = 8 * 1024 * 1024
 """Bytes of one transaction: two of the largest submissions, or hundreds of ordinary ones."""
 TRANSACTIONS: Final = 2
