@@ -18,6 +18,7 @@ from support.system import program
 
 from benchmark import (
     attempts,
+    collect,
     command,
     contenders,
     detector_clients,
@@ -232,6 +233,19 @@ def test_only_what_is_between_the_markers_changes() -> None:
 def test_the_published_page_has_its_place_for_tables() -> None:
     """docs/performance.md can be written again by the command it names."""
     published = (ROOT / "docs" / "performance.md").read_text()
+    assert page.inserted(published, "x") != published
+
+
+def test_a_collector_is_compared_within_a_round() -> None:
+    """Each setting has a row, and ratios are taken within a round; the page has its place for them."""
+    fast, slow = collect.Received(100.0, 5.0, 20.0, 2.0), collect.Received(50.0, 10.0, 40.0, 2.0)
+    one, two, embedded = collect.SETTINGS
+    found = {one: [(slow, 10.0), (fast, 20.0)], two: [(fast, 30.0), (fast, 40.0)], embedded: [(slow, 5.0), (slow, 5.0)]}
+    text = collect.table(found, 3000, 16_500, 2)
+    assert "| PostgreSQL | 1 | **75.0** (50.0 to 100.0) | **7.50** (5.00 to 10.00) |" in text
+    assert "Two services receive **1.50** (1.00 to 2.00) times" in text
+    assert "two processes assess **2.50** (2.00 to 3.00) times" in text
+    published = (ROOT / "docs" / "collect-performance.md").read_text()
     assert page.inserted(published, "x") != published
 
 

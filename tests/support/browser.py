@@ -46,6 +46,10 @@ class Browser:
         """Load a page and wait until it has."""
         _ask(f"{self._base}/url", {"url": url})
 
+    def set_cookie(self, name: str, value: str) -> None:
+        """Set a cookie of the site that is open."""
+        _ask(f"{self._base}/cookie", {"cookie": {"name": name, "value": value, "httpOnly": True}})
+
     def run(self, script: str, *arguments: object) -> Any:  # noqa: ANN401 - what the script returns
         """Run a script in the page; a promise it returns is waited for."""
         return _ask(f"{self._base}/execute/sync", {"script": script, "args": arguments})

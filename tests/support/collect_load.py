@@ -35,13 +35,17 @@ PAUSE: Final = 0.05
 
 
 class Answer(NamedTuple):
-    """What was answered to submission number `place` in the end, in how many seconds, and after how many requests."""
+    """What was answered to submission number `place` in the end, in how many seconds, and after how many requests.
+
+    `at` is when, in seconds of the clients' clock.
+    """
 
     place: int
     status: int
     seconds: float
     body: bytes
     requests: int
+    at: float
 
 
 def request(url: str, body: bytes, *, headers: Iterable[tuple[str, str]] = (), kind: str = TYPE) -> bytes:
@@ -93,7 +97,7 @@ async def submit(client: Client, place: int, asked: bytes) -> Answer:
         with contextlib.suppress(OSError, EOFError):
             status, body = await client.send(asked)
             if status not in BUSY:
-                return Answer(place, status, time.perf_counter() - began, body, requests)
+                return Answer(place, status, (now := time.perf_counter()) - began, body, requests, now)
         await asyncio.sleep(PAUSE)
 
 

@@ -14,26 +14,30 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from detector_collect.store import keys
 from detector_collect.store.database import Store
+from detector_collect.worker import MaterialConfig, Worker, WorkerSettings
 
+from detector.knowledge import data_set
 from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
 
     from support.collect_world import CollectWorld
 
 COMMAND: Final = (sys.executable, "-m", "detector_collect")
 READY_SECONDS: Final = 60.0
 """Until a process serves; two seconds as a rule."""
+TESTS: Final = str(Path(__file__).parents[1])
 RATE: Final = 1_000_000
 """Submissions a minute that a key may send here: more than can be."""
+LEASE: Final = dt.timedelta(seconds=20)
 BYTES: Final = 4 << 20
 
 
@@ -61,7 +65,7 @@ class Part:
 
     def kill(self) -> None:
         """End it with SIGKILL. It must have been running."""
-        assert self.process.poll() is None, self.log.read_text()[-4000:]
+        assert self.process.poll() is None, self.log.read_text()[-4000:]  # it ended by itself
         self.process.kill()
         assert self.process.wait() == -signal.SIGKILL
 
@@ -74,8 +78,10 @@ class Part:
 class Collector:
     """A collector on one database; its parts are in `parts`."""
 
-    def __init__(self, database: str, folder: Path) -> None:
+    def __init__(self, database: str, folder: Path, world: CollectWorld) -> None:
         self.database, self.folder = database, folder
+        self.pins = str(folder / "pins.toml")
+        world.write_pins(folder / "pins.toml")
         self.key = Ed25519PrivateKey.generate()
         self.parts: list[Part] = []
         (folder / "receipts.pem").write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -91,13 +97,27 @@ class Collector:
         with socket.socket() as chooser:
             chooser.bind(("127.0.0.1", 0))
             port = chooser.getsockname()[1]
-        key = str(self.folder / "receipts.pem")
-        listening = ("--host", "127.0.0.1", "--port", str(port), "--key", key)
+        assessing = () if "--no-worker" in options else ("--data", data_set.SHIPPED, "--pins", self.pins)
+        listening = (*assessing, "--listen", f"127.0.0.1:{port}", "--signing-key", str(self.folder / "receipts.pem"))
         return self._part("serve", (*listening, *options), prefix, f"http://127.0.0.1:{port}")
 
-    def work(self, *options: str, prefix: Sequence[str] = ()) -> Part:
-        """Start a worker."""
-        return self._part("work", options, prefix)
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Assess what was received until the block ends, with leases as short as a test.
+
+        A claim that was committed while the server died is nobody's until its lease ends.
+        """
+        settings = WorkerSettings(lease=LEASE, poll=0.1)
+        async with (
+            await Store.open(self.database) as store,
+            Worker(store, MaterialConfig(data=data_set.SHIPPED, pins=(self.pins,)), settings) as worker,
+        ):
+            task = asyncio.create_task(worker.run())
+            try:
+                yield
+                assert not task.done(), task.exception()
+            finally:
+                task.cancel()
 
     def _part(self, name: str, options: Sequence[str], prefix: Sequence[str], url: str = "") -> Part:
         command = (*prefix, *COMMAND, name, "--database", self.database, *options)
@@ -114,7 +134,7 @@ async def running_collector(database: str, folder: Path, world: CollectWorld) ->
         for name, key in world.public_keys.items():
             await keys.add_institution(connection, keys.Institution(name, name.title(), now))
             await keys.add_key(connection, keys.Key(key, name, "signing", now, None, None, RATE, BYTES))
-    collector = Collector(database, folder)
+    collector = Collector(database, folder, world)
     try:
         yield collector
     finally:
@@ -140,5 +160,6 @@ async def status(url: str, path: str) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """This environment without proxies: nothing here is meant for one."""
-    return {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    """This environment without proxies, which nothing here is meant for, and with these modules."""
+    kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    return {**kept, "PYTHONPATH": os.pathsep.join((TESTS, os.environ.get("PYTHONPATH", "")))}

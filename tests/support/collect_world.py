@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import hashlib
+import hmac
 import random
 import secrets
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -35,6 +35,7 @@ from detector.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from detector_testing import Issued
 
@@ -70,14 +71,16 @@ class CollectWorld:
 
     def __init__(self, seed: int = 0, *, institutions: int = 20, endpoints: int = 3) -> None:
         """`endpoints` are those of each bundle, which takes about 4 KiB for each."""
-        self.endpoints = endpoints
         self._draw = random.Random(seed)  # noqa: S311 - a simulation is repeated, not kept secret
         self.keys: dict[str, Ed25519PrivateKey] = {
             f"institution-{number:02}": Ed25519PrivateKey.from_private_bytes(self._draw.randbytes(32))
             for number in range(institutions)
         }
+        self._secret = self._draw.randbytes(32)
         pki = PrivatePKI.create()
         genuine = {host: pki.issue([host]) for host in HOSTS[:endpoints]}
+        self.endpoints = tuple(_pinned(host, issued.spki_sha256) for host, issued in genuine.items())
+        """What the vendor knows of its platform."""
         self._devices = {
             institution: [_device(pki, genuine, intercepted=number < INTERCEPTED) for number in range(DEVICES)]
             for institution in self.keys
@@ -87,6 +90,15 @@ class CollectWorld:
     def public_keys(self) -> dict[str, str]:
         """The identifier of the key of each institution, as envelopes name it."""
         return {name: envelope.key_identifier(envelope.public_key_of(key)) for name, key in self.keys.items()}
+
+    def write_pins(self, file: Path) -> None:
+        """Write the vendor's pin file."""
+        stated = 'category = "exam"\nidentity = "public"\n'
+        entries = [
+            f'[[endpoint]]\nhost = "{one.host}"\n{stated}pins = ["sha256:{one.pins[0].hex()}"]\n'
+            for one in self.endpoints
+        ]
+        file.write_text('schema = 1\nname = "platform"\n' + "".join(entries), encoding="utf-8")
 
     def bundle(self, institution: str, number: int, at: dt.datetime) -> bytes:
         """A reduced bundle of one device, with handshakes of its own."""
@@ -136,13 +148,13 @@ class CollectWorld:
         exam: str = "finals",
         intercepted: bool = False,
     ) -> Reported:
-        """One submission, signed by the institution's key. Its pseudonym of `student` is no secret."""
+        """One submission, signed by the institution's key."""
         made = encode(
             submission.Submission(
                 institution=institution,
                 exam=exam,
-                student=hashlib.sha256(student.encode()).hexdigest(),
-                network=hashlib.sha256(f"{student} at home".encode()).hexdigest(),
+                student=self._pseudonym(student),
+                network=self._pseudonym(f"{student} at home"),
                 made=at,
                 kind=kind,
                 content=msgspec.Raw(content.strip()),
@@ -150,6 +162,10 @@ class CollectWorld:
         )
         sealed = envelope.seal(made, payload_type=submission.PAYLOAD_TYPE, keys=[self.keys[institution]])
         return Reported(institution, submission.digest(made), sealed, intercepted)
+
+    def _pseudonym(self, name: str) -> str:
+        """A name as a client sends it."""
+        return hmac.digest(self._secret, name.encode(), "sha256").hex()
 
 
 def _device(pki: PrivatePKI, genuine: dict[str, Issued], *, intercepted: bool) -> _Device:
@@ -185,8 +201,11 @@ def _recorded(host: str, shown: Issued, pin: bytes, context: Context) -> Endpoin
         handshake_signature=handshake_signature(shown),
         **facts,
     )
-    endpoint = Endpoint(host=host, category=Category.EXAM, pins=(pin,), identity=RecordedIdentity.PUBLIC)
-    return EndpointEvidence(endpoint, observation, context)
+    return EndpointEvidence(_pinned(host, pin), observation, context)
+
+
+def _pinned(host: str, pin: bytes) -> Endpoint:
+    return Endpoint(host=host, category=Category.EXAM, pins=(pin,), identity=RecordedIdentity.PUBLIC)
 
 
 def _part(name: str, content: form.Content) -> form.CarriedPart:

@@ -102,10 +102,12 @@ def _runs(process: psutil.Process) -> bool:
 
 
 @contextlib.contextmanager
-def running_server(options: Sequence[str] = NOTHING_IS_SYNCED) -> Iterator[Postgres]:
-    """A fresh server until the block ends."""
+def running_server(
+    options: Sequence[str] = NOTHING_IS_SYNCED, *, data: Path | None = None, prefix: Sequence[str] = ()
+) -> Iterator[Postgres]:
+    """A fresh server until the block ends; the arguments are those of `Postgres`."""
     with tempfile.TemporaryDirectory(prefix="detector-postgres-") as folder:
-        server = Postgres(Path(folder), options)
+        server = Postgres(Path(folder), options, data=data, prefix=prefix)
         try:
             yield server
         finally:

@@ -93,11 +93,13 @@ def assess_submission(submission: Submission, *, keys: Sequence[bytes], material
     if single is None:
         return without_findings(State.CLAIMED, Why.NOTHING_TO_ASSESS, material)
     record, where = single
+    if not _are_of(submission.made, record.at):
+        return without_findings(State.QUARANTINED, Why.TIMES_APART, material)
     own = material.by_name.get((record.expected.host, record.expected.port))
     recorded = verification.recorded_endpoint(
         record, where, material.context(record.at), own=own, reliance=Reliance.BYTES
     )
-    return _assess((recorded,), _used(material), submission.made)
+    return _assess((recorded,), _used(material))
 
 
 # What is assessed
@@ -143,16 +145,27 @@ def _single(content: contents.Content, made: dt.datetime) -> tuple[form.Recorded
 def _assess_bundle(data: bytes, submission: Submission, keys: Sequence[bytes], material: Material) -> Assessed:
     read = bundle.read(data)
     manifest = read.manifest
+    recorded_at = (part.content.at for part in read.parts if isinstance(part.content, form.RecordedEndpoint))
+    if not _are_of(submission.made, manifest.started, manifest.finished, *recorded_at):
+        return without_findings(State.QUARANTINED, Why.TIMES_APART, material)
     now = material.context(manifest.started)
     verified = bundle.verify(data, keys=keys, roots=now.roots, known=material.data)
     detail = msgspec.structs.replace(_used(material), bundle=verified.conclusion, reasons=verified.reasons)
     if verified.conclusion is bundle.Conclusion.FAILS and not _differs_in_wording(verified):
         return Assessed(state=State.QUARANTINED, why=Why.DOES_NOT_VERIFY, detail=detail)
     recorded = tuple(verification.recorded_endpoints(read, now, material.endpoints, reliance=Reliance.BYTES))
-    assessed = _assess(recorded, detail, submission.made, (manifest.started, manifest.finished))
+    assessed = _assess(recorded, detail)
     if _knows_better(manifest.knowledge, assessed, material, submission.made):
         return Assessed(state=State.CLAIMED, why=Why.NEWER_KNOWLEDGE, detail=assessed.detail)
     return assessed
+
+
+def _are_of(made: dt.datetime, *moments: dt.datetime) -> bool:
+    """Whether what was recorded at these moments belongs to a submission that was made then.
+
+    Checked before anything is assessed: the roots of every day that a sender chooses would be kept in memory.
+    """
+    return all(-CLOCK_TOLERANCE <= made - moment <= BEFORE_MADE_MOST for moment in moments)
 
 
 def _differs_in_wording(verified: bundle.Verification) -> bool:
@@ -184,13 +197,8 @@ class _Concluded(NamedTuple):
     ca_key: bytes | None
 
 
-def _assess(
-    recorded: Sequence[Recorded], detail: Detail, made: dt.datetime, moments: tuple[dt.datetime, ...] = ()
-) -> Assessed:
+def _assess(recorded: Sequence[Recorded], detail: Detail) -> Assessed:
     """Assess endpoints of one network by their bytes."""
-    moments = (*moments, *(one.record.at for one in recorded))
-    if not all(-CLOCK_TOLERANCE <= made - moment <= BEFORE_MADE_MOST for moment in moments):
-        return Assessed(state=State.QUARANTINED, why=Why.TIMES_APART, detail=detail)
     if not any(observation.chain for one in recorded for observation in one.observations):
         return Assessed(state=State.CLAIMED, why=Why.NOTHING_TO_ASSESS, detail=detail)
     handshakes = tuple(_handshakes(recorded))

@@ -12,7 +12,7 @@ import click
 from detector.cli import common, options
 from detector.cli.streams import put
 from detector.session.seams import utc_now
-from detector_collect.store import retention
+from detector_collect.worker import expire as expire_all
 
 from .common import database, with_store
 
@@ -30,12 +30,7 @@ def expire(*, database: str | None) -> int:
     """
 
     async def work(store: Store) -> int:
-        now, gone = utc_now(), 0
-        while True:
-            async with store.begin() as connection:
-                gone += (batch := await retention.expire(connection, now=now))
-            if batch < retention.BATCH:
-                break
+        gone = await expire_all(store, now=utc_now())
         await store.clean()
         return gone
 

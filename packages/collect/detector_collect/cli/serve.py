@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from detector.cli import common, options, signals
 from detector.cli.streams import put
-from detector.errors import InputError
-from detector.trust.key_files import load_signing_key
+from detector.errors import InputError, KeyFileError
+from detector.trust.key_files import load_signing_key, read_key_file
 from detector_collect import demo as demonstration
 from detector_collect import review
+from detector_collect.review.access.oidc import Configuration
 from detector_collect.service import logs
 from detector_collect.service.app import create_app
 from detector_collect.service.serving import TLS, serving
@@ -70,6 +71,11 @@ LOG: Final = logging.getLogger("detector_collect.service")
 @options.service(
     "--origin", "Address of the review room as browsers see it; this machine's own by default.", metavar="URL"
 )
+@options.service("--identity-issuer", "The OpenID provider where reviewers sign in.", metavar="URL")
+@options.service("--identity-client", "What it calls this site (client ID).", metavar="NAME")
+@options.service(
+    "--identity-secret", "File with the client secret that it gave, readable by the service alone.", metavar="FILE"
+)
 @options.service(
     "--proxy proxies",
     "Believe client certificates that a proxy at this address or in this network passes; repeatable.",
@@ -99,6 +105,9 @@ def serve(  # noqa: PLR0913 - one parameter per option
     only: str | None,
     worker: bool,
     origin: str | None,
+    identity_issuer: str | None,
+    identity_client: str | None,
+    identity_secret: str | None,
     proxies: tuple[str, ...],
     certificate_header: str,
     certificate_form: str,
@@ -128,7 +137,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
             raise click.UsageError("Name the key that signs receipts: --signing-key PEM.")
         service = ServiceSettings(
             Ed25519PrivateKey.generate() if signing_key is None else load_signing_key(signing_key),
-            origin=origin or f"http://127.0.0.1:{port}",
+            origin=origin or _own_origin(host, port),
+            identity=_identity(identity_issuer, identity_client, identity_secret),
             certificates=client_certificates(proxies, header=certificate_header, form=certificate_form),
         )
         tls = None if tls_cert is None or tls_key is None else TLS(Path(tls_cert), Path(tls_key))
@@ -136,6 +146,24 @@ def serve(  # noqa: PLR0913 - one parameter per option
         serving_one = _Service(service, host, port, tls, only, material(settings) if worker else None)
         asyncio.run(serving_one.run(database, demo=demo))
     return common.CLEAN
+
+
+def _own_origin(host: str, port: int) -> str:
+    """The address of the review room on this machine."""
+    name = host if host in _THIS_MACHINE else "127.0.0.1"
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
+
+
+def _identity(issuer: str | None, client: str | None, secret: str | None) -> Configuration | None:
+    """The identity provider that is configured. Raises `KeyFileError`, and click.UsageError for a part of it."""
+    if issuer is None and client is None and secret is None:
+        return None
+    if issuer is None or client is None or secret is None:
+        raise click.UsageError("Give --identity-issuer, --identity-client and --identity-secret together.")
+    text = read_key_file(secret, private=True).decode("utf-8", "replace").strip()
+    if not text or not text.isprintable():
+        raise KeyFileError(f"{secret}: holds no client secret.", advice="Write the secret into it, and nothing else.")
+    return Configuration(issuer, client, text)
 
 
 class _Service(NamedTuple):

@@ -13,6 +13,7 @@ from detector.aio.tasks import Group
 from detector.cli import common, options
 from detector.cli.streams import put
 from detector_collect.review.upkeep import keep_summaries
+from detector_collect.service import logs
 from detector_collect.worker import Worker, WorkerSettings
 
 from .common import database, material, with_store
@@ -38,6 +39,7 @@ def work(*, processes: int, once: bool, database: str | None, settings: dict[str
     its lease has ended. `detector-collect serve` has a worker of its own.
     """
     config = material(settings)
+    logs.install()
 
     async def run(store: Store) -> int:
         async with Worker(store, config, WorkerSettings(processes=processes)) as worker:

@@ -4,8 +4,9 @@ Room: detector_collect.service. Reads requests, the clock of the settings, and t
 
     body ─▶ decompressed ─▶ key ─▶ signature ─▶ rate ─▶ decoded ─▶ content ─▶ one transaction ─▶ receipt
 
-Each step may refuse (`detector_collect.submissions`), and none stores anything before the last. What costs processor
-time is done in threads, so that other requests go on, and in few at once, so that their memory is bounded.
+Each step may refuse (`detector_collect.submissions`), and none stores anything before the last. What is large is read
+in threads, so that other requests go on, and in few at once, so that their memory is bounded; for the rest a thread
+would cost more than the work. Submissions that arrive together are stored together (`writer`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from detector_collect.submissions import Refusal, RefusedError
 from . import certificates
 from .bodies import AnyRequest, Bodies
 from .rates import Rates
+from .writer import Writer
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -63,6 +65,13 @@ class Received(NamedTuple):
     plain: bytes
 
 
+class _Known(NamedTuple):
+    """A key, and when it was looked up, in seconds of a clock that does not go back."""
+
+    key: Key
+    at: float
+
+
 class _Sender:
     """Who sends, once that is proved: refusals are counted for an institution only then."""
 
@@ -78,6 +87,8 @@ class Ingest:
         self._metrics = metrics
         self._bodies = Bodies(settings.limits)
         self._rates = Rates()
+        self._writer = Writer(store)
+        self._keys: dict[str, _Known] = {}
         self._reading = asyncio.Semaphore(settings.limits.reading)
 
     async def answer(self, request: AnyRequest) -> Answer:
@@ -104,8 +115,7 @@ class Ingest:
                 new = await self._read_report(received, Kind(_kind(request)), certificate or "", sender, now)
             else:
                 new = await self._read_envelope(received, certificate, sender, now)
-            async with self._store.begin() as connection:
-                added = await evidence.add(connection, new)
+            added = await self._writer.add(new)
         except ErasedError:
             raise RefusedError(Refusal.ERASED) from None
         except StoreFullError:
@@ -124,35 +134,35 @@ class Ingest:
         if encoding == "identity":
             return Received(body, encoding, body)
         limit = self._settings.limits.body_bytes
-        plain = await self._in_thread(lambda: submissions.gunzip(body, limit=limit))
+        plain = await self._read(lambda: submissions.gunzip(body, limit=limit), len(body))
         return Received(body, encoding, plain)
 
     async def _read_envelope(
         self, received: Received, certificate: str | None, sender: _Sender, now: dt.datetime
     ) -> evidence.NewEvidence:
         identifier = submissions.key_named(received.plain)
-        async with self._store.connect() as connection:
-            found = await keys.find_key(connection, identifier)
-            shown = await keys.find_key(connection, certificate) if certificate else None
+        found = await self._key(identifier)
+        shown = await self._key(certificate) if certificate else None
         key = submissions.check_key(found, now=now)
-        payload = await self._in_thread(lambda: submissions.verify(received.plain, key=key, now=now))
+        payload = await self._read(lambda: submissions.verify(received.plain, key=key, now=now), len(received.plain))
         sender.institution = key.institution
         if certificate and submissions.check_key(shown, now=now).institution != key.institution:
             raise RefusedError(Refusal.OTHER_INSTITUTION)
         self._take_turn(key)
-        accepted = await self._in_thread(lambda: _decode(payload, key, now))
+        accepted = await self._read(lambda: _decode(payload, key, now), len(payload))
         return _new(accepted, received.body, received.encoding, now)
 
     async def _read_report(
         self, received: Received, kind: Kind, certificate: str, sender: _Sender, now: dt.datetime
     ) -> evidence.NewEvidence:
-        async with self._store.connect() as connection:
-            key = submissions.check_key(await keys.find_key(connection, certificate), now=now)
+        key = submissions.check_key(await self._key(certificate), now=now)
         sender.institution = key.institution
         if len(received.plain) > key.bytes_max:
             raise RefusedError(Refusal.TOO_LARGE)
         self._take_turn(key)
-        accepted = await self._in_thread(lambda: submissions.of_report(received.plain, kind=kind, key=key, now=now))
+        accepted = await self._read(
+            lambda: submissions.of_report(received.plain, kind=kind, key=key, now=now), len(received.plain)
+        )
         # Signed here: by whom it came is in the row, and who reads it later finds one form.
         return _new(accepted, self._seal(accepted.payload, PAYLOAD_TYPE), "identity", now)
 
@@ -163,7 +173,24 @@ class Ingest:
     def _seal(self, payload: bytes, payload_type: str) -> bytes:
         return envelopes.seal(payload, payload_type=payload_type, keys=[self._settings.signing_key])
 
-    async def _in_thread(self, function: Callable[[], T]) -> T:
+    async def _key(self, identifier: str) -> Key | None:
+        """The registered key. Looked up again after `key_seconds`; those that are unknown, every time."""
+        now = time.monotonic()
+        known = self._keys.get(identifier)
+        if known is not None and now - known.at < self._settings.limits.key_seconds:
+            return known.key
+        async with self._store.connect() as connection:
+            found = await keys.find_key(connection, identifier)
+        if found is None:
+            self._keys.pop(identifier, None)
+        else:
+            self._keys[identifier] = _Known(found, now)
+        return found
+
+    async def _read(self, function: Callable[[], T], size: int) -> T:
+        """Call `function`, which reads so many bytes; in a thread where that takes long."""
+        if size <= self._settings.limits.short_bytes:
+            return function()
         async with self._reading:
             return await run_in_thread(function)
 

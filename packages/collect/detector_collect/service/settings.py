@@ -42,13 +42,18 @@ class Limits(NamedTuple):
 
     A body has `body_seconds` and, of what has arrived, one second per `body_bytes_per_second`: 4 MiB may take four
     minutes on a line that carries 16 KiB/s, and a client that sends a byte at a time is cut off early.
+
+    What has at most `short_bytes` is read at once (1 ms per 16 KiB, measured), anything larger in one of `reading`
+    threads. A key counts for `key_seconds` after it was looked up.
     """
 
     body_bytes: int = SUBMISSION_BYTES_MAX
     body_seconds: float = 15.0
     body_bytes_per_second: int = 16 * 1024
     bodies_bytes: int = 256 * MIB
+    short_bytes: int = 64 * 1024
     reading: int = 4
+    key_seconds: float = 1.0
     connections: int = 4000
     head_seconds: float = 10.0
     stall_seconds: float = 20.0

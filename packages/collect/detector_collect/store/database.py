@@ -43,7 +43,7 @@ COMMAND_SECONDS: Final = 60.0
 """Timeout of one statement: a submission takes milliseconds, a page of reviews seconds. A server that is stopped, or a
 network that drops, would otherwise hold a request forever. Migrating and cleaning up have no such limit."""
 LOCK_SECONDS: Final = 30.0
-"""SQLite's wait for the lock of another process: a command beside the service, which holds it for seconds at most."""
+"""SQLite's wait for the lock of another process, such as a command: it is held for seconds at most."""
 POOL: Final = 10
 """Connections of one process. PostgreSQL allows 100 in all by default, and two cores keep fewer than ten busy."""
 
@@ -56,6 +56,9 @@ _SERVER_FULL: Final = ("53100",)
 _SERVER_PASSES: Final = ("08", "40", "53", "55P03", "57", "58")
 """Its codes of failures that pass: connections, conflicts of transactions, resources, locks, an operator's shutdown,
 the system under it."""
+
+_WRONG_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What time does not mend; other errors of the system are of a network, and pass."""
 
 _WRITES: Final = "detector_writes"
 """Execution option of connections whose transactions write."""
@@ -305,7 +308,7 @@ def _reason(error: Exception) -> str:
 def _nature(error: Exception) -> tuple[bool, bool]:
     """Whether a failure means that there is no room, and whether it passes."""
     if isinstance(error, OSError):
-        return error.errno in NO_ROOM, True
+        return error.errno in NO_ROOM, not isinstance(error, _WRONG_FILE)
     original = getattr(error, "orig", None) or error
     if code := getattr(original, "sqlite_errorcode", 0) & _PRIMARY_CODE:
         return code in _SQLITE_FULL, code in _SQLITE_BUSY

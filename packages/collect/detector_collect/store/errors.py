@@ -9,7 +9,7 @@ from detector.errors import InputError, NoRoomError
 
 
 class StoreError(InputError):
-    """A database that cannot be used as it is, or that does not have what was asked for."""
+    """A database that cannot be used unchanged, or that does not have what was asked for."""
 
 
 class StoreUnavailableError(StoreError):

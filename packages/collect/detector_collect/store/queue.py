@@ -3,8 +3,8 @@
 Room: detector_collect.store. SQL on the caller's connection; assesses nothing.
 
 A worker claims in a transaction of its own, assesses, and then stores (`findings.replace`) and finishes in one
-transaction. If it dies, its rows are due again when the lease ends. `Claimed.attempt` counts the leases of a row, and
-tells one lease from the next: who lost it can neither finish nor fail.
+transaction. If it dies, its rows are due again when the lease ends. `Claimed.attempt` counts the leases of a row, so
+that a worker that lost one can neither finish nor fail.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ async def requeue(
 ) -> int | None:
     """Put evidence back into the queue that was last assessed with other knowledge, from the row `after` on.
 
-    Looks at `limit` rows and returns the last one, to go on from; None at the end.
+    Reads `limit` rows and returns the last one, to go on from; None at the end.
     """
     rows = sa.select(evidence.c.id).where(evidence.c.id > after).order_by(evidence.c.id).limit(limit).cte("rows")
     last = (
@@ -79,6 +79,11 @@ async def requeue(
     await connection.execute(adding.on_conflict_do_nothing(index_elements=["evidence"]))
     reached: int | None = await connection.scalar(sa.select(sa.func.max(rows.c.id)))
     return reached
+
+
+async def release(connection: AsyncConnection, *, now: dt.datetime) -> None:
+    """End every lease. For a database of one process, when that starts."""
+    await connection.execute(sa.update(work).where(work.c.due > now, work.c.attempts > 0).values(due=now))
 
 
 async def finish(connection: AsyncConnection, claimed: Claimed) -> None:

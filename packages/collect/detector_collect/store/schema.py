@@ -31,13 +31,13 @@ class Utc(sa.TypeDecorator[dt.datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """The time as it is stored. Raises ValueError for one without an offset."""
+        """The time in UTC. Raises ValueError for one without an offset."""
         if value is not None and value.tzinfo is None:
             raise ValueError("A time without an offset.")
         return None if value is None else value.astimezone(dt.UTC)
 
     def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """The time as it is read."""
+        """The time in UTC, with its offset."""
         return (
             None
             if value is None
@@ -281,7 +281,7 @@ summaries: Final = sa.Table(
     sa.Column("made", Moment, nullable=False),
     sa.Column("detail", sa.LargeBinary, nullable=False),
 )
-"""Numbers of each institution as they are shown, made at intervals: counting a million results takes seconds. `detail`
+"""Numbers of each institution for its pages, made at intervals: counting a million results takes seconds. `detail`
 is JSON (`detector_collect.review.queries.Summary`)."""
 
 # Who may see

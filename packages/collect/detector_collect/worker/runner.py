@@ -82,6 +82,9 @@ class Worker:
 
     async def run(self) -> NoReturn:
         """Work until cancelled. A database that is away is waited for."""
+        if not self._store.is_postgres:  # which is for one process: the leases are of those that were killed
+            async with self._store.begin() as connection:
+                await queue.release(connection, now=self._settings.clock())
         refreshed = -REFRESH
         while True:
             try:
@@ -100,7 +103,8 @@ class Worker:
         if digest != self._digest:
             await self._processes.end()  # they start again with the new knowledge
             self._digest, self._requeued = digest, 0
-        await expire(self._store, now=self._settings.clock())
+        if await expire(self._store, now=self._settings.clock()):
+            await self._store.clean()
 
     async def work_once(self) -> int:
         """Claim some evidence and work on it. Returns how much that was."""
@@ -130,6 +134,17 @@ class Worker:
         return done
 
     async def _handle(self, claimed: Claimed) -> None:
+        """Work on one until its lease ends, so that a database that restarts costs no lease."""
+        while True:
+            try:
+                return await self._try(claimed)
+            except StoreUnavailableError as error:
+                if self._settings.clock() >= claimed.until:
+                    raise
+                LOG.warning("waiting", extra={"fields": {"reason": str(error)}})
+                await asyncio.sleep(UNAVAILABLE_SECONDS)
+
+    async def _try(self, claimed: Claimed) -> None:
         try:
             try:
                 await self._assess(claimed)
@@ -185,7 +200,4 @@ async def expire(store: Store, *, now: dt.datetime) -> int:
             number = await retention.expire(connection, now=now)
         gone += number
         if number < retention.BATCH:
-            break
-    if gone:
-        await store.clean()
-    return gone
+            return gone

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-KILLS: Final = {Victim.SERVICE: 8, Victim.CLIENT: 8, Victim.POSTGRES: 10}
-KILLS_ON_SQLITE: Final = {Victim.SERVICE: 4, Victim.CLIENT: 4}
+KILLS: Final = {Victim.SERVICE: 5, Victim.CLIENT: 8, Victim.POSTGRES: 12}
+KILLS_ON_SQLITE: Final = {Victim.SERVICE: 3, Victim.CLIENT: 4}
 
 
 @pytest.mark.parametrize("seed", [20])
 async def test_parts_are_killed_on_postgresql(seed: int, tmp_path: Path) -> None:
     """Two services, a worker and 64 clients, of which services, clients and PostgreSQL are killed in turn."""
     world = CollectWorld(seed)
-    reports = list(world.reports(1500))
+    reports = list(world.reports(500))
     with running_server(()) as server:
         async with running_collector(server.url, tmp_path, world) as collector:
-            collector.serve()
-            collector.serve()
-            collector.work()
-            survived = await submit_and_kill(collector, server, reports, seed=seed, kills=KILLS)
+            collector.serve("--no-worker")
+            collector.serve("--no-worker")
+            async with collector.working():
+                survived = await submit_and_kill(collector, server, reports, seed=seed, kills=KILLS)
             assert survived.kills == KILLS
             await check_receipts(collector, reports, survived.answers)
             await check_assessments(collector, world, reports)
@@ -43,7 +43,7 @@ async def test_parts_are_killed_on_postgresql(seed: int, tmp_path: Path) -> None
 async def test_parts_are_killed_on_sqlite(seed: int, tmp_path: Path) -> None:
     """A service that assesses by itself, and 64 clients, of which both are killed."""
     world = CollectWorld(seed)
-    reports = list(world.reports(600))
+    reports = list(world.reports(200))
     async with running_collector(f"sqlite:///{tmp_path}/collect.sqlite", tmp_path, world) as collector:
         collector.serve()
         survived = await submit_and_kill(collector, None, reports, seed=seed, kills=KILLS_ON_SQLITE)

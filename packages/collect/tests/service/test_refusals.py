@@ -162,7 +162,7 @@ async def test_a_head_is_refused_and_leaves_nothing(service: Running) -> None:
 
 async def test_what_a_key_may_ends(store: Store) -> None:
     """A key that expired, was revoked, or is limited in size or rate sends nothing."""
-    async with running_service(store) as service:
+    async with running_service(store, key_seconds=0.0) as service:
         async with store.begin() as connection:
             await keys.end_key(connection, identifier(NORTH), expires=NOW)
         assert (await service.post(sealed())).refusal == Refusal.EXPIRED_KEY

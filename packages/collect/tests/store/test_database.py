@@ -151,8 +151,19 @@ def test_a_full_device_loses_nothing_that_was_stored() -> None:
         assert [line.split()[0] for line in run("list").stdout.splitlines()] == ["north", "south"]
 
 
+@pytest.mark.parametrize("migrate", [False, True])
+async def test_what_is_no_database_is_refused(tmp_path: Path, migrate: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
+    """A directory, a place that cannot be, another file, and a damaged one: a sentence that names it."""
+    other = tmp_path / "other"
+    other.write_bytes(b"no database" * 1000)
+    for place in (tmp_path, tmp_path / "none" / "collect.sqlite", other, other / "collect.sqlite"):
+        with pytest.raises(StoreError, match=str(place)) as caught:
+            await Store.open(f"sqlite:///{place}", migrate=migrate)
+        assert type(caught.value) is StoreError
+
+
 async def test_a_file_is_its_owners_alone(tmp_path: Path) -> None:
-    """The file and what SQLite puts beside it; and what has been committed is on the disk."""
+    """The file and what SQLite puts next to it; and what has been committed is on the disk."""
     async with await Store.open(f"sqlite:///{tmp_path}/collect.sqlite", migrate=True) as store:
         await prepare(store)
         async with store.begin() as connection:

@@ -1,4 +1,4 @@
-"""Submissions are stored once, whoever sends them and however often. Room: tests."""
+"""Submissions are stored once, however often they are sent. Room: tests."""
 
 from __future__ import annotations
 

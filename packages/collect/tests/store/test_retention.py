@@ -80,7 +80,7 @@ async def erase(store: Store, whose: bytes, *, limit: int = 3) -> retention.Eras
 
 
 def everything(url: str) -> bytes:
-    """All that the database holds: SQLite's files as they are, or a dump of PostgreSQL."""
+    """All that the database holds: SQLite's files, byte by byte, or a dump of PostgreSQL."""
     if url.startswith("sqlite"):
         file = Path(url.removeprefix("sqlite:///"))
         return b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))

@@ -63,7 +63,17 @@ if TYPE_CHECKING:
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-__all__ = ["Access", "AccessPlugin", "Permission", "Person", "access_of", "authorize", "check_routes", "refuse"]
+__all__ = [
+    "Access",
+    "AccessPlugin",
+    "Permission",
+    "Person",
+    "access_of",
+    "authorize",
+    "check_routes",
+    "record_refusal",
+    "refuse",
+]
 
 SIGN_IN_PATH: Final = "/sign-in"
 
@@ -258,8 +268,14 @@ async def refuse(
     request: Request[Any, Any, Any], outcome: Outcome = Outcome.NO_SUCH_OBJECT, *, subject: str | None = None
 ) -> NoReturn:
     """Refuse what a handler finds it must not do, with a record. Raises PermissionDeniedException."""
-    handler_permission = request.route_handler.opt.get("permission")
-    await _refuse(_read(request, handler_permission), request.scope.get("user"), outcome, subject=subject)
+    await record_refusal(request, outcome, subject=subject)
+    raise PermissionDeniedException(_ADVICE.get(outcome, _REFUSED))
+
+
+async def record_refusal(request: Request[Any, Any, Any], outcome: Outcome, *, subject: str | None = None) -> None:
+    """Record what a handler refuses with a page of its own, whose status is 403 (`subject`: why)."""
+    asked = _read(request, request.route_handler.opt.get("permission"))
+    await _record(asked, request.scope.get("user"), _number(asked.case), outcome, subject=subject)
 
 
 def _read(request: Request[Any, Any, Any], permission: Permission | None) -> _Request:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .permissions import Person
 
 LOCK: Final = int.from_bytes(hashlib.sha256(b"detector_collect access records").digest()[:8], "big", signed=True)
-"""PostgreSQL's advisory lock of whoever appends. Any fixed 64-bit number would do (PostgreSQL, 13.3.5)."""
+"""PostgreSQL's advisory lock of those who append. Any fixed 64-bit number would do (PostgreSQL, 13.3.5)."""
 
 BATCH: Final = 10_000
 """Rows read at once while verifying: some megabytes."""

@@ -21,7 +21,8 @@ from detector.aio.tasks import run_in_thread
 from detector.errors import MissingExtraError
 from detector_collect.review import dossiers, queries
 from detector_collect.review.access import records
-from detector_collect.review.access.authorize import PURPOSE_MAX, PURPOSE_MIN, is_purpose
+from detector_collect.review.access.authorize import PURPOSE_MAX, PURPOSE_MIN, is_purpose, record_refusal
+from detector_collect.review.access.chain import Outcome
 from detector_collect.review.access.people import accounts
 from detector_collect.review.access.permissions import Permission, Person, RuleError
 from detector_collect.review.pages import errors
@@ -43,7 +44,7 @@ else:  # pydyf is an extra
 RECORDS_MAX: Final = 100_000
 """Access records of an institution that are searched for those of a case, the newest first."""
 _SEE_OTHER: Final = 303
-_UNPROCESSABLE: Final = 422
+_FORBIDDEN: Final = 403
 _OF_CASE: Final = "/institutions/{institution:str}/cases/{case:int}/exports"
 
 _WHAT: Final = {
@@ -153,6 +154,8 @@ async def _shown(
     request: Request[Person, Any, Any], institution: str, case: int, *, problem: str = ""
 ) -> Response[str]:
     now, me = now_of(request), request.user.id
+    if problem:
+        await record_refusal(request, Outcome.RULE, subject=problem)
     async with request.app.state.store.connect() as connection:
         title = await title_of(connection, institution)
         exports = await requests.listed(connection, institution, case)
@@ -170,7 +173,7 @@ async def _shown(
             place="/",
             institution=institution,
         ),
-        status=_UNPROCESSABLE if problem else 200,
+        status=_FORBIDDEN if problem else 200,
         institution=institution,
         case=case,
         problem=problem,

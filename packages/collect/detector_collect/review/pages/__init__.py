@@ -40,6 +40,7 @@ def router() -> Router:
             case.take_step,
             evidence.listing,
             evidence.show,
+            evidence.show_names,
             evidence.dossier,
             staff.audit,
             staff.grants,

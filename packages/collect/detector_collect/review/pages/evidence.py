@@ -76,7 +76,19 @@ async def listing(request: Request[Person, Any, Any], institution: FromPath[str]
 
 @get("/institutions/{institution:str}/evidence/{digest:str}", opt={"permission": Permission.EVIDENCE})
 async def show(request: Request[Person, Any, Any], institution: FromPath[str], digest: FromPath[str]) -> Response[str]:
-    """Show one submission, chain by chain; names in certificates only where they are asked for."""
+    """Show one submission, chain by chain, without the names in its certificates."""
+    return await _shown(request, institution, digest, is_named=False)
+
+
+@get("/institutions/{institution:str}/evidence/{digest:str}/names", opt={"permission": Permission.EVIDENCE})
+async def show_names(
+    request: Request[Person, Any, Any], institution: FromPath[str], digest: FromPath[str]
+) -> Response[str]:
+    """Show the same with the names as they were presented: by a path of its own, which is in the access record."""
+    return await _shown(request, institution, digest, is_named=True)
+
+
+async def _shown(request: Request[Person, Any, Any], institution: str, digest: str, *, is_named: bool) -> Response[str]:
     async with request.app.state.store.connect() as connection:
         title = await title_of(connection, institution)
         row = await queries.evidence(connection, institution, digest)
@@ -84,7 +96,6 @@ async def show(request: Request[Person, Any, Any], institution: FromPath[str], d
         verifications = await queries.verification_list(connection, institution, digest)
     if row is None or body is None:
         raise NotFoundException
-    is_named = request.query_params.get("names") == "presented"
     content = await run_in_thread(functools.partial(_content, row, body, verifications, is_named=is_named))
     return _respond(
         request,

@@ -13,6 +13,8 @@ from litestar import Request, Response, get, post
 from litestar.response import Redirect
 
 from detector_collect.review.access import people, records
+from detector_collect.review.access.authorize import record_refusal
+from detector_collect.review.access.chain import Outcome
 from detector_collect.review.access.permissions import GRANT_LIFE_MAX, Permission, Person, Role, RuleError, in_force
 
 from .institution import whole
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 ROWS: Final = 100
 _SEE_OTHER: Final = 303
-_UNPROCESSABLE: Final = 422
+_FORBIDDEN: Final = 403
 
 
 class AuditRow(NamedTuple):
@@ -129,9 +131,10 @@ async def change_grants(request: Request[Person, Any, Any]) -> Response[Any]:
                 case "revoke":
                     await people.revoke_grant(connection, by=request.user, grant=number, now=now)
                 case _:
-                    return await _grants(request, status=_UNPROCESSABLE, problem="Choose what to do with a grant.")
+                    raise RuleError("Choose what to do with a grant.")  # noqa: TRY301 - undoes the transaction
     except RuleError as error:
-        return await _grants(request, status=_UNPROCESSABLE, problem=str(error))
+        await record_refusal(request, Outcome.RULE, subject=str(error))
+        return await _grants(request, status=_FORBIDDEN, problem=str(error))
     return Redirect("/grants", status_code=_SEE_OTHER)
 
 

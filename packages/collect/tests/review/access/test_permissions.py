@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,6 +43,18 @@ def test_the_table_of_roles() -> None:
         "auditor": ["audit"],
     }
     assert sorted(SCOPES) == ["audit", "evidence", "operate", "view"]
+
+
+def test_the_page_shows_the_table() -> None:
+    """The page for operators says of each role what the table says, and of each scope that it is one."""
+    page = (Path(__file__).parents[5] / "docs" / "review-access.md").read_text("utf-8")
+    said = dict(re.findall(r"^\| `(\w+)` \| ((?:`[a-z-]+`(?:, )?)+):", page, re.MULTILINE))
+    assert {role: set(re.findall(r"[a-z-]+", given)) for role, given in said.items()} == {
+        role.value: set(ROLES[role]) for role in Role
+    }
+    scopes = re.search(r"the token's scopes \(([^)]+)\)", page)
+    assert scopes is not None
+    assert set(re.findall(r"[a-z-]+", scopes[1])) == set(SCOPES)
 
 
 _MOMENTS = st.integers(-3, 3).map(lambda days: START + days * DAY)

@@ -150,7 +150,7 @@ def test_batches_change_nothing(heads: list[int], size: int) -> None:
 
 @given(st.binary(max_size=300))
 def test_heads_are_signed(envelope: bytes) -> None:
-    """What the key did not sign as a head is none; what it did comes back."""
+    """What the key did not sign as a head is refused; what it did comes back."""
     head = _head(CHAIN, 5)
     assert open_head(seal_head(head, KEY), [PUBLIC]) == head
     with pytest.raises(ValueError, match="unreadable"):

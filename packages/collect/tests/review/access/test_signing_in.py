@@ -187,7 +187,7 @@ MISBEHAVIOR: dict[str, tuple[Callable[[Identity], None], str]] = {
     "a token endpoint without HTTPS": (_metadata(token_endpoint="http://evil.example"), "not HTTPS"),  # noqa: S106 - an address
     "keys behind HTTP elsewhere": (_metadata(jwks_uri="http://evil.example/keys"), "not HTTPS"),
     "no keys": (_keys(b"{}"), "key set"),
-    "keys that are none": (
+    "things that are not keys": (
         _keys(b'{"keys": [7, {"kty": "oct", "kid": "first", "k": "AAAA"}, {"kty": "RSA"}]}'),
         "no key",
     ),

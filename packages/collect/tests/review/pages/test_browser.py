@@ -135,21 +135,22 @@ def _pages(room: Room) -> dict[str, tuple[str, str]]:
         "case": ("Rita Reviewer", f"{at}/cases/{room.case}"),
         "list": ("Rita Reviewer", f"{at}/evidence{query}"),
         "evidence": ("Rita Reviewer", f"{at}/evidence/{room.digest}{query}"),
-        "named": ("Rita Reviewer", f"{at}/evidence/{room.digest}{query}&names=presented"),
+        "named": ("Rita Reviewer", f"{at}/evidence/{room.digest}/names{query}"),
         "dossier": ("Rita Reviewer", f"{at}/dossier{query}"),
         "missing": ("Rita Reviewer", "/nothing"),
         "audit": ("Anna Auditor", "/audit"),
         "grants": ("Adam Admin", "/grants"),
+        "own": ("Lena Learning", "/own"),
+        "exports": ("Rita Reviewer", f"{at}/cases/{room.case}/exports"),
     }
 
 
 def _inspect(browser: Browser, origin: str, room: Room, axe: str) -> None:
-    visit, signed_in = _Visit(browser, origin), ""
+    browser.open(f"{origin}/sign-in")
     shots = os.environ.get("REVIEW_SHOTS")
     scheme = browser.run("return matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'")
     for name, (person, path) in _pages(room).items():
-        if person != signed_in:
-            visit.sign_in(signed_in := person)
+        browser.set_cookie("session", room.cookies[person])
         for width in WIDTHS:
             browser.resize(width)
             browser.open(origin + path)
