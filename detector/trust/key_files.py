@@ -57,11 +57,6 @@ def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
     return key
 
 
-def read_private(path: str | Path) -> bytes:
-    """The content of a file that holds a secret. Raises `KeyFileError`, also when others may read it."""
-    return _read(path, private=True)
-
-
 def create_signing_key(path: str | Path) -> Ed25519PrivateKey:
     """Generate a private key and write it (PEM, PKCS #8) to a new file that only its owner can read.
 

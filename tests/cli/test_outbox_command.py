@@ -6,14 +6,18 @@ Room: tests of cli. The collector is a real HTTPS server on loopback.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector_testing import Response, serve_origin
 from outbox.test_store import opened, sealed
 from support.collect_receiver import HOST, URL, Receiver, receipt_of, refusal, settings_in
-from support.command import in_thread, run
+from support.command import clean_environment, in_thread, run
 
+from detector.exam.native_messaging import TO_BROWSER_MAX, FrameReader, frame
 from detector.outbox import contents
 from detector.outbox.submission import Kind
 
@@ -41,6 +45,8 @@ class Place:
             *(w for h in (HOST, EXAM) for w in ("--connect-to", f"{h}:443:127.0.0.1:{origin.port}")),
         )
         self.probing = (*self.reaching, "--pins", str(folder / "pins.toml"), "--offline")
+        (folder / "patient.toml").write_text("schema = 1\ndeadline = 25.0\n", encoding="utf-8")
+        self.gating = (*self.probing, "--policy", str(folder / "patient.toml"))
         self.collector = (
             *("--report-to", URL, "--report-receipt-key", settings.receipt_key[0]),
             *("--outbox", str(folder / "outbox")),
@@ -72,7 +78,7 @@ def place(pki: PrivatePKI, tmp_path: Path) -> Iterator[Place]:
 
 def test_the_gate_reports_its_decision(place: Place) -> None:
     """The decision is on standard output; then its evidence, which verifies, is with the collector."""
-    done = run("exam", "gate", *place.probing, *place.reporting)
+    done = run("exam", "gate", *place.gating, *place.reporting)
     assert (done.returncode, json.loads(done.stdout)["action"]) == (0, "allow"), done.stderr
     (submission,) = place.receiver.submissions.values()
     content = contents.decode(submission.kind, bytes(submission.content))
@@ -95,6 +101,55 @@ def test_the_policy_says_where_to_report(place: Place) -> None:
     assert (done.returncode, place.kinds()) == (0, [Kind.GATE_DECISION]), done.stderr
 
 
+def test_the_reader_of_a_decision_does_not_wait_for_the_collector(place: Place) -> None:
+    """Standard output has ended, with the decision, while the collector has not even answered."""
+    answered = threading.Event()
+    place.receiver.answer = lambda _: Response(status=503) if answered.wait(30) else None
+    words = ("exam", "gate", *place.gating, *place.reporting)
+    with subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
+        [sys.executable, "-m", "detector", *words], stdout=subprocess.PIPE, env=clean_environment()
+    ) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.read())["action"] == "allow"
+        answered.set()
+        assert process.wait() == 0
+    assert opened(place.folder / "outbox").status().waiting == 1
+
+
+def test_the_native_host_reports_each_decision(place: Place) -> None:
+    """A browser gets its decisions as ever; each is with the collector when the host has ended."""
+    words = ("exam", "native-host", *place.gating, *place.reporting)
+    with subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
+        [sys.executable, "-m", "detector", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=clean_environment(),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        reader = FrameReader(TO_BROWSER_MAX)
+        for number in range(2):
+            process.stdin.write(frame(json.dumps({"id": number}).encode()))
+            process.stdin.flush()
+            while (payload := reader.next()) is None:
+                reader.feed(process.stdout.read1(65536))  # type: ignore[attr-defined] # a buffered reader has it
+            assert (json.loads(payload)["id"], json.loads(payload)["action"]) == (number, "allow")
+        process.stdin.close()
+        assert process.wait() == 0
+    sent = opened(place.folder / "outbox").status().waiting
+    assert len(place.receiver.submissions) + sent == 2
+
+
+def test_a_manifest_passes_the_options_on(place: Place) -> None:
+    """A browser starts the host with the options of reporting, paths made absolute, a key as it is written."""
+    given = ("--browser", "firefox", "--extension-id", "exam@example.edu")
+    done = run("exam", "manifest", *given, *place.probing, *place.reporting, cwd=place.folder)
+    assert done.returncode == 0, done.stderr
+    for word in ("--report-to", URL, "--report-receipt-key", place.collector[3], "--report-student", "s4711"):
+        assert word in done.stdout
+    assert str(place.folder / "institution.key") in done.stdout
+
+
 @pytest.mark.parametrize("command", ["check", "scan", "watch"])
 def test_other_commands_report(command: str, place: Place) -> None:
     """A check reports its bundle, a scan each result, a watch each event; the result and the exit code stay."""
@@ -109,11 +164,11 @@ def test_other_commands_report(command: str, place: Place) -> None:
 def test_a_decision_does_not_depend_on_the_collector(place: Place) -> None:
     """With a collector that takes nothing, a full disk or a wrong folder, the decision is the same and on time."""
     place.receiver.answer = lambda _: Response(status=503)
-    usual = run("exam", "gate", *place.probing)
-    unable = run("exam", "gate", *place.probing, *place.reporting)
+    usual = run("exam", "gate", *place.gating)
+    unable = run("exam", "gate", *place.gating, *place.reporting)
     (place.folder / "file").write_text("")
     wrong = [str(place.folder / "file" / "x") if w == str(place.folder / "outbox") else w for w in place.reporting]
-    unwritable = run("exam", "gate", *place.probing, *wrong)
+    unwritable = run("exam", "gate", *place.gating, *wrong)
     for done in (unable, unwritable):
         assert (done.returncode, json.loads(done.stdout)["action"]) == (usual.returncode, "allow")
     assert "Warning:" in unwritable.stderr
@@ -124,7 +179,7 @@ def test_a_decision_does_not_depend_on_the_collector(place: Place) -> None:
 def test_what_was_not_sent_is_sent_later(place: Place) -> None:
     """The status says what waits; sending it leaves nothing, and what is refused is shown with its reason."""
     place.receiver.answer = lambda _: Response(status=503)
-    run("exam", "gate", *place.probing, *place.reporting)
+    run("exam", "gate", *place.gating, *place.reporting)
     shown = run("outbox", "status", "--outbox", str(place.folder / "outbox"))
     assert "1 report(s) wait, the oldest since" in shown.stdout
     listed = run("outbox", "list", "--outbox", str(place.folder / "outbox"), "--json")

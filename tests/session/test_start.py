@@ -150,7 +150,7 @@ async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: P
         sources = ["--pins", str(pins), "--roots", str(written.roots), "--ct-logs", str(written.ct_logs)]
         given = (*command, *sources, *rules, "--proxy", "none", "--offline", "--output", str(tmp_path / "result"))
         loaded = await asyncio.to_thread(loaded_after, COMMAND, *given)
-    names = ("common", "completion", "options", "settings", "signals", "stderr", "streams", "values")
+    names = ("common", "completion", "options", "reporting", "settings", "signals", "stderr", "streams", "values")
     shared = {f"detector.cli.{name}" for name in names}
     assert {name for name in loaded if name.startswith("detector.cli.")} == {f"detector.cli.{command[0]}", *shared}
     assert (set(NEVER) - {"click", "gettext"}) & set(loaded) == set()

@@ -159,7 +159,10 @@ def rotate(number: int, *, finish: bool, secrets: Path | None) -> int:
 @form
 @options.output
 def list_(*, database: str | None, form: Format, output: str | None) -> int:
-    """List receivers, with how many notices wait for each, and how many were given up."""
+    """List receivers and their backlogs.
+
+    That is how many notices wait for each, and how many were given up.
+    """
 
     async def work(store: Store) -> tuple[Backlog, ...]:
         async with store.connect() as connection:

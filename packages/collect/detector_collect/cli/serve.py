@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector.cli import common, options, signals
 from detector.cli.streams import put
 from detector.errors import InputError, KeyFileError
-from detector.trust.key_files import load_signing_key, read_private
+from detector.trust.key_files import load_signing_key, read_key_file
 from detector_collect import demo as demonstration
 from detector_collect import review
 from detector_collect.review.access.oidc import Configuration
@@ -160,7 +160,7 @@ def _identity(issuer: str | None, client: str | None, secret: str | None) -> Con
         return None
     if issuer is None or client is None or secret is None:
         raise click.UsageError("Give --identity-issuer, --identity-client and --identity-secret together.")
-    text = read_private(secret).decode("utf-8", "replace").strip()
+    text = read_key_file(secret, private=True).decode("utf-8", "replace").strip()
     if not text or not text.isprintable():
         raise KeyFileError(f"{secret}: holds no client secret.", advice="Write the secret into it, and nothing else.")
     return Configuration(issuer, client, text)

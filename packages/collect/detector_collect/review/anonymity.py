@@ -3,7 +3,7 @@
 Room: detector_collect.review. Pure.
 
 Suppressing small cells is not enough: a total less the other cells is the suppressed one, and an exam, a week and a
-network count the same persons in several ways that no table of one page knows of. So every number of persons is rounded
+network count the same persons in forms that no table of one page knows of. So every number of persons is rounded
 down to a multiple of five, whatever it is subtracted from: a difference of two then says nothing nearer than five
 persons. What is computed from an exact number (an interval, a p-value) would give it back, and is computed from
 the rounded ones or replaced by its limit.

@@ -39,7 +39,7 @@ async def keep_summaries(store: Store, *, clock: Callable[[], dt.datetime] = utc
 
 
 async def keep_delivering(store: Store, outwards: Outwards, *, clock: Callable[[], dt.datetime] = utc_now) -> NoReturn:
-    """Send notices as they are due. A database that is away is waited for."""
+    """Send notices when they are due. A database that is away is waited for."""
     while True:
         sent = 0
         try:

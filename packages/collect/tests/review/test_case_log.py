@@ -65,7 +65,7 @@ async def test_a_case_grows(store: Store) -> None:
 
 
 async def test_of_two_at_once_one_is_refused(store: Store) -> None:
-    """Ten reviewers who have read the same entry write at once: one entry is made, nine are told."""
+    """Ten reviewers who have read the same entry write at once: one entry is made, nine are refused."""
     person, case, last = await _opened(store)
     steps = [_take(store, case, Step.NOTE, read=last, person=person) for _ in range(10)]
     results = await asyncio.gather(*steps, return_exceptions=True)

@@ -257,7 +257,7 @@ async def test_a_database_that_does_not_take_it(
 
     async with running_service(store) as service:
         with monkeypatch.context() as changed:
-            changed.setattr(evidence, "add", fail)
+            changed.setattr(evidence, "add_all", fail)
             answer = await service.post(sealed())
         assert (answer.status, answer.refusal, answer.headers["retry-after"]) == (503, refused, "30")
         assert (await service.post(sealed())).status == 201

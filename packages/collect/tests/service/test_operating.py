@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import signal
+import ssl
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -17,10 +18,14 @@ import sqlalchemy as sa
 from detector_collect.review.access import people
 from detector_collect.review.access.permissions import Permission
 from detector_collect.service import logs, metrics
+from detector_collect.service.app import create_app
+from detector_collect.service.serving import TLS, serving
+from detector_collect.service.settings import ServiceSettings
 from detector_collect.store import keys
 from detector_collect.store.database import Store
 from detector_collect.store.schema import evidence
-from support.collect_service import DSSE, NORTH, STRANGER, identifier, running_service, sealed
+from detector_testing import PrivatePKI
+from support.collect_service import DSSE, NORTH, SERVICE_KEY, STRANGER, identifier, running_service, sealed
 from support.collect_stores import NOW
 from support.command import clean_environment
 
@@ -205,3 +210,21 @@ async def failing(database: str, folder: Path, *more: str) -> tuple[str, int | N
     )
     _, written = await process.communicate()
     return written.decode(), process.returncode
+
+
+async def test_tls_without_a_proxy(tmp_path: Path) -> None:
+    """A service ends TLS itself where it is given a chain and a key, and takes nothing else then."""
+    issued = PrivatePKI.create().issue(["collect.example.com"])
+    files = TLS(tmp_path / "chain.pem", tmp_path / "key.pem")
+    files.certificate.write_bytes(issued.chain_pem)
+    files.key.write_bytes(issued.key_pem)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    async with await Store.open(f"sqlite:///{tmp_path}/collect.sqlite", migrate=True) as store:
+        settings = ServiceSettings(SERVICE_KEY)
+        async with serving(create_app(store, settings), tls=files) as port, aiohttp.ClientSession() as session:
+            async with session.get(f"https://127.0.0.1:{port}/healthz", ssl=context) as answer:
+                assert await answer.text() == "ok\n"
+            with pytest.raises(aiohttp.ClientError):
+                await session.get(f"http://127.0.0.1:{port}/healthz")

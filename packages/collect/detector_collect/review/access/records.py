@@ -145,7 +145,7 @@ async def listed(
 
 
 async def rows(store: Store) -> AsyncGenerator[list[Row], None]:
-    """Every row as it is stored, in order, in batches."""
+    """Every row, unmodified, in order, in batches."""
     columns = access_records.c
     wanted = sa.select(
         columns.number,

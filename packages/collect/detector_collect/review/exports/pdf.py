@@ -45,7 +45,7 @@ _WATERMARK_GREY: Final = 0.85
 
 
 class Line(NamedTuple):
-    """One paragraph: text as long as it is, and whether it is a heading."""
+    """One paragraph: text of any length, and whether it is a heading."""
 
     text: str
     is_heading: bool = False

@@ -92,7 +92,7 @@ async def decline(connection: AsyncConnection, export: Export, *, by: Person, no
 
 
 async def check(connection: AsyncConnection, export: Export, *, by: Person, purpose: str, now: dt.datetime) -> None:
-    """Check that `by` may use an export now, with the grants of everybody as they are now. Raises `RuleError`."""
+    """Check that `by` may use an export now, with everybody's present grants. Raises `RuleError`."""
     if export.first_by is None or export.second_by is None:
         raise RuleError("An export needs the approval of two other people.")
     first, second = [await load_person(connection, number) for number in (export.first_by, export.second_by)]

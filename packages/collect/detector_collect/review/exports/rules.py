@@ -2,7 +2,7 @@
 
 Room: detector_collect.review.exports. Pure: people with their grants, the export and the time are arguments.
 
-1. Whoever may read the evidence of an institution requests an export of one case, with a purpose.
+1. A person who may read the evidence of an institution requests an export of one case, with a purpose.
 2. Two others approve it, each able to approve at that institution. Who requested it approves nothing of it.
 3. Who requested it uses it, once, before it expires. All three must still have their grants then: what was revoked
    since counts no more.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +31,7 @@ from detector_collect.store.schema import access_records, chain_heads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.collect_access import START
+from support.collect_stores import fresh_database
 
 from detector.model import encode
 from detector.trust.envelope import public_key_of
@@ -307,3 +310,32 @@ def test_any_text_can_be_recorded(purpose: str, subject: str) -> None:
     """Whatever text somebody sends makes a bounded record that can be read."""
     entry = records.entry_of(now=START, person=RITA, action="view", purpose=purpose, subject=subject)
     assert len(encode(entry)) < 10_000
+
+
+async def test_the_account_of_the_service_cannot_change_records(collect_postgres: str) -> None:
+    """With the privileges that the page for operators lists, the service appends records and changes none."""
+    url = await asyncio.to_thread(fresh_database, collect_postgres)
+    page = (Path(__file__).parents[5] / "docs" / "review-access.md").read_text("utf-8")
+    statements = re.search(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert statements is not None
+    async with await Store.open(url, migrate=True) as owner:
+        async with owner.begin() as connection:
+            await connection.exec_driver_sql(
+                "DO $$ BEGIN CREATE ROLE collector_service LOGIN PASSWORD 'service'; "
+                "EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+            )
+            for statement in statements[1].strip().split(";")[:-1]:
+                await connection.exec_driver_sql(statement)
+        await _fill(owner, 2)
+        service = re.sub(r"//[^@]*@", "//collector_service:service@", url)
+        async with await Store.open(service) as store:
+            await _fill(store, 2)
+            for statement in (
+                "UPDATE access_records SET at = at",
+                "DELETE FROM access_records",
+                "TRUNCATE access_records",
+            ):
+                with pytest.raises((sa.exc.DBAPIError, StoreError)):
+                    async with store.begin() as connection:
+                        await connection.exec_driver_sql(statement)
+            assert (await records.verify(store)).number == 4

@@ -34,7 +34,7 @@ class _World(NamedTuple):
     people: tuple[int, ...]
 
     async def person(self, number: int) -> Person:
-        """A person with the grants as they are now."""
+        """A person with the present grants."""
         async with self.room.store.connect() as connection:
             return await people.load_person(connection, number)
 

@@ -53,7 +53,7 @@ class _Visit:
         self.browser, self.origin = browser, origin
 
     def sign_in(self, name: str) -> None:
-        """Sign in on the page of the demonstration, in the place of whoever is signed in."""
+        """Sign in on the page of the demonstration, in the place of anyone who is signed in."""
         self.browser.open(f"{self.origin}/sign-in")
         self.press(name)
 

@@ -212,8 +212,8 @@ async def test_a_review(room: Room) -> None:
         assert (await visitor.post("/institutions/north/cases", title="", text="x")).status_code == 422
 
 
-async def test_the_second_of_two_reviewers_is_told(room: Room) -> None:
-    """Who wrote while somebody else made an entry gets the page anew with the text that was not saved."""
+async def test_the_second_of_two_reviewers_is_refused(room: Room) -> None:
+    """Who wrote while somebody else made an entry gets the page again with the text that was not saved."""
     path = f"/institutions/north/cases/{room.case}"
     async with room.client("Rita Reviewer") as rita, room.client("Rolf Reviewer") as rolf:
         read = await _read(rolf, path)
@@ -239,7 +239,7 @@ async def test_forms_need_the_token_of_their_session(room: Room) -> None:
 
 
 async def test_grants_are_made_by_two(room: Room) -> None:
-    """A requested role counts once another administrator approved it, and until it is revoked; rules are told."""
+    """A requested role counts once another administrator approved it, until it is revoked; broken rules are named."""
     fields = {"what": "request", "person": 3, "role": "reviewer", "institution": "north", "expires": "2027-01-31"}
     async with room.client("Adam Admin") as adam, room.client("Ada Admin") as ada:
         assert (await adam.post("/grants", **fields)).status_code == 303
