@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from support.system import program
 
 if TYPE_CHECKING:
@@ -54,6 +57,8 @@ class SmallDisk:
 @contextlib.contextmanager
 def small_disk(mebibytes: int) -> Iterator[SmallDisk]:
     """A filesystem of that size until the block ends."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting takes root")
     with tempfile.TemporaryDirectory(prefix="detector-disk-") as folder:
         mounting = ["-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0777", "tmpfs", folder]
         subprocess.run([program("mount"), *mounting], check=True)  # noqa: S603 - mount

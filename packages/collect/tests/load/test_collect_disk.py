@@ -6,7 +6,6 @@ Room: tests of the collector. Mounts a small filesystem, which takes root.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +25,6 @@ pytestmark = pytest.mark.lab
 
 SMALL: Final = ("-c", "max_wal_size=4MB", "-c", "min_wal_size=2MB")
 """Options of a server that reaches its disk soon."""
-needs_root = pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting takes root")
 
 
 async def fill_up(collector: Collector, world: CollectWorld, disk: SmallDisk, revive: Callable[[], object]) -> None:
@@ -64,7 +62,6 @@ async def fill_up(collector: Collector, world: CollectWorld, disk: SmallDisk, re
     assert part.process.poll() is None
 
 
-@needs_root
 async def test_a_full_disk_under_postgresql(tmp_path: Path) -> None:
     """A service answers 503 while PostgreSQL has no room, and goes on when it has; what had a receipt is there."""
     world = CollectWorld(institutions=4, endpoints=6)
@@ -79,7 +76,6 @@ async def test_a_full_disk_under_postgresql(tmp_path: Path) -> None:
             await fill_up(collector, world, disk, revive)
 
 
-@needs_root
 async def test_a_full_disk_under_sqlite(tmp_path: Path) -> None:
     """The same with a file on a filesystem that is full."""
     world = CollectWorld(institutions=4, endpoints=6)
