@@ -37,6 +37,7 @@ from litestar.plugins import InitPlugin
 from litestar.response import Redirect
 
 from detector.errors import InputError
+from detector_collect.store.evidence import mark
 from detector_collect.store.schema import cases, evidence, institutions
 
 from .chain import Outcome
@@ -434,8 +435,6 @@ async def _record(
 ) -> int:
     """Commit the record of this request. Of strangers it holds the route alone, whatever they sent."""
     known = person is not None
-    request = asked.request
-    route = str(request.scope.get("path_template", ""))
     numbered = await record(
         asked.access.store,
         now=asked.now,
@@ -444,10 +443,27 @@ async def _record(
         institution=asked.institution if known else None,
         case=case if known else None,
         purpose=asked.purpose if known else None,
-        subject=subject or f"{request.method} {request.url.path if known else route}",
+        subject=subject or f"{asked.request.method} {await _path(asked) if known else _route(asked)}",
         outcome=outcome,
     )
     return numbered.number
+
+
+def _route(asked: _Request) -> str:
+    """The route of a request, with names in the place of what was asked for."""
+    return str(asked.request.scope.get("path_template", ""))
+
+
+async def _path(asked: _Request) -> str:
+    """The path of a request; evidence is named by its mark, since access records outlast what is erased."""
+    path, digest = _route(asked), _digest(asked.digest)
+    named = dict(asked.request.path_params)
+    if digest:
+        async with asked.access.store.connect() as connection:
+            named["digest"] = mark(connection, digest).hex()
+    for name, value in named.items():
+        path = path.replace("{" + name + "}", str(value))
+    return path
 
 
 def _number(text: object) -> int | None:
