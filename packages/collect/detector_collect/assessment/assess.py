@@ -201,7 +201,7 @@ class _Concluded(NamedTuple):
 def _scope(submission: Submission) -> bytes:
     """Among which submissions a handshake counts once: those of one institution and exam, with a student or without.
 
-    Whoever ends a connection knows its handshake, and may send it first. Where that names another institution or exam,
+    The interceptor knows its handshakes, and may send them first. Where that names another institution or exam,
     or no student, it must not have the student's own evidence quarantined.
     """
     return msgspec.json.encode((submission.institution, submission.exam, submission.student is None))
