@@ -17,7 +17,7 @@ import msgspec
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_collect.service.app import create_app
-from detector_collect.service.serving import serving
+from detector_collect.service.serving import listening, serving
 from detector_collect.service.settings import DEFAULT_LIMITS, ServiceSettings
 from detector_collect.store import keys
 from support.collect_stores import NOW
@@ -172,7 +172,7 @@ async def running_service(
     if registers:
         await register(store, NORTH, "north")
         await register(store, SOUTH, "south")
-    async with serving(create_app(store, settings), limits=limits) as port:
+    async with serving(create_app(store, settings), await listening(), limits=limits) as port:
         yield Running(port, store)
 
 

@@ -25,7 +25,7 @@ from detector_collect import review
 from detector_collect.review.access.oidc import Configuration
 from detector_collect.service import logs
 from detector_collect.service.app import create_app
-from detector_collect.service.serving import TLS, serving
+from detector_collect.service.serving import TLS, listening, serving
 from detector_collect.service.settings import ServiceSettings, client_certificates
 from detector_collect.store.database import Store
 from detector_collect.worker import Worker
@@ -34,6 +34,7 @@ from .common import database, material
 from .work import run_worker
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator
 
     from detector_collect.worker import MaterialConfig
@@ -135,23 +136,27 @@ def serve(  # noqa: PLR0913 - one parameter per option
             raise click.UsageError("Name the database: --database URL, or set DETECTOR_COLLECT_DATABASE.")
         if signing_key is None and not demo:
             raise click.UsageError("Name the key that signs receipts: --signing-key PEM.")
+        tls = None if tls_cert is None or tls_key is None else TLS(Path(tls_cert), Path(tls_key))
+        key = Ed25519PrivateKey.generate() if signing_key is None else load_signing_key(signing_key)
+        sockets = asyncio.run(listening(host, port))  # first: a port in use is said before a term is simulated
+        for one in sockets:
+            stack.enter_context(one)
+        port = sockets[0].getsockname()[1]
+        address = _address_of(host, port, tls)
         service = ServiceSettings(
-            Ed25519PrivateKey.generate() if signing_key is None else load_signing_key(signing_key),
-            origin=origin or _own_origin(host, port),
+            key,
+            origin=origin or (address if host in _THIS_MACHINE else _address_of("127.0.0.1", port, tls)),
             identity=_identity(identity_issuer, identity_client, identity_secret),
             certificates=client_certificates(proxies, header=certificate_header, form=certificate_form),
         )
-        tls = None if tls_cert is None or tls_key is None else TLS(Path(tls_cert), Path(tls_key))
         logs.install()
-        serving_one = _Service(service, host, port, tls, only, material(settings) if worker else None)
+        serving_one = _Service(service, sockets, address, tls, only, material(settings) if worker else None)
         asyncio.run(serving_one.run(database, demo=demo))
     return common.CLEAN
 
 
-def _own_origin(host: str, port: int) -> str:
-    """The address of the review room on this machine."""
-    name = host if host in _THIS_MACHINE else "127.0.0.1"
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
+def _address_of(host: str, port: int, tls: TLS | None) -> str:
+    return f"{'http' if tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _identity(issuer: str | None, client: str | None, secret: str | None) -> Configuration | None:
@@ -167,11 +172,11 @@ def _identity(issuer: str | None, client: str | None, secret: str | None) -> Con
 
 
 class _Service(NamedTuple):
-    """One service; `known` is what its worker assesses with, None without a worker."""
+    """One service on open sockets; `known` is what its worker assesses with, None without a worker."""
 
     settings: ServiceSettings
-    host: str
-    port: int
+    sockets: list[socket.socket]
+    address: str
     tls: TLS | None
     only: str | None
     known: MaterialConfig | None
@@ -184,6 +189,7 @@ class _Service(NamedTuple):
 
     async def _filled(self, store: Store) -> _Service:
         """The service of a demonstration: its term is filled in, and its people may be signed in as."""
+        put("Simulating and assessing a term of twenty institutions: half a minute, or more on a busy machine.")
         now, begun = self.settings.clock(), time.monotonic()
         term = await demonstration.fill(store, now=now)
         people = await demonstration.add_people(store, now=now)
@@ -200,12 +206,10 @@ class _Service(NamedTuple):
                 receives=self.only != "review",
                 review=() if self.only == "ingest" else [review.routes()],
             )
-            limits = self.settings.limits
-            async with serving(app, host=self.host, port=self.port, limits=limits, tls=self.tls) as listening:
+            async with serving(app, self.sockets, limits=self.settings.limits, tls=self.tls):
                 with signals.setting(stop):
                     LOG.info("started")
-                    scheme = "http" if self.tls is None else "https"
-                    put(f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{listening}")
+                    put(self.address)
                     await stop.wait()
                 LOG.info("stopping")
         LOG.info("stopped")

@@ -2,7 +2,7 @@
 
 Room: detector_collect.service. Opens listening sockets where its caller says.
 
-    async with serving(app, host="127.0.0.1", port=8080) as port: ...
+    async with serving(app, await listening("127.0.0.1", 8080)) as port: ...
 
 What uvicorn leaves open is closed here: the time that a client may take for the head of a request, and to read an
 answer; the number of connections; a request whose length is given twice, by Content-Length and Transfer-Encoding, which
@@ -29,6 +29,7 @@ from . import problems
 from .settings import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
     from pathlib import Path
 
@@ -168,26 +169,29 @@ _BAD_HEAD: Final = [
 ]
 
 
-@contextlib.asynccontextmanager
-async def serving(
-    application: Application,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    limits: Limits = DEFAULT_LIMITS,
-    tls: TLS | None = None,
-) -> AsyncIterator[int]:
-    """Serve an application until the block ends, and then until the requests in progress are answered.
-
-    Gives the port, for `port` 0 a free one. Raises `ServingError`, which names what cannot be used.
-    """
+async def listening(host: str = "127.0.0.1", port: int = 0) -> list[socket.socket]:
+    """Return listening sockets, for `port` 0 with a free one. Raises `ServingError` for what cannot be used."""
     try:
-        sockets = await listen(host, port)
+        return await listen(host, port)
     except (OSError, OverflowError, UnicodeError) as error:
         raise ServingError(
             f"{host}:{port}: cannot be listened on ({getattr(error, 'strerror', None) or 'no such address'}).",
             advice="Give an address of this machine and a free port.",
         ) from None
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    application: Application,
+    sockets: list[socket.socket],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    tls: TLS | None = None,
+) -> AsyncIterator[int]:
+    """Serve an application until the block ends, and then until the requests in progress are answered.
+
+    Gives the port. Closes the sockets. Raises `ServingError` for files that cannot be used.
+    """
     config = _Config(
         application,
         http=Protocol,

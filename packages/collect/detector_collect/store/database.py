@@ -231,12 +231,17 @@ def _place(url: str) -> _Place:
         parsed = None
     if parsed is not None and parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:":
         return _Place(f"sqlite:///{parsed.database}", Path(parsed.database), "")
-    if parsed is not None and parsed.drivername in {"postgresql", "postgres"}:
+    # "@" in the host: the rest of a password in which it is not written as %40.
+    if parsed is not None and parsed.drivername in {"postgresql", "postgres"} and "@" not in (parsed.host or ""):
         # The query may hold a password, too.
         return _Place(parsed.set(query={}).render_as_string(hide_password=True), None, url)
-    raise StoreError(
+    raise _invalid_url() from None
+
+
+def _invalid_url() -> StoreError:
+    return StoreError(
         "The database's URL is invalid.", advice="Write postgresql://user@host/database or sqlite:///file."
-    ) from None
+    )
 
 
 def _not_current(name: str, revision: str | None) -> StoreError:
@@ -253,12 +258,17 @@ def _engine(place: _Place, command_seconds: float | None) -> AsyncEngine:
 
         async def connect() -> Any:  # noqa: ANN401 - asyncpg's connection, which SQLAlchemy wraps
             # asyncpg reads the URL as libpq does, with sslmode, ~/.pgpass and PGPASSWORD.
-            return await asyncpg.connect(
-                place.url,
-                timeout=CONNECT_SECONDS,
-                command_timeout=command_seconds,
-                server_settings={"application_name": "detector-collect"},
-            )
+            try:
+                return await asyncpg.connect(
+                    place.url,
+                    timeout=CONNECT_SECONDS,
+                    command_timeout=command_seconds,
+                    server_settings={"application_name": "detector-collect"},
+                )
+            except asyncpg.InterfaceError:  # which can be a ValueError, too
+                raise
+            except (ValueError, OverflowError):  # a port that is no number, or too large; its text may be a password's
+                raise _invalid_url() from None
 
         return create_async_engine(
             "postgresql+asyncpg://",

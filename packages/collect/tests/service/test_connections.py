@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from detector_collect.service.serving import serving
+from detector_collect.service.serving import listening, serving
 from detector_collect.service.settings import DEFAULT_LIMITS
 from detector_collect.store import evidence
 from detector_collect.store.errors import StoreFullError, StoreUnavailableError
@@ -220,7 +220,8 @@ async def test_a_client_that_does_not_read_is_ended() -> None:
             pass
         ended.set()
 
-    async with serving(application, limits=DEFAULT_LIMITS._replace(stall_seconds=0.2, shutdown_seconds=1)) as port:
+    limits = DEFAULT_LIMITS._replace(stall_seconds=0.2, shutdown_seconds=1)
+    async with serving(application, await listening(), limits=limits) as port:
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(head(method="GET", path="/"))
             await ended.wait()

@@ -19,8 +19,8 @@ from detector_collect.review.access import people
 from detector_collect.review.access.permissions import Permission
 from detector_collect.service import logs, metrics
 from detector_collect.service.app import create_app
-from detector_collect.service.serving import TLS, serving
-from detector_collect.service.settings import ServiceSettings
+from detector_collect.service.serving import TLS, listening, serving
+from detector_collect.service.settings import DEFAULT_LIMITS, ServiceSettings
 from detector_collect.store import keys
 from detector_collect.store.database import Store
 from detector_collect.store.schema import evidence
@@ -103,7 +103,7 @@ async def test_lines_say_what_happened_and_not_to_whom(
     async def fail(*_: object) -> None:
         raise RuntimeError("Ada Lovelace")
 
-    async with running_service(store) as service:
+    async with running_service(store, limits=DEFAULT_LIMITS._replace(key_seconds=0)) as service:
         for _ in range(3):
             await service.post(sealed(), {"X-Secret": "x-secret"}, "/v1/evidence?token=secret")
         await service.post(b"Ada Lovelace")
@@ -223,7 +223,8 @@ async def test_tls_without_a_proxy(tmp_path: Path) -> None:
     context.verify_mode = ssl.CERT_NONE
     async with await Store.open(f"sqlite:///{tmp_path}/collect.sqlite", migrate=True) as store:
         settings = ServiceSettings(SERVICE_KEY)
-        async with serving(create_app(store, settings), tls=files) as port, aiohttp.ClientSession() as session:
+        app, sockets = create_app(store, settings), await listening()
+        async with serving(app, sockets, tls=files) as port, aiohttp.ClientSession() as session:
             async with session.get(f"https://127.0.0.1:{port}/healthz", ssl=context) as answer:
                 assert await answer.text() == "ok\n"
             with pytest.raises(aiohttp.ClientError):
