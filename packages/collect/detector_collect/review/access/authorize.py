@@ -94,6 +94,11 @@ CSRF_HEADER: Final = "X-CSRF-Token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing (RFC 9110 section 9.2.1), and are routed here."""
 
+_PARTS: Final = ("verdict", "limit", "before", "after")
+"""Parameters that choose a part of a list: the record says which part was read. Handlers read the first or the last."""
+_PART_MAX: Final = 32
+"""Characters of one that a record keeps: a number of a row has at most 19."""
+
 _ROW_MAX: Final = 2**63 - 1
 """The largest number of a row."""
 _SUBSCRIBER: Final = 64
@@ -434,8 +439,6 @@ async def _record(
 ) -> int:
     """Commit the record of this request. Of strangers it holds the route alone, whatever they sent."""
     known = person is not None
-    request = asked.request
-    route = str(request.scope.get("path_template", ""))
     numbered = await record(
         asked.access.store,
         now=asked.now,
@@ -444,10 +447,24 @@ async def _record(
         institution=asked.institution if known else None,
         case=case if known else None,
         purpose=asked.purpose if known else None,
-        subject=subject or f"{request.method} {request.url.path if known else route}",
+        subject=subject or _subject(asked.request, known=known),
         outcome=outcome,
     )
     return numbered.number
+
+
+def _subject(request: Request[Any, Any, Any], *, known: bool) -> str:
+    """What a request opens: the route alone for strangers, else the path and which part of a list."""
+    if not known:
+        return f"{request.method} {request.scope.get('path_template', '')}"
+    query = request.query_params
+    sent = {name: query.getall(name, []) for name in _PARTS}
+    parts = [
+        f"{name}={value[:_PART_MAX]}"
+        for name, values in sent.items()
+        for value in dict.fromkeys([*values[:1], *values[-1:]])
+    ]
+    return f"{request.method} {request.url.path}{'?' if parts else ''}{'&'.join(parts)}"
 
 
 def _number(text: object) -> int | None:
