@@ -111,6 +111,9 @@ _LAB: Final = "network namespaces are Linux's: without them `missing` says so an
 OTHERWISE: Final = {
     Use("detector/locate/tracing.py", "recvmsg"): "`LinuxErrorQueue` is made on Linux alone, by `trace_hops`",
     Use("detector/watch/runner.py", "clock_gettime"): "called where the system has such a clock, else `time.monotonic`",
+    Use("packages/collect/detector_collect/worker/process.py", "create_subprocess_exec"): (
+        "the collector's commands run on the loop that asyncio makes, which starts processes on every system"
+    ),
     Use("packages/testing/detector_testing/lab.py", "O_CLOEXEC"): _LAB,
     Use("packages/testing/detector_testing/lab.py", "SIGKILL"): _LAB,
     Use("packages/testing/detector_testing/lab.py", "create_subprocess_exec"): _LAB,

@@ -345,7 +345,7 @@ def _retry_after(value: str, now: dt.datetime) -> dt.timedelta | None:
         return dt.timedelta(seconds=min(int(value[:_DIGITS_MAX]), LONGEST_WAIT.total_seconds()))
     try:
         until = email.utils.parsedate_to_datetime(value[:_DATE_CHARACTERS_MAX])
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: a number that no date has
         return None
     return None if until.tzinfo is None else min(max(until - now, dt.timedelta()), LONGEST_WAIT)
 

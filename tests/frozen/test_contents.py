@@ -22,6 +22,7 @@ COMPUTED: Final = {
     "frozen/programs.py",  # child programs
     "frozen/pyinstaller/hook-detector.py",  # looks for what is named
     "guard/__init__.py",  # modules of the guard
+    "outbox/__init__.py",  # modules of the room
     "session/preload.py",  # modules of this package
     "update/__init__.py",  # modules of the room
 }

@@ -157,6 +157,8 @@ YEAR = 365 * 24 * 3600
         (email.utils.format_datetime(NOW + dt.timedelta(days=365), usegmt=True), sending.LONGEST_WAIT),
         (email.utils.format_datetime(NOW - dt.timedelta(days=1), usegmt=True), sending.FIRST_WAIT),
         ("tomorrow", sending.FIRST_WAIT),
+        (f"Mon, 1 Jan {'9' * 20} 00:00:00 GMT", sending.FIRST_WAIT),
+        (f"Mon, 1 Jan 2026 00:00:00 +{'9' * 20}", sending.FIRST_WAIT),
         ("-1", sending.FIRST_WAIT),
     ],
 )

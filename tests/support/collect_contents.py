@@ -53,7 +53,7 @@ HOST: Final = "exam.platform.example.com"
 _FOREIGN: Final = frozenset(
     {"chain", "fetched", "der", "issuer", "ocsp_response", "sct_list", "server_hello", "signature", "signed"}
 )
-"""Fields with what a server presented: whoever chooses its certificate or its signature chooses them."""
+"""Fields with what a server presented: the peer chooses its certificate and its signature."""
 
 
 def of_every_kind(pki: PrivatePKI, key: Ed25519PrivateKey) -> dict[Kind, bytes]:

@@ -57,13 +57,17 @@ HOSTILE: Final = "<script>alert(1)</script>\u202egnp.txe\u200b PC of Erika"
 
 
 class Room(NamedTuple):
-    """The application, its database, the cookies of its people by name, its case, and the digest of real evidence."""
+    """The application, its database, the cookies of its people by name, its case, and real evidence.
+
+    `digest` is that of its submission, `mark` its name in access records.
+    """
 
     app: Litestar
     store: Store
     cookies: dict[str, str]
     case: int
     digest: str
+    mark: str
 
     @contextlib.asynccontextmanager
     async def client(self, name: str) -> AsyncIterator[Visitor]:
@@ -152,7 +156,9 @@ async def review_room(folder: Path, *, origin: str = ORIGIN, **titles: str) -> A
             logging_config=None,
         )
         check_routes(app)
-        yield Room(app, store, cookies, case, shown)
+        async with store.connect() as connection:
+            mark = evidence.mark(connection, bytes.fromhex(shown)).hex()
+        yield Room(app, store, cookies, case, shown, mark)
 
 
 async def _results(connection: Any, institution: str, *, intercepted: int) -> None:  # noqa: ANN401 - a connection of the store

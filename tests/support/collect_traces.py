@@ -1,9 +1,9 @@
-"""Looks for texts that must be nowhere: in every cell of a database, in whatever encoding, and in logs.
+"""Searches for texts that must be nowhere: in every cell of a database, in whatever encoding, and in logs.
 
 Room: tests. Reads databases.
 
-A text is found as it is, in any case of letters, in base64, in hexadecimal, in JSON within JSON, compressed, and by its
-hashes without a key, which whoever has a list of students could compute.
+A text is found in any case of letters, in base64, in hexadecimal, in JSON within JSON, compressed, and by its
+hashes without a key, which anyone who has a list of students could compute.
 """
 
 from __future__ import annotations

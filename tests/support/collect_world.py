@@ -49,7 +49,7 @@ INTERCEPTED: Final = 2
 
 
 class Reported(NamedTuple):
-    """A submission as it is sent, its identity, who sends it, and whether somebody decrypted what it is about."""
+    """A submission as sent, its identity, who sends it, and whether somebody decrypted what it is about."""
 
     institution: str
     digest: str

@@ -39,12 +39,11 @@ class Postgres:
         options: Sequence[str] = NOTHING_IS_SYNCED,
         *,
         data: Path | None = None,
-        prefix: Sequence[str] = (),
     ) -> None:
-        """`home` is an empty folder, in which `data` is by default; `prefix` is a command that runs the server."""
+        """`home` is an empty folder, in which `data` is by default."""
         secret = home / "password"
         secret.write_text(PASSWORD)
-        running = [*prefix]
+        running = []
         if os.geteuid() == 0:
             shutil.chown(home, "postgres")
             shutil.chown(secret, "postgres")
@@ -102,12 +101,10 @@ def _runs(process: psutil.Process) -> bool:
 
 
 @contextlib.contextmanager
-def running_server(
-    options: Sequence[str] = NOTHING_IS_SYNCED, *, data: Path | None = None, prefix: Sequence[str] = ()
-) -> Iterator[Postgres]:
+def running_server(options: Sequence[str] = NOTHING_IS_SYNCED, *, data: Path | None = None) -> Iterator[Postgres]:
     """A fresh server until the block ends; the arguments are those of `Postgres`."""
     with tempfile.TemporaryDirectory(prefix="detector-postgres-") as folder:
-        server = Postgres(Path(folder), options, data=data, prefix=prefix)
+        server = Postgres(Path(folder), options, data=data)
         try:
             yield server
         finally:

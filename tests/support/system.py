@@ -34,9 +34,9 @@ PACKAGES: Final = {
     "mandoc": "mandoc",
     "microsocks": "microsocks",
     "mkdir": "coreutils",
+    "mount": "mount",
     "nginx": "nginx-light",
     "node": "nodejs",
-    "nsenter": "util-linux",
     "npm": "npm",
     "pdfinfo": "poppler-utils",
     "openssl": "openssl",
@@ -50,7 +50,7 @@ PACKAGES: Final = {
     "sslsplit": "sslsplit",
     "systemd-analyze": "systemd",
     "trust": "p11-kit p11-kit-modules",
-    "unshare": "util-linux",
+    "umount": "mount",
     "zsh": "zsh",
 }
 """The Debian package of each program that tests run."""

@@ -18,7 +18,7 @@ true. Three rules follow:
   endpoint in the same submission. Otherwise somebody could take the genuine private server of an institution, invent a
   canary next to it, and have the institution's own CA called an interceptor.
 * *A handshake counts once.* What the server signed identifies it: nobody without the server's key can make another.
-  The collector keeps these identities; the same handshake under another submission is quarantined.
+  The collector keeps these identities; the same handshake under another submission about the same exam is quarantined.
 
 What remains possible: a sender can make a CA of its own and record handshakes with it. That is one more student with
 one more unknown CA (docs/collect-verification.md).
@@ -99,7 +99,8 @@ def assess_submission(submission: Submission, *, keys: Sequence[bytes], material
     recorded = verification.recorded_endpoint(
         record, where, material.context(record.at), own=own, reliance=Reliance.BYTES
     )
-    return _assess((recorded,), _used(material))
+    assessed = _assess((recorded,), _used(material), _scope(submission))
+    return _unless_found_genuine(assessed)
 
 
 # What is assessed
@@ -154,7 +155,7 @@ def _assess_bundle(data: bytes, submission: Submission, keys: Sequence[bytes], m
     if verified.conclusion is bundle.Conclusion.FAILS and not _differs_in_wording(verified):
         return Assessed(state=State.QUARANTINED, why=Why.DOES_NOT_VERIFY, detail=detail)
     recorded = tuple(verification.recorded_endpoints(read, now, material.endpoints, reliance=Reliance.BYTES))
-    assessed = _assess(recorded, detail)
+    assessed = _assess(recorded, detail, _scope(submission))
     if _knows_better(manifest.knowledge, assessed, material, submission.made):
         return Assessed(state=State.CLAIMED, why=Why.NEWER_KNOWLEDGE, detail=assessed.detail)
     return assessed
@@ -197,11 +198,20 @@ class _Concluded(NamedTuple):
     ca_key: bytes | None
 
 
-def _assess(recorded: Sequence[Recorded], detail: Detail) -> Assessed:
+def _scope(submission: Submission) -> bytes:
+    """Among which submissions a handshake counts once: those of one institution and exam, with a student or without.
+
+    Whoever ends a connection knows its handshake, and may send it first. Where that names another institution or exam,
+    or no student, it must not have the student's own evidence quarantined.
+    """
+    return msgspec.json.encode((submission.institution, submission.exam, submission.student is None))
+
+
+def _assess(recorded: Sequence[Recorded], detail: Detail, scope: bytes) -> Assessed:
     """Assess endpoints of one network by their bytes."""
     if not any(observation.chain for one in recorded for observation in one.observations):
         return Assessed(state=State.CLAIMED, why=Why.NOTHING_TO_ASSESS, detail=detail)
-    handshakes = tuple(_handshakes(recorded))
+    handshakes = tuple(_handshakes(recorded, scope))
     if len(set(handshakes)) < len(handshakes):
         return Assessed(state=State.QUARANTINED, why=Why.REPEATED_EVIDENCE, detail=detail)
     results = assess.assess_all([one.evidence for one in recorded])
@@ -216,7 +226,7 @@ def _assess(recorded: Sequence[Recorded], detail: Detail) -> Assessed:
     )
 
 
-def _handshakes(recorded: Iterable[Recorded]) -> Iterator[bytes]:
+def _handshakes(recorded: Iterable[Recorded], scope: bytes) -> Iterator[bytes]:
     """Identify the handshakes that the presented keys signed: by what they signed, since a signature can be rewritten.
 
     An ECDSA signature (r, s) is as valid as (r, -s), and an RSA-PSS one has a random salt. What is signed contains the
@@ -225,7 +235,7 @@ def _handshakes(recorded: Iterable[Recorded]) -> Iterator[bytes]:
     for observation in (observation for one in recorded for observation in one.observations):
         signature = observation.handshake_signature
         if signature is not None and observation.key_proved and key_evidence(observation) is KeyEvidence.VERIFIED:
-            yield hashlib.sha256(signature.signed).digest()
+            yield hashlib.sha256(scope + hashlib.sha256(signature.signed).digest()).digest()
 
 
 def _conclude(recorded: Recorded, result: Result) -> _Concluded:
@@ -285,6 +295,17 @@ def _detail(one: _Concluded, finding: Finding) -> EndpointDetail:
         key=one.recorded.key,
         held_at_possible=finding.confidence is not one.result.confidence,
     )
+
+
+def _unless_found_genuine(assessed: Assessed) -> Assessed:
+    """Hold back what accuses where its sender found the genuine server, and does not say with which knowledge.
+
+    `_knows_better` for contents that name none.
+    """
+    accused = any(
+        assess.names_a_party(one.confidence) and one.claimed is Verdict.CLEAN for one in assessed.detail.endpoints
+    )
+    return Assessed(state=State.CLAIMED, why=Why.NEWER_KNOWLEDGE, detail=assessed.detail) if accused else assessed
 
 
 def _knows_better(knowledge: Sequence[Knowledge], assessed: Assessed, material: Material, made: dt.datetime) -> bool:

@@ -72,7 +72,7 @@ def headers() -> Iterator[tuple[str, str]]:
 
 
 def bodies(world: CollectWorld, at: dt.datetime) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:
-    """Submissions of every kind with what names a person in them, and bodies that are none, with more headers."""
+    """Submissions of every kind with what names a person in them, and other bodies, with more headers."""
     institution = min(world.keys)
     draw = random.Random(20)  # noqa: S311 - the same choice each time
     for kind, content in of_every_kind(PrivatePKI.create(), world.keys[institution]).items():

@@ -145,6 +145,11 @@ HEADS: dict[str, tuple[dict[str, str], bytes, Refusal]] = {
         Refusal.UNREADABLE,
     ),
     "after the member": ({"Content-Encoding": "gzip"}, gzip.compress(sealed()) + b"x", Refusal.UNREADABLE),
+    "a name in the header": (
+        {"Content-Encoding": "gzip"},
+        gzip.compress(sealed())[:3] + b"\x08" + gzip.compress(sealed())[4:10] + b"Ada\0" + gzip.compress(sealed())[10:],
+        Refusal.UNREADABLE,
+    ),
     "a bomb": ({"Content-Encoding": "gzip"}, gzip.compress(bytes(64 << 20)), Refusal.TOO_LARGE),
     "too large": ({}, b" " * (SUBMISSION_BYTES_MAX + 1), Refusal.TOO_LARGE),
     "a report without a certificate": ({"Content-Type": "application/json"}, b"{}", Refusal.MEDIA_TYPE),

@@ -133,8 +133,8 @@ async def test_errors_of_a_server_by_their_code(store: Store) -> None:
 def test_a_full_device_loses_nothing_that_was_stored() -> None:
     """SQLite on a filesystem without room: exit code 74 and a sentence; then, with room, everything works."""
     with small_disk(8) as disk:
-        command = [*disk.prefix, sys.executable, "-m", "detector_collect", "institution"]
-        named = ["--database", f"sqlite:///{disk.inside}/collect.sqlite"]
+        command = [sys.executable, "-m", "detector_collect", "institution"]
+        named = ["--database", f"sqlite:///{disk.path}/collect.sqlite"]
 
         def run(*words: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run([*command, *words, *named], capture_output=True, text=True, check=False)  # noqa: S603 - no shell; this interpreter

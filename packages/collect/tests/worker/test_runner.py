@@ -9,12 +9,12 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from detector_collect.assessment import Assessed, Detail, State
-from detector_collect.store import queue
+from detector_collect.store import keys, queue
 from detector_collect.store.database import Store
 from detector_collect.store.errors import LeaseLostError
 from detector_collect.store.schema import evidence, findings, handshakes, verifications, work
@@ -71,6 +71,22 @@ async def test_one_handshake_counts_once(store: Store) -> None:
         await worker.drain()
     assert sorted(await states(store)) == [("quarantined", "repeated-evidence")] * 4 + [("verified", None)]
     assert await count(store, findings) == await count(store, handshakes) == 1
+
+
+async def test_a_copy_elsewhere_displaces_nothing(store: Store) -> None:
+    """Who ends connections sends their handshakes first: for another institution or exam, or for no student."""
+    client = recorder()
+    ca = client.pki.private_ca("Campus Filter")
+    data = client.bundle(*client.intercepted(ca, SEARCH))
+    async with store.begin() as connection:
+        await keys.add_institution(connection, keys.Institution("elsewhere", "Elsewhere", NOW))
+    copies: list[dict[str, Any]]
+    copies = [{"institution": "elsewhere"}, {"exam": "none"}, {"student": None}, {"exam": None, "student": None}, {}]
+    for copy in copies:
+        await receive(store, client.submission(data, **copy))
+    async with Worker(store, config(), settings()) as worker:
+        await worker.drain()
+    assert (await states(store))[1:] == [("verified", None)] * 4
 
 
 async def test_handshakes_that_race_have_one_owner(store: Store) -> None:

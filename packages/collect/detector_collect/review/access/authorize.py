@@ -37,6 +37,7 @@ from litestar.plugins import InitPlugin
 from litestar.response import Redirect
 
 from detector.errors import InputError
+from detector_collect.store.evidence import mark
 from detector_collect.store.schema import cases, evidence, institutions
 
 from .chain import Outcome
@@ -447,24 +448,39 @@ async def _record(
         institution=asked.institution if known else None,
         case=case if known else None,
         purpose=asked.purpose if known else None,
-        subject=subject or _subject(asked.request, known=known),
+        subject=subject or f"{asked.request.method} {await _path(asked) + _part(asked) if known else _route(asked)}",
         outcome=outcome,
     )
     return numbered.number
 
 
-def _subject(request: Request[Any, Any, Any], *, known: bool) -> str:
-    """What a request opens: the route alone for strangers, else the path and which part of a list."""
-    if not known:
-        return f"{request.method} {request.scope.get('path_template', '')}"
-    query = request.query_params
+def _route(asked: _Request) -> str:
+    """The route of a request, with names in the place of what was asked for."""
+    return str(asked.request.scope.get("path_template", ""))
+
+
+async def _path(asked: _Request) -> str:
+    """The path of a request; evidence is named by its mark, since access records outlast what is erased."""
+    path, digest = _route(asked), _digest(asked.digest)
+    named = dict(asked.request.path_params)
+    if digest:
+        async with asked.access.store.connect() as connection:
+            named["digest"] = mark(connection, digest).hex()
+    for name, value in named.items():
+        path = path.replace("{" + name + "}", str(value))
+    return path
+
+
+def _part(asked: _Request) -> str:
+    """Which part of a list a request asks for, as a query."""
+    query = asked.request.query_params
     sent = {name: query.getall(name, []) for name in _PARTS}
     parts = [
         f"{name}={value[:_PART_MAX]}"
         for name, values in sent.items()
         for value in dict.fromkeys([*values[:1], *values[-1:]])
     ]
-    return f"{request.method} {request.url.path}{'?' if parts else ''}{'&'.join(parts)}"
+    return f"{'?' if parts else ''}{'&'.join(parts)}"
 
 
 def _number(text: object) -> int | None:

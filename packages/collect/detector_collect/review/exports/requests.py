@@ -36,7 +36,7 @@ LISTED_MAX: Final = 100
 
 class _Detail(msgspec.Struct, frozen=True):
     what: What
-    digests: tuple[str, ...]
+    submissions: tuple[int, ...]
 
 
 async def request_export(  # noqa: PLR0913 - what a request consists of
@@ -52,11 +52,11 @@ async def request_export(  # noqa: PLR0913 - what a request consists of
     """Request an export of a case. Returns its number. Raises `RuleError`."""
     check_request(by, institution, now=now)
     await _check_case(connection, institution, case)
-    digests = await _digests(connection, institution, case) if what is What.ARCHIVE else ()
+    found = await _submissions(connection, institution, case) if what is What.ARCHIVE else ()
     values = {
         "action": ACTION,
         "case": case,
-        "detail": msgspec.json.encode(_Detail(what, digests)),
+        "detail": msgspec.json.encode(_Detail(what, found)),
         "requested_by": by.id,
         "requested": now,
         "purpose": purpose,
@@ -65,7 +65,7 @@ async def request_export(  # noqa: PLR0913 - what a request consists of
     added = await connection.execute(sa.insert(approvals).values(values).returning(approvals.c.id))
     number = int(added.scalar_one())
     export = await find(connection, institution, case, number)
-    await _record(connection, by, "export-request", export, f"{what} of {len(digests)} submissions", now=now)
+    await _record(connection, by, "export-request", export, f"{what} of {len(found)} submissions", now=now)
     return number
 
 
@@ -131,10 +131,16 @@ async def _check_case(connection: AsyncConnection, institution: str, case: int) 
         raise RuleError("This institution has no such case.")
 
 
-async def _digests(connection: AsyncConnection, institution: str, case: int) -> tuple[str, ...]:
+async def digests(connection: AsyncConnection, export: Export) -> tuple[str, ...]:
+    """The digests of an export's submissions in hexadecimal, without those that were erased since."""
+    wanted = sa.select(evidence.c.digest).where(evidence.c.id.in_(export.submissions)).order_by(evidence.c.id)
+    return tuple(row.digest.hex() for row in await connection.execute(wanted))
+
+
+async def _submissions(connection: AsyncConnection, institution: str, case: int) -> tuple[int, ...]:
     """The submissions that a case refers to. Raises `RuleError` for none, and for too many or too large ones."""
     wanted = (
-        sa.select(evidence.c.digest, evidence.c.size)
+        sa.select(evidence.c.id, evidence.c.size)
         .where(
             evidence.c.institution == institution,
             evidence.c.id.in_(sa.select(case_entries.c.evidence).where(case_entries.c.case == case)),
@@ -146,7 +152,7 @@ async def _digests(connection: AsyncConnection, institution: str, case: int) -> 
         raise RuleError("No entry of this case refers to a submission, so that there is nothing to export.")
     if len(rows) > SUBMISSIONS_MAX or sum(row.size for row in rows) > BYTES_MAX:
         raise RuleError(f"An export has at most {SUBMISSIONS_MAX} submissions of {BYTES_MAX >> 20} MiB in all.")
-    return tuple(row.digest.hex() for row in rows)
+    return tuple(row.id for row in rows)
 
 
 def _exports(institution: str, case: int) -> sa.Select[Any]:
@@ -164,7 +170,7 @@ def _export(row: sa.Row[Any]) -> Export:
         institution=row.institution,
         case=row.case,
         what=detail.what,
-        digests=detail.digests,
+        submissions=detail.submissions,
         purpose=row.purpose,
         requested_by=row.requested_by,
         requested=row.requested,

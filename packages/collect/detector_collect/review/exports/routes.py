@@ -190,7 +190,7 @@ def _row(export: Export, names: Mapping[int, str], me: int | None, now: dt.datet
     return Row(
         id=export.id,
         what=_WHAT[export.what],
-        size=len(export.digests),
+        size=len(export.submissions),
         purpose=export.purpose,
         requested_by=names.get(export.requested_by, "?"),
         approved_by=", ".join(names.get(one, "?") for one in (export.first_by, export.second_by) if one is not None),
@@ -243,10 +243,10 @@ async def _files(request: Request[Person, Any, Any], export: Export) -> dict[str
     store = request.app.state.store
     files: dict[str, bytes] = {}
     async with store.connect() as connection:
-        for digest in export.digests:
+        for digest in await requests.digests(connection, export):
             body = await queries.content(connection, export.institution, digest)
             if body is None:
-                continue  # erased since it was requested: the list of files shows that it is missing
+                continue  # erased meanwhile: the list of files shows that it is missing
             files[f"evidence/{digest}.json"] = body
             verifications = await queries.verification_list(connection, export.institution, digest)
             files[f"assessments/{digest}.json"] = msgspec.json.encode(verifications)

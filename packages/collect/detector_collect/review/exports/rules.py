@@ -43,13 +43,13 @@ class State(enum.StrEnum):
 
 
 class Export(NamedTuple):
-    """A requested export. `digests` are the submissions that it covers, in hexadecimal, fixed when it was requested."""
+    """A requested export. `submissions` are those that it covers, by row, fixed when it was requested."""
 
     id: int
     institution: str
     case: int
     what: What
-    digests: tuple[str, ...]
+    submissions: tuple[int, ...]
     purpose: str
     requested_by: int
     requested: dt.datetime

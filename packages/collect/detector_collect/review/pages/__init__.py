@@ -13,7 +13,7 @@ from litestar import MediaType, Response, Router, get
 from detector_collect.review.access.permissions import Permission
 
 from . import case, errors, evidence, institution, overview, own, staff
-from .rendering import STYLE, STYLE_PATH
+from .rendering import STYLE, STYLE_PATH, compile_templates
 
 __all__ = ["router"]
 
@@ -28,7 +28,8 @@ async def style() -> Response[str]:
 
 
 def router() -> Router:
-    """Every page, with pages for errors."""
+    """Every page, with pages for errors. Compiles their templates."""
+    compile_templates()
     return Router(
         "/",
         route_handlers=[

@@ -22,6 +22,7 @@ from detector_collect.review.access.people import NAME_MAX
 from detector_collect.review.access.permissions import Permission, Person
 from detector_collect.review.presented import detail_of, present
 from detector_collect.review.withholding import withhold
+from detector_collect.store.evidence import mark
 
 from .institution import title_of, whole
 from .rendering import now_of, page_of, respond
@@ -94,6 +95,7 @@ async def _shown(request: Request[Person, Any, Any], institution: str, digest: s
         row = await queries.evidence(connection, institution, digest)
         body = await queries.content(connection, institution, digest)
         verifications = await queries.verification_list(connection, institution, digest)
+        named = mark(connection, bytes.fromhex(digest)).hex()
     if row is None or body is None:
         raise NotFoundException
     content = await run_in_thread(functools.partial(_content, row, body, verifications, is_named=is_named))
@@ -104,6 +106,7 @@ async def _shown(request: Request[Person, Any, Any], institution: str, digest: s
         "evidence-page",
         f"Submission {digest[:16]}…",
         row=row,
+        reference=named,
         state_sentence=_STATES.get(row.state, row.state),
         verifications=verifications,
         is_named=is_named,

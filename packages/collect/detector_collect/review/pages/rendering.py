@@ -116,6 +116,13 @@ def render(template: str, page: Page, **content: object) -> str:
     return _environment().get_template(f"{template}.html.jinja").render(page=page, **content)
 
 
+def compile_templates() -> None:
+    """Compile every template, which takes longer than most pages: at the start, so that nobody's first page waits."""
+    made = _environment()
+    for name in made.list_templates(extensions=["jinja"]):
+        made.get_template(name)
+
+
 def _environment() -> Environment:
     made = environment(TEMPLATES)
     made.globals.update(

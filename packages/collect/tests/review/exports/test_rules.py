@@ -49,7 +49,7 @@ def _export(**changes: object) -> Export:
         institution="north",
         case=1,
         what=What.ARCHIVE,
-        digests=("ab" * 32,),
+        submissions=(1,),
         purpose=PURPOSE,
         requested_by=1,
         requested=NOW - DAY,

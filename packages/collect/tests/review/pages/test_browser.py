@@ -113,7 +113,7 @@ def _review(browser: Browser, origin: str, room: Room) -> None:
     visit.sign_in("Anna Auditor")
     visit.press("Audit")
     assert "comparing the key with the institution's answer" in visit.text
-    assert f"GET /institutions/north/evidence/{room.digest}" in visit.text
+    assert f"GET /institutions/north/evidence/{room.mark}" in visit.text
     browser.open(f"{origin}/institutions/north")
     assert "Not for you" in visit.text
 
