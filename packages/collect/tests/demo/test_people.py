@@ -41,7 +41,7 @@ async def test_no_demonstration_in_a_database_of_somebody(tmp_path: Path, has: s
                 await keys.add_institution(connection, keys.Institution("north", "North", NOW))
             else:
                 await people.add_person(connection, issuer="https://id.example", subject="a", name="Ada", now=NOW)
-        done = await asyncio.to_thread(run, "collect", "serve", "--demo", "--database", url, "--listen", "127.0.0.1:0")
+        done = await asyncio.to_thread(run, "collect", "serve", "--demo", "--database", url, "--listen", "127.0.0.1:1")
         assert done.returncode == 2
         assert f"the database has {has}" in done.stderr
         async with store.connect() as connection:
@@ -54,3 +54,10 @@ def test_others_cannot_reach_a_demonstration() -> None:
     done = run("collect", "serve", "--demo", "--listen", "0.0.0.0:0")
     assert (done.returncode, done.stdout) == (2, "")
     assert "signs anybody in" in done.stderr
+
+
+def test_a_demonstration_has_a_port_of_its_own() -> None:
+    """Its pages refuse requests for another address, which a free port would be."""
+    done = run("collect", "serve", "--demo", "--listen", "127.0.0.1:0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "choose a port" in done.stderr
