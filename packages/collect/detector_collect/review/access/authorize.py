@@ -27,11 +27,13 @@ import aiohttp
 import sqlalchemy as sa
 from litestar import Request
 from litestar.exceptions import (
+    ClientException,
     ImproperlyConfiguredException,
     NotAuthorizedException,
     PermissionDeniedException,
     TooManyRequestsException,
 )
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.exceptions.responses import create_exception_response
 from litestar.plugins import InitPlugin
 from litestar.response import Redirect
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from litestar import Litestar, Response
     from litestar.config.app import AppConfig
     from litestar.connection import ASGIConnection
+    from litestar.datastructures import FormMultiDict
     from litestar.handlers import BaseRouteHandler
 
     from detector_collect.store.database import Store
@@ -376,10 +379,22 @@ async def _is_from_own_page(asked: _Request, person: Person) -> bool:
         or origin not in {None, asked.access.origin}
     ):
         return False
-    given = headers.get(CSRF_HEADER)
-    if given is None:
-        given = (await asked.request.form()).get(CSRF_FIELD)
+    try:
+        form = await form_of(asked.request)
+    except ValueError:
+        return False
+    given = headers.get(CSRF_HEADER, form.get(CSRF_FIELD))
     return isinstance(given, str) and hmac.compare_digest(given.encode("utf-8", "replace"), person.csrf.encode("ascii"))
+
+
+async def form_of(request: Request[Any, Any, Any]) -> FormMultiDict:
+    """The form of a request. Raises `ValueError` for one that cannot be read, whatever Litestar raises for it."""
+    try:
+        return await request.form()
+    except RequestEntityTooLarge:
+        raise
+    except (ClientException, LookupError) as error:  # the latter: an unknown character set
+        raise ValueError("the form cannot be read") from error
 
 
 def _peer(asked: _Request) -> str | None:

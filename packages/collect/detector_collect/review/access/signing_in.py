@@ -20,7 +20,7 @@ from detector_collect.review.pages.rendering import Page, respond
 from detector_collect.store.schema import people
 
 from . import lti, pending
-from .authorize import SIGN_IN_PATH, Access, access_of, cookie_name
+from .authorize import SIGN_IN_PATH, Access, access_of, cookie_name, form_of
 from .chain import Outcome
 from .id_tokens import TokenError
 from .people import NAME_MAX, add_person, new_secret
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import AsyncIterator
 
-    from litestar.datastructures.multi_dicts import MultiMixin
+    from litestar.datastructures.multi_dicts import FormMultiDict, MultiMixin
 
     from .oidc import IdentityProvider
 
@@ -115,7 +115,7 @@ async def login(request: AnyRequest) -> Redirect:
 @post("/lti/login", opt=_SIGN_IN, request_max_body_size=BODY_MAX)
 async def login_form(request: AnyRequest) -> Redirect:
     """Begin a launch, for platforms that send a form."""
-    return await _login(request, await request.form())
+    return await _login(request, await _form(request, Kind.LTI))
 
 
 async def _login(request: AnyRequest, fields: MultiMixin[Any]) -> Redirect:
@@ -143,7 +143,7 @@ async def _login(request: AnyRequest, fields: MultiMixin[Any]) -> Redirect:
 @post(LAUNCH, opt=_SIGN_IN, request_max_body_size=BODY_MAX)
 async def launch(request: AnyRequest) -> Redirect:
     """Sign in who comes from a learning platform."""
-    access, now, form = access_of(request), _now(request), await request.form()
+    access, now, form = access_of(request), _now(request), await _form(request, Kind.LTI)
     async with _attempt(request, Kind.LTI):
         begun = await _take(request, Kind.LTI, _one(form.getall("state", [])))
         token = _one(form.getall("id_token", []))
@@ -160,7 +160,7 @@ async def launch(request: AnyRequest) -> Redirect:
 @post(f"{SIGN_IN_PATH}/demo", opt=_SIGN_IN, request_max_body_size=BODY_MAX)
 async def demo(request: AnyRequest) -> Redirect:
     """Sign in as somebody of the demonstration; refused where there is none."""
-    access, now, form = access_of(request), _now(request), await request.form()
+    access, now, form = access_of(request), _now(request), await _form(request, Kind.DEMO)
     async with _attempt(request, Kind.DEMO):
         chosen = next((number for number in access.demo_people if str(number) == form.get("person")), None)
         is_own_page = request.headers.get("origin") == access.origin
@@ -238,6 +238,16 @@ async def _attempt(request: AnyRequest, kind: Kind) -> AsyncIterator[None]:
             outcome=Outcome.FAILED,
         )
         raise PermissionDeniedException(_FAILED) from None
+
+
+async def _form(request: AnyRequest, kind: Kind) -> FormMultiDict:
+    """The form of an attempt; one that cannot be read is refused, with a record."""
+    async with _attempt(request, kind):
+        try:
+            form = await form_of(request)
+        except ValueError:
+            raise TokenError("the form cannot be read") from None
+    return form
 
 
 def _now(request: AnyRequest) -> dt.datetime:

@@ -16,6 +16,7 @@ from detector_collect.review.access.chain import Outcome
 from detector_collect.review.access.oidc import Configuration, IdentityProvider
 from detector_collect.review.access.permissions import Kind, Role
 from detector_collect.review.access.records import listed
+from detector_collect.review.access.sessions import csrf_of
 from detector_collect.store.schema import people, platforms, sessions, sign_ins
 from support.collect_access import HANDLERS, Room
 from support.collect_identity import CLAIM, CLIENT, DEPLOYMENT, ROLES, SECRET, Identity, running_identity
@@ -447,6 +448,26 @@ async def test_a_demonstration_signs_in_on_this_machine_alone(room: Room) -> Non
         kept = await browser.get("/", headers={"cookie": f"session={secret}"})
     assert "Demo reviewer" not in page.text
     assert (answer.status_code, kept.status_code) == (403, 401)
+
+
+UNREADABLE = [
+    b"--a\r\n",
+    b'--a\r\nContent-Disposition: form-data; name="state"\r\n\r\n\xff\r\n--a--\r\n',
+    b'--a\r\nContent-Disposition: form-data; name="x"\r\nContent-Type: a/b; charset=no\r\n\r\nx\r\n--a--\r\n',
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+@pytest.mark.parametrize("path", ["/lti/login", "/lti/launch", "/sign-in/demo", "/sign-out"])
+async def test_forms_that_cannot_be_read_are_refused_and_recorded(site: Site, path: str, body: bytes) -> None:
+    """What is no form gets 403 with a record, of a stranger as of somebody who is signed in."""
+    secret = await site.room.session(await site.room.person("rita"))
+    headers = {**site.room.cookies(secret), "content-type": "multipart/form-data; boundary=a"}
+    headers |= {"origin": site.room.access.origin, "x-csrf-token": csrf_of(secret)}
+    answer = await site.browser.post(path, content=body, headers=headers)
+    assert answer.status_code == 403
+    last = (await listed(site.room.store, limit=1))[0].record
+    assert last.outcome is (Outcome.CROSS_SITE if path == "/sign-out" else Outcome.FAILED)
 
 
 @pytest.mark.parametrize(
