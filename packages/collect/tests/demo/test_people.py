@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING
 
 from detector_collect import demo
 from detector_collect.review.access import people
+from detector_collect.store import keys
 from detector_collect.store.database import Store
 from support.command import run
 
@@ -26,6 +28,19 @@ async def test_roles_are_requested_and_approved_by_two(tmp_path: Path) -> None:
     assert {grant.person for grant in grants} == set(numbers)
     assert all(grant.approved_by not in {None, grant.person} for grant in grants)
     assert all(name.endswith("(simulated)") for name in names)
+
+
+async def test_no_demonstration_in_a_database_of_somebody(tmp_path: Path) -> None:
+    """Anybody is signed in to it: a database that has institutions is refused, and left as it is."""
+    url = f"sqlite:///{tmp_path}/collect.sqlite"
+    async with await Store.open(url, migrate=True) as store:
+        async with store.begin() as connection:
+            await keys.add_institution(connection, keys.Institution("north", "North", NOW))
+        done = await asyncio.to_thread(run, "collect", "serve", "--demo", "--database", url, "--listen", "127.0.0.1:0")
+        assert done.returncode == 2
+        assert "the database has institutions" in done.stderr
+        async with store.connect() as connection:
+            assert await people.accounts(connection) == []
 
 
 def test_others_cannot_reach_a_demonstration() -> None:

@@ -95,6 +95,11 @@ CSRF_HEADER: Final = "X-CSRF-Token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing (RFC 9110 section 9.2.1), and are routed here."""
 
+_PARTS: Final = ("verdict", "limit", "before", "after")
+"""Parameters that choose a part of a list: the record says which part was read. Handlers read the first or the last."""
+_PART_MAX: Final = 32
+"""Characters of one that a record keeps: a number of a row has at most 19."""
+
 _ROW_MAX: Final = 2**63 - 1
 """The largest number of a row."""
 _SUBSCRIBER: Final = 64
@@ -443,7 +448,7 @@ async def _record(
         institution=asked.institution if known else None,
         case=case if known else None,
         purpose=asked.purpose if known else None,
-        subject=subject or f"{asked.request.method} {await _path(asked) if known else _route(asked)}",
+        subject=subject or f"{asked.request.method} {await _path(asked) + _part(asked) if known else _route(asked)}",
         outcome=outcome,
     )
     return numbered.number
@@ -464,6 +469,18 @@ async def _path(asked: _Request) -> str:
     for name, value in named.items():
         path = path.replace("{" + name + "}", str(value))
     return path
+
+
+def _part(asked: _Request) -> str:
+    """Which part of a list a request asks for, as a query."""
+    query = asked.request.query_params
+    sent = {name: query.getall(name, []) for name in _PARTS}
+    parts = [
+        f"{name}={value[:_PART_MAX]}"
+        for name, values in sent.items()
+        for value in dict.fromkeys([*values[:1], *values[-1:]])
+    ]
+    return f"{'?' if parts else ''}{'&'.join(parts)}"
 
 
 def _number(text: object) -> int | None:

@@ -255,6 +255,8 @@ def _one(values: list[Any]) -> str:
     """The value of a field that is sent once. Raises `TokenError`."""
     if len(values) != 1 or not isinstance(values[0], str) or not 0 < len(values[0]) <= FIELD_MAX:
         raise TokenError("a field is missing, sent twice, or too long")
+    if "\0" in values[0]:
+        raise TokenError("a field has a NUL character")  # which PostgreSQL does not take
     return values[0]
 
 

@@ -121,6 +121,14 @@ async def test_somebody_signs_in_and_out(site: Site) -> None:
     assert (await site.browser.get("/", headers=site.room.cookies(secret))).status_code == 401
 
 
+async def test_a_name_that_no_database_has_is_changed(site: Site) -> None:
+    """PostgreSQL stores no NUL; whoever has one in the name signs in all the same."""
+    site.identity.claims.update(name="Ada\0Staff")
+    assert (await site.sign_in()).status_code == 303
+    async with site.room.store.connect() as connection:
+        assert await connection.scalar(sa.select(people.c.name)) == "Ada\N{REPLACEMENT CHARACTER}Staff"
+
+
 async def test_a_planted_session_does_not_survive_the_sign_in(site: Site) -> None:
     """A session whose cookie somebody planted before ends with the sign-in, which gets another secret."""
     planted = await site.room.session(await site.room.person("mallory", Role.VIEWER))
@@ -179,10 +187,12 @@ MISBEHAVIOR: dict[str, tuple[Callable[[Identity], None], str]] = {
     "of the future": (_claim(iat=_at(minutes=2)), "future"),
     "not yet": (_claim(nbf=_at(minutes=2)), "future"),
     "an impossible time": (_claim(exp=1e300), "impossible"),
+    "the last second there is": (_claim(exp=253402300799, iat=_at(minutes=-12)), "too old"),
     "another nonce": (_claim(nonce="another"), "another sign-in"),
     **{f"no {name}": (_without(name), "claims") for name in ("iss", "sub", "aud", "exp", "iat", "nonce")},
     "a subject that is a number": (_claim(sub=7), "claims"),
     "an empty subject": (_claim(sub=""), "claims"),
+    "a subject that no database has": (_claim(sub="ada\0"), "claims"),
     "metadata of another issuer": (_metadata(issuer="https://evil.example"), "metadata is of another"),
     "a token endpoint without HTTPS": (_metadata(token_endpoint="http://evil.example"), "not HTTPS"),  # noqa: S106 - an address
     "keys behind HTTP elsewhere": (_metadata(jwks_uri="http://evil.example/keys"), "not HTTPS"),
@@ -383,6 +393,8 @@ async def test_a_state_of_one_kind_is_not_taken_for_another(site: Site) -> None:
         ({"login_hint": ""}, "missing"),
         ({"login_hint": "x" * 5000}, "too long"),
         ({"iss": "' OR 1=1 --"}, "not known"),
+        ({"iss": "a\0"}, "NUL"),
+        ({"client_id": "\0"}, "NUL"),
     ],
 )
 async def test_launches_of_unknown_platforms_do_not_begin(site: Site, fields: dict[str, str], reason: str) -> None:
