@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import pytest
 from detector_collect import demo
 from detector_collect.review.access import people
 from detector_collect.store import keys
@@ -30,17 +31,22 @@ async def test_roles_are_requested_and_approved_by_two(tmp_path: Path) -> None:
     assert all(name.endswith("(simulated)") for name in names)
 
 
-async def test_no_demonstration_in_a_database_of_somebody(tmp_path: Path) -> None:
-    """Anybody is signed in to it: a database that has institutions is refused, and left as it is."""
+@pytest.mark.parametrize("has", ["institutions", "people"])
+async def test_no_demonstration_in_a_database_of_somebody(tmp_path: Path, has: str) -> None:
+    """Anybody is signed in to it: a database that is in use is refused, and left as it is."""
     url = f"sqlite:///{tmp_path}/collect.sqlite"
     async with await Store.open(url, migrate=True) as store:
         async with store.begin() as connection:
-            await keys.add_institution(connection, keys.Institution("north", "North", NOW))
+            if has == "institutions":
+                await keys.add_institution(connection, keys.Institution("north", "North", NOW))
+            else:
+                await people.add_person(connection, issuer="https://id.example", subject="a", name="Ada", now=NOW)
         done = await asyncio.to_thread(run, "collect", "serve", "--demo", "--database", url, "--listen", "127.0.0.1:0")
         assert done.returncode == 2
-        assert "the database has institutions" in done.stderr
+        assert f"the database has {has}" in done.stderr
         async with store.connect() as connection:
-            assert await people.accounts(connection) == []
+            assert [one.name for one in await people.accounts(connection)] == ["Ada"] * (has == "people")
+            assert await people.has_institution(connection, "north") is (has == "institutions")
 
 
 def test_others_cannot_reach_a_demonstration() -> None:

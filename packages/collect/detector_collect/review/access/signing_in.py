@@ -54,6 +54,8 @@ _FAILED: Final = (
 )
 _SIGN_IN: Final = {"permission": Permission.SIGN_IN}
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+_FORWARDED: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+"""Headers that a proxy adds: somebody elsewhere asks, though the proxy is on this machine (RFC 7239, RFC 9110)."""
 _ERROR: Final = re.compile(r"[a-z_]{1,64}")
 
 
@@ -162,7 +164,9 @@ async def demo(request: AnyRequest) -> Redirect:
     async with _attempt(request, Kind.DEMO):
         chosen = next((number for number in access.demo_people if str(number) == form.get("person")), None)
         is_own_page = request.headers.get("origin") == access.origin
-        if chosen is None or not is_own_page or request.client is None or request.client.host not in _LOOPBACK:
+        is_forwarded = not _FORWARDED.isdisjoint(request.headers)
+        is_here = request.client is not None and request.client.host in _LOOPBACK and not is_forwarded
+        if chosen is None or not is_own_page or not is_here:
             raise TokenError("there is no demonstration, or this is not its page")
     person = Person(id=chosen, name="", kind=Kind.DEMO)
     async with access.store.begin() as connection:

@@ -417,7 +417,7 @@ async def test_the_cookie_of_a_launch_comes_from_another_site_and_no_other_does(
 
 
 async def test_a_demonstration_signs_in_on_this_machine_alone(room: Room) -> None:
-    """Its people may be signed in as from its own page; other people, other pages and other sites may not."""
+    """Its people may be signed in as from its own page: not other people, nor from other sites or through a proxy."""
     chosen = await room.person("Demo reviewer", Role.VIEWER)
     other = await room.person("rita", Role.VIEWER)
     origin = "http://127.0.0.1:8080"
@@ -433,10 +433,13 @@ async def test_a_demonstration_signs_in_on_this_machine_alone(room: Room) -> Non
             await browser.post("/sign-in/demo", data={"person": other}, headers={"origin": origin}),
             await browser.post("/sign-in/demo", data={"person": chosen}, headers={"origin": "http://evil.example"}),
             await browser.post("/sign-in/demo", data={"person": chosen}),
+            await browser.post(
+                "/sign-in/demo", data={"person": chosen}, headers={"origin": origin, "X-Forwarded-For": "192.0.2.7"}
+            ),
         ]
     assert "Demo reviewer" in page.text
     assert (arrived.status_code, overview.status_code) == (303, 200)
-    assert [one.status_code for one in refused] == [403] * 3
+    assert [one.status_code for one in refused] == [403] * 4
     room.access = plain
     async with room.client(room.app([*HANDLERS, signing_in.router()])) as browser:
         page = await browser.get("/sign-in")
