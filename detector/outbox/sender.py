@@ -233,7 +233,7 @@ class Sender:
         return Sending(received, refused, problem)
 
     def _waiting(self) -> Iterator[tuple[Entry, Waiting]]:
-        """Those for this collector, the oldest first; after failures from another one on, so that none blocks the rest."""
+        """Those for this collector, the oldest first; after failures from another one on: none blocks the rest."""
         entries, attempt = self._outbox.entries(), self._outbox.attempt(self._to)
         start = FAILURES_MAX * attempt.failures % len(entries) if attempt is not None and entries else 0
         for entry in entries[start:] + entries[:start]:
