@@ -1,4 +1,4 @@
-"""Write THIRD_PARTY_NOTICES.md: what this package requires, with extras, and under which licenses. For maintainers.
+"""Write THIRD_PARTY_NOTICES.md: what this package and its collector require, and under which licenses. For maintainers.
 
 Room: scripts. Reads the metadata of what is installed here (`uv sync`), writes the file named.
 
@@ -26,6 +26,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "THIRD_PARTY_NOTICES.md"
 TEMPLATE: Final = ROOT / "scripts" / "templates" / "notices.md"
 PACKAGE: Final = "tls-middleware-detector"
+COLLECTOR: Final = "tls-middleware-detector-collect"
 ALL: Final = "all"
 """The extra that repeats all others."""
 TEXT_FILE: Final = re.compile(r"licen[cs]e|copying|notice|authors", re.IGNORECASE)
@@ -52,18 +53,19 @@ class Requirements(NamedTuple):
 
 def page() -> str:
     """The whole page."""
-    found = required()
+    found, collector = required(), required(COLLECTOR)
     rows = "".join(_row(name, found) for name in sorted(found.through))
-    return TEMPLATE.read_text("utf-8").replace("{packages}", rows)
+    more = "".join(_row(name, collector) for name in sorted(collector.through.keys() - found.through))
+    return TEMPLATE.read_text("utf-8").replace("{packages}", rows).replace("{collector}", more)
 
 
-def required() -> Requirements:
-    """Everything that the package requires with all extras, as installed here. Raises PackageNotFoundError."""
+def required(package: str = PACKAGE) -> Requirements:
+    """Everything that a package requires with all extras, as installed here. Raises PackageNotFoundError."""
     floors: dict[str, str] = {}
     extras: dict[str, set[str]] = {}
     through: dict[str, set[str]] = {}
-    offered = _field(PACKAGE, "Provides-Extra")
-    open_: list[tuple[str, frozenset[str]]] = [(PACKAGE, frozenset(offered) - {ALL})]
+    offered = _field(package, "Provides-Extra")
+    open_: list[tuple[str, frozenset[str]]] = [(package, frozenset(offered) - {ALL})]
     seen = set(open_)
     while open_:
         parent, wanted = open_.pop()
@@ -75,7 +77,7 @@ def required() -> Requirements:
                 continue
             if name != PACKAGE:
                 through.setdefault(name, set()).add(parent)
-                if parent == PACKAGE:
+                if parent == package:
                     floors[name] = str(requirement.specifier)
                     extras.setdefault(name, set()).update(needing)
             if (further := (name, frozenset(requirement.extras))) not in seen:
@@ -88,12 +90,14 @@ def license_of(name: str) -> str:
     """The license of an installed distribution, as an SPDX expression where one can be read."""
     classifiers = (line for line in _field(name, "Classifier") if line.startswith("License ::"))
     classified = " AND ".join(SPDX.get(word, word) for word in (line.split(" :: ")[-1] for line in classifiers))
-    return next(iter([*_field(name, "License-Expression"), classified or ", ".join(_field(name, "License"))]))
+    declared = ", ".join(_field(name, "License")).partition("\n")[0]  # some put the whole text there
+    return next(iter([*_field(name, "License-Expression"), classified or SPDX.get(declared, declared)]))
 
 
 def texts() -> Iterator[str]:
     """The license texts of everything required, each under the name and version it belongs to."""
-    for name in (PACKAGE, *sorted(required().through)):
+    installed = [package for package in (PACKAGE, COLLECTOR) if any(metadata.distributions(name=package))]
+    for name in sorted({*installed, *(name for package in installed for name in required(package).through)}):
         about = metadata.distribution(name)
         for file in about.files or ():
             if ".dist-info" in file.parts[0] and TEXT_FILE.search(file.name):
@@ -117,10 +121,10 @@ def _row(name: str, found: Requirements) -> str:
 
 
 def _home(name: str) -> str:
-    """The address where a distribution is developed, else that of its documentation."""
+    """The address where a distribution is developed, else that of its documentation; some name neither."""
     labelled = (line.partition(", ") for line in _field(name, "Project-URL"))
     urls = {label.lower(): url for label, _, url in labelled}
-    return next(iter([*(urls[label] for label in HOMES if label in urls), *_field(name, "Home-page")]))
+    return next(iter([*(urls[label] for label in HOMES if label in urls), *_field(name, "Home-page"), ""]))
 
 
 def _field(name: str, field: str) -> list[str]:

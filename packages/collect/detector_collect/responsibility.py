@@ -38,6 +38,9 @@ ODDS: Final = 3.0
 assumes that they differ by no more. A choice, not a measurement; `simulation` shows what follows from it."""
 STUDENTS_LEAST: Final = 5
 """Groups of fewer students are not shown, so that no number is about a single person (k-anonymity)."""
+ELSEWHERE_MOST: Final = 0.1
+"""A key is one institution's own if no larger part of the students who met it are elsewhere. None at all would let one
+report from elsewhere clear an institution; a service for many has most of its students elsewhere. A choice."""
 MAJORITY: Final = 0.5
 """More students of an exam than this share no employer or dormitory, as a rule. The alternative is named anyway."""
 
@@ -176,11 +179,12 @@ class _Test(NamedTuple):
 class _Period(NamedTuple):
     """What all institutions of one assessment share.
 
-    `own` are keys of one institution alone, `managed` the products that institutions manage.
+    `own` has the keys that hardly anybody meets at more than one institution, with that one; `managed` are the products
+    that institutions manage.
     """
 
     exams: Mapping[str, _Exam]
-    own: AbstractSet[str]
+    own: Mapping[str, str]
     managed: Sequence[str]
     products: Mapping[str, ManagedBy]
     shipped_keys: AbstractSet[str]
@@ -210,10 +214,9 @@ def assess(
         ValueError: for a `number` below 1.
     """
     exams = _largest_exams(results)
-    users = Counter(key for exam in exams.values() for key in exam.keys)
     period = _Period(
         exams,
-        own={key for key, institutions in users.items() if institutions == 1} - shipped_keys,
+        own={key: name for key, name in _owners(exams) if key not in shipped_keys},
         managed=sorted(product for product, by in products.items() if by is ManagedBy.INSTITUTION),
         products=products,
         shipped_keys=shipped_keys,
@@ -240,6 +243,18 @@ def _largest_exams(results: Iterable[DeviceResult]) -> dict[str, _Exam]:
         return -len({result.student for result in exam[1]}), exam[0]
 
     return {institution: _exam(min(of.items(), key=order)[1]) for institution, of in exams.items()}
+
+
+def _owners(exams: Mapping[str, _Exam]) -> Iterator[tuple[str, str]]:
+    """The keys of which `ELSEWHERE_MOST` of the students at most are at other institutions, with their institutions."""
+    met = defaultdict[str, Counter[str]](Counter)
+    for name, exam in exams.items():
+        for key, group in exam.keys.items():
+            met[key][name] = len(group.students)
+    for key, students in met.items():
+        name, most = students.most_common(1)[0]
+        if students.total() - most <= ELSEWHERE_MOST * students.total():
+            yield key, name
 
 
 def _exam(results: list[DeviceResult]) -> _Exam:
@@ -292,7 +307,7 @@ def _tests(institution: str, period: _Period) -> Iterator[_Test]:
     keys = {
         key: group
         for key, group in exam.keys.items()
-        if key in period.own
+        if period.own.get(key) == institution
         and period.products.get(group.example.product or "", ManagedBy.INSTITUTION) is ManagedBy.INSTITUTION
     }
     for groups in (keys, products):
@@ -308,10 +323,20 @@ def _tests(institution: str, period: _Period) -> Iterator[_Test]:
 
 
 def _elsewhere(institution: str, period: _Period, product: str) -> tuple[int, int]:
-    """The installations of this product among the students of other institutions, and all these students."""
+    """The installations of this product among the students of other institutions, and all these students.
+
+    The largest of these institutions counts as the second: one that invents students must not become what all others
+    are compared with.
+    """
     others = [exam for name, exam in period.exams.items() if name != institution]
-    hit = sum(exam.products[product].installations for exam in others if product in exam.products)
-    return hit, sum(len(exam.students) for exam in others)
+    most = sorted(len(exam.students) for exam in others)[-2:][:1]
+    hit = everybody = 0
+    for exam in others:
+        counted = min(len(exam.students), *most)
+        installations = exam.products[product].installations if product in exam.products else 0
+        hit += math.ceil(installations * counted / len(exam.students))
+        everybody += counted
+    return hit, everybody
 
 
 def _assess_one(institution: str, period: _Period, passed: Mapping[tuple[str | None, str | None], float]) -> Assessment:

@@ -132,9 +132,35 @@ def test_a_key_that_products_ship_names_nobody() -> None:
 def test_a_key_of_two_institutions_is_no_majority_of_one() -> None:
     """A service for many has one key everywhere: its product is what most students here met."""
     service = met("cloud-proxy", "service")
-    results = students(90, interception=service, network="home-") + students(1, at="a", interception=service)
+    results = students(90, interception=service, network="home-") + students(11, at="a", interception=service)
     basis = conclude(results).bases[0]
     assert (basis.conclusion, basis.key, basis.product) == (Conclusion.INSTITUTION, None, "cloud-proxy")
+
+
+def test_a_few_reports_from_elsewhere_clear_nobody() -> None:
+    """A student with another institution's key to send with: the interceptor's key stays that of most who met it."""
+    firewall = students(100, interception=FIREWALL, network="campus")
+    for few, conclusion in ((11, Conclusion.INSTITUTION), (12, Conclusion.ONE_NETWORK)):
+        planted = students(few, at="a", interception=FIREWALL, first=200)
+        assert (
+            conclude(
+                msgspec.structs.replace(one, interception=met(None, "key")) if one.interception else one
+                for one in firewall + planted
+            ).conclusion
+            is conclusion
+        )
+
+
+def test_invented_students_elsewhere_accuse_nobody() -> None:
+    """With one institution's key anybody can send clean students by the thousand; a product is not rarer for that."""
+    product = met("cloud-proxy", "")
+    places = [
+        result
+        for name in ("here", *"abcde")
+        for result in students(20, at=name, interception=product, own_keys=True, first=1000)
+    ]
+    flood = students(20_000, at="flood")
+    assert conclude([*places, *students(180), *flood]).conclusion is Conclusion.SOLD_TO_INSTITUTIONS
 
 
 def test_the_largest_exam_stands_for_all() -> None:

@@ -195,21 +195,23 @@ class _Service(NamedTuple):
 
     async def _serve(self, store: Store) -> None:
         stop = asyncio.Event()
-        async with _working(store, stop, self.known):
-            app = create_app(
-                store,
-                self.settings,
-                receives=self.only != "review",
-                review=() if self.only == "ingest" else [review.routes()],
-            )
-            limits = self.settings.limits
-            async with serving(app, host=self.host, port=self.port, limits=limits, tls=self.tls) as listening:
-                with signals.setting(stop):
-                    LOG.info("started")
-                    scheme = "http" if self.tls is None else "https"
-                    put(f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{listening}")
-                    await stop.wait()
-                LOG.info("stopping")
+        app = create_app(
+            store,
+            self.settings,
+            receives=self.only != "review",
+            review=() if self.only == "ingest" else [review.routes()],
+        )
+        limits = self.settings.limits
+        async with (
+            serving(app, host=self.host, port=self.port, limits=limits, tls=self.tls) as listening,
+            _working(store, stop, self.known),
+        ):
+            with signals.setting(stop):
+                LOG.info("started")
+                scheme = "http" if self.tls is None else "https"
+                put(f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{listening}")
+                await stop.wait()
+            LOG.info("stopping")
         LOG.info("stopped")
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import AsyncAdaptedQueuePool, exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -270,6 +270,7 @@ def _engine(place: _Place, command_seconds: float | None) -> AsyncEngine:
     engine = create_async_engine(
         sa.URL.create("sqlite+aiosqlite", database=str(place.file)),
         connect_args={"timeout": LOCK_SECONDS},
+        poolclass=AsyncAdaptedQueuePool,  # which not every version of SQLAlchemy takes by default
         pool_size=POOL,
         pool_timeout=CONNECT_SECONDS,
     )

@@ -103,7 +103,7 @@ async def test_lines_say_what_happened_and_not_to_whom(
     async def fail(*_: object) -> None:
         raise RuntimeError("Ada Lovelace")
 
-    async with running_service(store) as service:
+    async with running_service(store, key_seconds=0.0) as service:
         for _ in range(3):
             await service.post(sealed(), {"X-Secret": "x-secret"}, "/v1/evidence?token=secret")
         await service.post(b"Ada Lovelace")
