@@ -21,7 +21,7 @@ connection
                                                 at most an hour, and kept for other processes
 no answer                                       tried later by this process, within minutes: what was offline a moment
                                                 ago may not be now
-anything else                                   kept; after three in a row the collector is tried later
+anything else                                   kept; after three in a row the collector is tried later, with others
 ==============================================  =======================================================================
 """
 
@@ -233,7 +233,10 @@ class Sender:
         return Sending(received, refused, problem)
 
     def _waiting(self) -> Iterator[tuple[Entry, Waiting]]:
-        for entry in self._outbox.entries():
+        """Those for this collector, the oldest first; after failures from another one on: none blocks the rest."""
+        entries, attempt = self._outbox.entries(), self._outbox.attempt(self._to)
+        start = FAILURES_MAX * attempt.failures % len(entries) if attempt is not None and entries else 0
+        for entry in entries[start:] + entries[:start]:
             waiting = self._outbox.read(entry)
             if waiting is not None and waiting.to == self._to:
                 yield entry, waiting

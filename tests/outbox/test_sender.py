@@ -134,6 +134,27 @@ async def test_after_three_failures_the_collector_is_left_alone(world: World, pk
     assert attempt.not_before == NOW + sending.FIRST_WAIT
 
 
+async def test_what_is_never_taken_does_not_block_the_rest(world: World, pki: PrivatePKI, tmp_path: Path) -> None:
+    """The oldest are answered by something in front of the collector: the next attempts begin behind them."""
+    outbox = opened(tmp_path)
+    blocked = {
+        outbox.put(sealed(number, made=NOW - dt.timedelta(hours=1)), to=URL) for number in range(sending.FAILURES_MAX)
+    }
+    outbox.put(sealed(9), to=URL)
+
+    def answer(request: Any) -> Response:  # noqa: ANN401 - a request
+        found = digest_of(request.body)
+        return Response(status=403) if found in blocked else receipt_of(found)
+
+    async with (
+        serve_origin(pki.issue([HOST]), handler=Receiver(answer=answer)) as origin,
+        sender_of(outbox, connectors_to(world, origin.address)) as sender,
+    ):
+        received = [(await sender.send(at_once=True)).received for _ in range(2)]
+    assert received == [0, 1]
+    assert {entry.digest for entry in outbox.entries()} == blocked
+
+
 @pytest.mark.parametrize("reason", sorted(sending.PERMANENT))
 async def test_a_refusal_that_stays_is_set_aside(reason: str, world: World, pki: PrivatePKI, tmp_path: Path) -> None:
     """It is not sent again and again, and not lost: its reason is shown."""

@@ -92,15 +92,7 @@ def assess_submission(submission: Submission, *, keys: Sequence[bytes], material
     single = _single(content, submission.made)
     if single is None:
         return without_findings(State.CLAIMED, Why.NOTHING_TO_ASSESS, material)
-    record, where = single
-    if not _are_of(submission.made, record.at):
-        return without_findings(State.QUARANTINED, Why.TIMES_APART, material)
-    own = material.by_name.get((record.expected.host, record.expected.port))
-    recorded = verification.recorded_endpoint(
-        record, where, material.context(record.at), own=own, reliance=Reliance.BYTES
-    )
-    assessed = _assess((recorded,), _used(material), _scope(submission))
-    return _unless_found_genuine(assessed)
+    return _assess_single(*single, submission, material)
 
 
 # What is assessed
@@ -157,6 +149,23 @@ def _assess_bundle(data: bytes, submission: Submission, keys: Sequence[bytes], m
     recorded = tuple(verification.recorded_endpoints(read, now, material.endpoints, reliance=Reliance.BYTES))
     assessed = _assess(recorded, detail, _scope(submission))
     if _knows_better(manifest.knowledge, assessed, material, submission.made):
+        return Assessed(state=State.CLAIMED, why=Why.NEWER_KNOWLEDGE, detail=assessed.detail)
+    return assessed
+
+
+def _assess_single(
+    record: form.RecordedEndpoint, where: form.Circumstances, submission: Submission, material: Material
+) -> Assessed:
+    if not _are_of(submission.made, record.at):
+        return without_findings(State.QUARANTINED, Why.TIMES_APART, material)
+    own = material.by_name.get((record.expected.host, record.expected.port))
+    recorded = verification.recorded_endpoint(
+        record, where, material.context(record.at), own=own, reliance=Reliance.BYTES
+    )
+    assessed = _assess((recorded,), _used(material), _scope(submission))
+    accused = any(assess.names_a_party(one.confidence) for one in assessed.detail.endpoints)
+    if accused and record.claimed.reason is Reason.LOGGED:
+        # As `_knows_better`, for contents that do not say with which knowledge their sender found a public certificate.
         return Assessed(state=State.CLAIMED, why=Why.NEWER_KNOWLEDGE, detail=assessed.detail)
     return assessed
 
@@ -295,17 +304,6 @@ def _detail(one: _Concluded, finding: Finding) -> EndpointDetail:
         key=one.recorded.key,
         held_at_possible=finding.confidence is not one.result.confidence,
     )
-
-
-def _unless_found_genuine(assessed: Assessed) -> Assessed:
-    """Hold back what accuses where its sender found the genuine server, and does not say with which knowledge.
-
-    `_knows_better` for contents that name none.
-    """
-    accused = any(
-        assess.names_a_party(one.confidence) and one.claimed is Verdict.CLEAN for one in assessed.detail.endpoints
-    )
-    return Assessed(state=State.CLAIMED, why=Why.NEWER_KNOWLEDGE, detail=assessed.detail) if accused else assessed
 
 
 def _knows_better(knowledge: Sequence[Knowledge], assessed: Assessed, material: Material, made: dt.datetime) -> bool:

@@ -84,15 +84,28 @@ def verify(*, files: tuple[Path, ...], keys: tuple[bytes, ...], database: str | 
         raise click.UsageError("Give the public key that signed the heads: --key ed25519/…")
     kept = [head for file in files for head in _read_heads(file, keys)]
 
-    async def work(store: Store) -> tuple[Verification, int]:
-        stored = await records.stored_heads(store, keys) if keys else []
-        return await records.verify(store, [*kept, *stored]), len(kept) + len(stored)
+    async def work(store: Store) -> tuple[Verification, list[Head]]:
+        try:
+            stored = await records.stored_heads(store, keys) if keys else []
+        except ValueError as problem:
+            raise InputError(
+                "A head in the database is signed by none of the keys.",
+                advice="Name every key that the service signed with, or verify without --key.",
+            ) from problem
+        return await records.verify(store, [*kept, *stored]), stored
 
-    found, heads = with_store(database, work)
+    found, stored = with_store(database, work)
     if found.broken is not None:
         put(f"Record {found.broken.number} {found.broken.reason}. Records before it are unchanged.")
         return common.MIDDLEWARE
-    put(f"{found.number} records are unchanged, up to hash {found.hash.hex()}; {heads} heads agree.")
+    put(f"{found.number} records follow each other, up to hash {found.hash.hex()}.")
+    if kept:
+        last = max(head.number for head in kept)
+        put(f"Heads kept elsewhere agree: up to record {last}, none was changed or cut off.")
+    if stored:
+        put(f"Heads in the database agree: {len(stored)}.")
+    if not kept:
+        put("Not found this way: records that were all made up again, or cut off at the end. Compare kept --heads.")
     return common.CLEAN
 
 

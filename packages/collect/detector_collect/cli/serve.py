@@ -130,6 +130,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
         if demo:
             if host not in _THIS_MACHINE:
                 raise click.UsageError("--demo signs anybody in: let it --listen on 127.0.0.1, ::1 or localhost.")
+            if port == 0:
+                raise click.UsageError("--demo: its pages name their own address: choose a port for --listen.")
             if database is None:
                 database = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/collect.sqlite"
         if database is None:
@@ -199,19 +201,21 @@ class _Service(NamedTuple):
 
     async def _serve(self, store: Store) -> None:
         stop = asyncio.Event()
-        async with _working(store, stop, self.known):
-            app = create_app(
-                store,
-                self.settings,
-                receives=self.only != "review",
-                review=() if self.only == "ingest" else [review.routes()],
-            )
-            async with serving(app, self.sockets, limits=self.settings.limits, tls=self.tls):
-                with signals.setting(stop):
-                    LOG.info("started")
-                    put(self.address)
-                    await stop.wait()
-                LOG.info("stopping")
+        app = create_app(
+            store,
+            self.settings,
+            receives=self.only != "review",
+            review=() if self.only == "ingest" else [review.routes()],
+        )
+        async with (
+            serving(app, self.sockets, limits=self.settings.limits, tls=self.tls),
+            _working(store, stop, self.known),
+        ):
+            with signals.setting(stop):
+                LOG.info("started")
+                put(self.address)
+                await stop.wait()
+            LOG.info("stopping")
         LOG.info("stopped")
 
 

@@ -15,10 +15,12 @@ import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from detector import bundle
 from detector.aio.tasks import run_in_thread
+from detector.errors import InputError
 from detector.judge import assess, network
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.knowledge import data_set
@@ -31,6 +33,7 @@ from detector.version import VERSION
 from detector_collect import simulation, submissions
 from detector_collect.simulation import Practice
 from detector_collect.store import evidence, keys
+from detector_collect.store.schema import institutions, people
 from detector_collect.worker import MaterialConfig, Worker, WorkerSettings, assess_period
 
 from .certificates import Authority
@@ -91,7 +94,16 @@ class Term(NamedTuple):
 
 
 async def fill(store: Store, *, now: dt.datetime, students: tuple[int, int] = STUDENTS, seed: int = SEED) -> Term:
-    """Fill an empty store with a simulated term that ended at `now`. Raises `StoreError`."""
+    """Fill an empty store with a simulated term that ended at `now`.
+
+    Raises `StoreError`, and `InputError` for a store in use: anybody is signed in to what is there.
+    """
+    async with store.connect() as connection:
+        for table in (institutions, people):
+            if await connection.scalar(sa.select(table.c.id).limit(1)) is not None:
+                raise InputError(
+                    f"--demo: the database has {table.name}.", advice="Name a new one, or none: it is temporary."
+                )
     world = simulation.make(seed, institutions=INSTITUTIONS, students=students, guilty=GUILTY)
     since = now - dt.timedelta(days=DAYS)
     clients = Clients(now)

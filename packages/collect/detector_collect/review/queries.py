@@ -49,7 +49,7 @@ from detector_collect.store.schema import (
 from .anonymity import coarse, coarse_assessment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
     from sqlalchemy.sql.compiler import SQLCompiler
@@ -638,11 +638,11 @@ async def _cells(
         .order_by(_STUDENTS_INTERCEPTED.desc(), _STUDENTS.desc(), *place)
         .limit(CELLS_MAX)
     )
-    all_networks = [(None, row) for row in await connection.execute(wanted)]
+    all_networks = [(None, row) for row in _ordered(await connection.execute(wanted))]
     single = [
         (network.hex(), row)
         for network in networks
-        for row in await connection.execute(wanted.where(findings.c.network == network))
+        for row in _ordered(await connection.execute(wanted.where(findings.c.network == network)))
     ]
     return tuple(
         Cell(
@@ -657,6 +657,19 @@ async def _cells(
             clean=coarse(row.clean),
         )
         for network, row in [*all_networks, *single]
+    )
+
+
+def _ordered(rows: Iterable[sa.Row[Any]]) -> list[sa.Row[Any]]:
+    """In the order of the rounded numbers: that of the exact ones would say which of two equal ones is greater."""
+    place = ("exam", "host", "port", "category")
+    return sorted(
+        rows,
+        key=lambda row: (
+            -coarse(row.intercepted),
+            -coarse(row.students),
+            *(getattr(row, name) or "" for name in place),
+        ),
     )
 
 

@@ -160,13 +160,20 @@ def test_newer_knowledge_that_accuses_less_is_waited_for(ca: CA) -> None:
     assert (assessed.state, assessed.why, assessed.findings) == (State.CLAIMED, Why.NEWER_KNOWLEDGE, ())
 
 
-def test_a_result_that_found_the_genuine_server_is_not_contradicted(ca: CA) -> None:
-    """A result names no knowledge: a root that is newer than ours would make every scan row an accusation."""
+def test_a_result_that_found_a_logged_certificate_is_not_contradicted(ca: CA) -> None:
+    """A result names no knowledge: a root that is newer than ours would make every scan row an accusation.
+
+    What a client's own pins or declarations say clears nobody.
+    """
     client = recorder()
     content = contents.of_result(report_on(client.intercepted(ca, SEARCH)).results[0])
     assert content is not None
-    for verdict, state in ((Verdict.CLEAN, State.CLAIMED), (Verdict.INCONCLUSIVE, State.VERIFIED)):
-        claimed = json.loads(encode(content)) | {"verdict": verdict, "reason": "logged", "confidence": None}
+    for reason, state in (
+        (Reason.LOGGED, State.CLAIMED),
+        (Reason.PINNED, State.VERIFIED),
+        (Reason.DECLARED, State.VERIFIED),
+    ):
+        claimed = json.loads(encode(content)) | {"verdict": Verdict.CLEAN, "reason": reason, "confidence": None}
         assessed = client.assess(json.dumps(claimed).encode(), kind=Kind.SCAN_RESULT)
         assert (assessed.state, bool(accusing(assessed))) == (state, state is State.VERIFIED), assessed
 

@@ -26,19 +26,25 @@ pytestmark = pytest.mark.lab
 SMALL: Final = ("-c", "max_wal_size=4MB", "-c", "min_wal_size=2MB")
 """Options of a server that reaches its disk soon."""
 
+REPORTS: Final = 1000
+"""More than a full disk takes: SQLite's log has 4 MiB before it grows, and each has 15 KiB."""
+FURTHER: Final = 100
+"""Sent after the first refusals, while there is still no room."""
+
 
 async def fill_up(collector: Collector, world: CollectWorld, disk: SmallDisk, revive: Callable[[], object]) -> None:
     """Submit while the disk fills up, make room after some refusals, and check that everything is there in the end."""
     part = collector.serve("--no-worker")
     await part.ready()
-    reports = list(world.reports(250))
+    reports = list(world.reports(REPORTS))
     given, answered = collector.folder / "envelopes", collector.folder / "answers"
-    given.write_bytes(b"\n".join(report.envelope for report in reports))
     client = Client(part.url)
     assert (await client.send(request(part.url, reports[0].envelope)))[0] == 201
     disk.fill()
     refused = []
+    sent = 0
     for report in reports:
+        sent += 1
         status, body = await client.send(request(part.url, report.envelope))
         if status == 503:
             refused.append(body)
@@ -46,6 +52,8 @@ async def fill_up(collector: Collector, world: CollectWorld, disk: SmallDisk, re
             break
     client.close()
     assert len(refused) == 3
+    reports = reports[: sent + FURTHER]
+    given.write_bytes(b"\n".join(report.envelope for report in reports))
     assert all(b"urn:tls-interception:refusal:" in body for body in refused), refused
     words = [sys.executable, "-m", "support.collect_load", "--clients", "16", part.url, str(given), str(answered)]
     clients = Part(words, collector.folder / "clients.log")

@@ -100,6 +100,20 @@ async def test_one_more_student_changes_numbers_by_nothing_or_five(store: Store)
     assert await queries.summarize(store, "north", now=NOW) == before
 
 
+async def test_the_order_of_endpoints_does_not_say_which_exact_number_is_greater(store: Store) -> None:
+    """Endpoints whose rounded numbers are equal are in the order of their names, whichever has one student more."""
+    results = [
+        Found(student=f"s{number}", host=host, intercepted=True)
+        for host, students in (("a.example", 6), ("b.example", 8), ("c.example", 10))
+        for number in range(students)
+    ]
+    async with store.begin() as connection:
+        await fill(connection, results)
+    summary = await queries.summarize(store, "north", now=NOW)
+    shown = [cell.host for cell in summary.cells if cell.network is None]
+    assert shown == ["c.example", "a.example", "b.example"]
+
+
 async def test_a_summary_is_stored_and_read_again(store: Store) -> None:
     """What was summarized is what is read, until it is made again; without one the numbers are counted now."""
     later = NOW + queries.SUMMARY_LIFE * 2

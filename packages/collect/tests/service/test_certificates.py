@@ -139,7 +139,7 @@ async def test_nginx_writes_pem(store: Store) -> None:
 
 async def test_envelopes_with_a_certificate(store: Store) -> None:
     """Where a certificate is shown, it belongs to the institution that signed, and counts as any key does."""
-    async with running_service(store, certificates=PEER) as service:
+    async with running_service(store, certificates=PEER, key_seconds=0.0) as service:
         await register_certificate(store)
         assert (await service.post(sealed(), passed())).status == 201
         south = sealed(SUBMISSION, SOUTH, institution="south")

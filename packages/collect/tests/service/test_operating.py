@@ -20,7 +20,7 @@ from detector_collect.review.access.permissions import Permission
 from detector_collect.service import logs, metrics
 from detector_collect.service.app import create_app
 from detector_collect.service.serving import TLS, listening, serving
-from detector_collect.service.settings import DEFAULT_LIMITS, ServiceSettings
+from detector_collect.service.settings import ServiceSettings
 from detector_collect.store import keys
 from detector_collect.store.database import Store
 from detector_collect.store.schema import evidence
@@ -103,7 +103,7 @@ async def test_lines_say_what_happened_and_not_to_whom(
     async def fail(*_: object) -> None:
         raise RuntimeError("Ada Lovelace")
 
-    async with running_service(store, limits=DEFAULT_LIMITS._replace(key_seconds=0)) as service:
+    async with running_service(store, key_seconds=0.0) as service:
         for _ in range(3):
             await service.post(sealed(), {"X-Secret": "x-secret"}, "/v1/evidence?token=secret")
         await service.post(b"Ada Lovelace")

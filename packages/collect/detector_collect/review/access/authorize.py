@@ -27,11 +27,13 @@ import aiohttp
 import sqlalchemy as sa
 from litestar import Request
 from litestar.exceptions import (
+    ClientException,
     ImproperlyConfiguredException,
     NotAuthorizedException,
     PermissionDeniedException,
     TooManyRequestsException,
 )
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.exceptions.responses import create_exception_response
 from litestar.plugins import InitPlugin
 from litestar.response import Redirect
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from litestar import Litestar, Response
     from litestar.config.app import AppConfig
     from litestar.connection import ASGIConnection
+    from litestar.datastructures import FormMultiDict
     from litestar.handlers import BaseRouteHandler
 
     from detector_collect.store.database import Store
@@ -94,6 +97,11 @@ CSRF_FIELD: Final = "csrf"
 CSRF_HEADER: Final = "X-CSRF-Token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing (RFC 9110 section 9.2.1), and are routed here."""
+
+_PARTS: Final = ("verdict", "limit", "before", "after")
+"""Parameters that choose a part of a list: the record says which part was read. Handlers read the first or the last."""
+_PART_MAX: Final = 32
+"""Characters of one that a record keeps: a number of a row has at most 19."""
 
 _ROW_MAX: Final = 2**63 - 1
 """The largest number of a row."""
@@ -371,10 +379,22 @@ async def _is_from_own_page(asked: _Request, person: Person) -> bool:
         or origin not in {None, asked.access.origin}
     ):
         return False
-    given = headers.get(CSRF_HEADER)
-    if given is None:
-        given = (await asked.request.form()).get(CSRF_FIELD)
+    try:
+        form = await form_of(asked.request)
+    except ValueError:
+        return False
+    given = headers.get(CSRF_HEADER, form.get(CSRF_FIELD))
     return isinstance(given, str) and hmac.compare_digest(given.encode("utf-8", "replace"), person.csrf.encode("ascii"))
+
+
+async def form_of(request: Request[Any, Any, Any]) -> FormMultiDict:
+    """The form of a request. Raises `ValueError` for one that cannot be read, whatever Litestar raises for it."""
+    try:
+        return await request.form()
+    except RequestEntityTooLarge:
+        raise
+    except (ClientException, LookupError) as error:  # the latter: an unknown character set
+        raise ValueError("the form cannot be read") from error
 
 
 def _peer(asked: _Request) -> str | None:
@@ -443,7 +463,7 @@ async def _record(
         institution=asked.institution if known else None,
         case=case if known else None,
         purpose=asked.purpose if known else None,
-        subject=subject or f"{asked.request.method} {await _path(asked) if known else _route(asked)}",
+        subject=subject or f"{asked.request.method} {await _path(asked) + _part(asked) if known else _route(asked)}",
         outcome=outcome,
     )
     return numbered.number
@@ -464,6 +484,18 @@ async def _path(asked: _Request) -> str:
     for name, value in named.items():
         path = path.replace("{" + name + "}", str(value))
     return path
+
+
+def _part(asked: _Request) -> str:
+    """Which part of a list a request asks for, as a query."""
+    query = asked.request.query_params
+    sent = {name: query.getall(name, []) for name in _PARTS}
+    parts = [
+        f"{name}={value[:_PART_MAX]}"
+        for name, values in sent.items()
+        for value in dict.fromkeys([*values[:1], *values[-1:]])
+    ]
+    return f"{'?' if parts else ''}{'&'.join(parts)}"
 
 
 def _number(text: object) -> int | None:

@@ -72,8 +72,8 @@ class _Header(msgspec.Struct, frozen=True):
     crit: msgspec.UnsetType | msgspec.Raw = msgspec.UNSET
 
 
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-"""An identifier: OpenID Connect bounds `sub` so (section 2)."""
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\A[^\0]*\Z")]
+"""An identifier: OpenID Connect bounds `sub` so (section 2). PostgreSQL takes no NUL."""
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -126,7 +126,7 @@ def read_token(  # noqa: PLR0913 - what a token is held against
     if not hmac.compare_digest(claims.nonce.encode("utf-8", "replace"), nonce.encode("ascii")):
         raise TokenError("the token is of another sign-in")
     expires, issued, begins = (_time(one) for one in (claims.exp, claims.iat, claims.nbf or claims.iat))
-    if now >= expires + SKEW:
+    if now - SKEW >= expires:
         raise TokenError("the token has expired")
     if not now - AGE_MAX - SKEW <= issued <= now + SKEW or begins > now + SKEW:
         raise TokenError("the token is too old, or of the future")

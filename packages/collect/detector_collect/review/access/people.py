@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from detector_collect.store.database import storable
 from detector_collect.store.deliveries import Event, announce
 from detector_collect.store.schema import grants, institutions, people, sessions, tokens
 
@@ -70,15 +71,20 @@ class Account(NamedTuple):
 
 
 async def add_person(connection: AsyncConnection, *, issuer: str, subject: str, name: str, now: dt.datetime) -> int:
-    """The number of the person whom `issuer` calls `subject`; added where it is new, renamed where the name is."""
+    """The number of the person whom `issuer` calls `subject`; added where it is new, renamed where the name is.
+
+    Without a name, as learning platforms give none, the known one stays.
+    """
     same = (people.c.issuer == issuer) & (people.c.subject == subject)
-    name = name[:NAME_MAX]
+    name = (storable(name) or "")[:NAME_MAX]
     number: int | None = await connection.scalar(sa.select(people.c.id).where(same))
     if number is None:
         values = {"issuer": issuer, "subject": subject, "name": name, "created": now}
         added = await connection.execute(sa.insert(people).values(values).returning(people.c.id))
         return int(added.scalar_one())
-    await connection.execute(sa.update(people).where(people.c.id == number, people.c.name != name).values(name=name))
+    if name:
+        renamed = sa.update(people).where(people.c.id == number, people.c.name != name)
+        await connection.execute(renamed.values(name=name))
     return number
 
 
@@ -205,7 +211,8 @@ async def sign_out_everywhere(connection: AsyncConnection, *, by: Person, person
 
 async def has_institution(connection: AsyncConnection, institution: str) -> bool:
     """Whether there is such an institution."""
-    return await connection.scalar(sa.select(institutions.c.id).where(institutions.c.id == institution)) is not None
+    known = sa.select(institutions.c.id).where(institutions.c.id == storable(institution))
+    return await connection.scalar(known) is not None
 
 
 # Tokens

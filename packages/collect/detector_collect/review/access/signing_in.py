@@ -20,7 +20,7 @@ from detector_collect.review.pages.rendering import Page, respond
 from detector_collect.store.schema import people
 
 from . import lti, pending
-from .authorize import SIGN_IN_PATH, Access, access_of, cookie_name
+from .authorize import SIGN_IN_PATH, Access, access_of, cookie_name, form_of
 from .chain import Outcome
 from .id_tokens import TokenError
 from .people import NAME_MAX, add_person, new_secret
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import AsyncIterator
 
-    from litestar.datastructures.multi_dicts import MultiMixin
+    from litestar.datastructures.multi_dicts import FormMultiDict, MultiMixin
 
     from .oidc import IdentityProvider
 
@@ -54,6 +54,8 @@ _FAILED: Final = (
 )
 _SIGN_IN: Final = {"permission": Permission.SIGN_IN}
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+_FORWARDED: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+"""Headers that a proxy adds: somebody elsewhere asks, though the proxy is on this machine (RFC 7239, RFC 9110)."""
 _ERROR: Final = re.compile(r"[a-z_]{1,64}")
 
 
@@ -113,7 +115,7 @@ async def login(request: AnyRequest) -> Redirect:
 @post("/lti/login", opt=_SIGN_IN, request_max_body_size=BODY_MAX)
 async def login_form(request: AnyRequest) -> Redirect:
     """Begin a launch, for platforms that send a form."""
-    return await _login(request, await request.form())
+    return await _login(request, await _form(request, Kind.LTI))
 
 
 async def _login(request: AnyRequest, fields: MultiMixin[Any]) -> Redirect:
@@ -141,7 +143,7 @@ async def _login(request: AnyRequest, fields: MultiMixin[Any]) -> Redirect:
 @post(LAUNCH, opt=_SIGN_IN, request_max_body_size=BODY_MAX)
 async def launch(request: AnyRequest) -> Redirect:
     """Sign in who comes from a learning platform."""
-    access, now, form = access_of(request), _now(request), await request.form()
+    access, now, form = access_of(request), _now(request), await _form(request, Kind.LTI)
     async with _attempt(request, Kind.LTI):
         begun = await _take(request, Kind.LTI, _one(form.getall("state", [])))
         token = _one(form.getall("id_token", []))
@@ -158,11 +160,13 @@ async def launch(request: AnyRequest) -> Redirect:
 @post(f"{SIGN_IN_PATH}/demo", opt=_SIGN_IN, request_max_body_size=BODY_MAX)
 async def demo(request: AnyRequest) -> Redirect:
     """Sign in as somebody of the demonstration; refused where there is none."""
-    access, now, form = access_of(request), _now(request), await request.form()
+    access, now, form = access_of(request), _now(request), await _form(request, Kind.DEMO)
     async with _attempt(request, Kind.DEMO):
         chosen = next((number for number in access.demo_people if str(number) == form.get("person")), None)
         is_own_page = request.headers.get("origin") == access.origin
-        if chosen is None or not is_own_page or request.client is None or request.client.host not in _LOOPBACK:
+        is_forwarded = not _FORWARDED.isdisjoint(request.headers)
+        is_here = request.client is not None and request.client.host in _LOOPBACK and not is_forwarded
+        if chosen is None or not is_own_page or not is_here:
             raise TokenError("there is no demonstration, or this is not its page")
     person = Person(id=chosen, name="", kind=Kind.DEMO)
     async with access.store.begin() as connection:
@@ -236,6 +240,16 @@ async def _attempt(request: AnyRequest, kind: Kind) -> AsyncIterator[None]:
         raise PermissionDeniedException(_FAILED) from None
 
 
+async def _form(request: AnyRequest, kind: Kind) -> FormMultiDict:
+    """The form of an attempt; one that cannot be read is refused, with a record."""
+    async with _attempt(request, kind):
+        try:
+            form = await form_of(request)
+        except ValueError:
+            raise TokenError("the form cannot be read") from None
+    return form
+
+
 def _now(request: AnyRequest) -> dt.datetime:
     return access_of(request).clock()
 
@@ -255,6 +269,8 @@ def _one(values: list[Any]) -> str:
     """The value of a field that is sent once. Raises `TokenError`."""
     if len(values) != 1 or not isinstance(values[0], str) or not 0 < len(values[0]) <= FIELD_MAX:
         raise TokenError("a field is missing, sent twice, or too long")
+    if "\0" in values[0]:
+        raise TokenError("a field has a NUL character")  # which PostgreSQL does not take
     return values[0]
 
 

@@ -154,6 +154,7 @@ def _respond(
 ) -> Response[str]:
     """A page with the viewer's name, case and time on it."""
     case, purpose = request.state.case, request.query_params["purpose"]
+    reader = f"{request.user.name[:NAME_MAX]} ({request.user.id})"  # names are the provider's, and not unique
     at = f"/institutions/{institution}"
     crumbs = [("/", "Institutions"), (at, title), (f"{at}/cases/{case}", f"Case {case}")]
     if template == "evidence-page":
@@ -161,7 +162,7 @@ def _respond(
     return respond(
         template,
         page_of(request, heading, crumbs=crumbs, place="/", institution=institution),
-        watermark=f"{request.user.name[:NAME_MAX]}, case {case}, {now_of(request):%Y-%m-%d %H:%M} UTC",
+        watermark=f"{reader}, case {case}, {now_of(request):%Y-%m-%d %H:%M} UTC",
         institution=institution,
         case=case,
         purpose=purpose,

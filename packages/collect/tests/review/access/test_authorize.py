@@ -76,6 +76,27 @@ async def test_refusals_are_403_and_recorded(room: Room, path: str, outcome: Out
     assert (await _last(room)).record.outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("query", "part"),
+    [
+        ("", ""),
+        ("&before=40", "?before=40"),
+        ("&verdict=middleware&x=1&before=40", "?verdict=middleware&before=40"),
+        ("&before=40&before=1&before=80", "?before=40&before=80"),
+        (f"&before={'0' * 600}7&after=3", f"?before={'0' * 32}&after=3"),
+    ],
+)
+async def test_the_record_says_which_part_of_a_list_was_read(room: Room, query: str, part: str) -> None:
+    """Filters and pages of a list are in its record, however much else a request says."""
+    case = await room.case("north")
+    secret = await room.session(await room.person("rita", Role.REVIEWER, institution="north"))
+    path = "/institutions/north/evidence"
+    async with room.client(room.app(HANDLERS)) as client:
+        answer = await client.get(f"{path}?case={case}&purpose=a+reason{query}", headers=room.cookies(secret))
+    assert answer.status_code == 200
+    assert (await _last(room)).record.subject == f"GET {path}{part}"
+
+
 async def test_objects_elsewhere_are_refused_like_those_that_do_not_exist(room: Room) -> None:
     """The answer about an object of another institution differs in nothing from that about one that does not exist."""
     await room.case("north")

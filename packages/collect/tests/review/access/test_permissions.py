@@ -26,7 +26,7 @@ from detector_collect.review.access.permissions import (
 from detector_collect.review.access.records import listed, verify
 from hypothesis import given
 from hypothesis import strategies as st
-from support.collect_access import START
+from support.collect_access import ISSUER, START
 
 if TYPE_CHECKING:
     from support.collect_access import Room
@@ -139,6 +139,22 @@ async def _request(room: Room, by: Person, person: int, **changes: object) -> in
 async def _approve(room: Room, by: Person, grant: int) -> None:
     async with room.store.begin() as connection:
         await people.approve_grant(connection, by=by, grant=grant, now=room.clock.now)
+
+
+async def test_who_comes_without_a_name_keeps_the_known_one(room: Room) -> None:
+    """A learning platform gives no names, and takes nobody's."""
+    number = await room.person("ada")
+    async with room.store.begin() as connection:
+        for name, expected in (("", "ada"), ("Ada", "Ada"), ("", "Ada")):
+            same = await people.add_person(connection, issuer=ISSUER, subject="ada", name=name, now=START)
+            assert same == number
+            assert (await people.load_person(connection, number)).name == expected
+
+
+async def test_an_institution_that_no_database_has_is_none(room: Room) -> None:
+    """PostgreSQL stores no NUL: a name with one is refused like any other that does not exist."""
+    async with room.store.connect() as connection:
+        assert not await people.has_institution(connection, "nor\0th")
 
 
 async def test_the_first_administrators_are_named_once(room: Room) -> None:

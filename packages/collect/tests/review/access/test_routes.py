@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +11,14 @@ from detector_collect import review
 from detector_collect.review.access.authorize import authorize, check_routes
 from detector_collect.review.access.chain import Outcome
 from detector_collect.review.access.permissions import Permission
-from detector_collect.review.access.records import listed
+from detector_collect.review.access.records import listed, record, stored_heads
 from detector_collect.service.app import create_app
 from detector_collect.service.settings import ServiceSettings
 from litestar import get
 from litestar.exceptions import ImproperlyConfiguredException
 from support.collect_access import ORIGIN
+
+from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -48,6 +51,17 @@ async def test_every_route_has_a_permission_and_goes_through_the_guard(room: Roo
     for path, _, handler in handlers:
         assert isinstance(handler.opt.get("permission"), Permission), path
         assert getattr(handler.resolve_guards()[0], "func", handler.resolve_guards()[0]) is authorize, path
+
+
+async def test_the_service_signs_the_head_of_the_records(room: Room) -> None:
+    """While the service runs, with nothing else asked of it, the latest record is signed with its key."""
+    key = Ed25519PrivateKey.generate()
+    settings = ServiceSettings(key, origin=ORIGIN, clock=room.clock)
+    made = await record(room.store, now=room.clock.now, person=None, action="view")
+    async with asyncio.timeout(30), room.client(create_app(room.store, settings, review=[review.routes()])):
+        while not (signed := await stored_heads(room.store, [public_key_of(key)])):  # noqa: ASYNC110 - the service says nothing when it has signed
+            await asyncio.sleep(0.01)
+    assert [(head.number, head.hash) for head in signed] == [(made.number, made.hash.hex())]
 
 
 async def test_strangers_are_refused_at_every_route_that_is_not_open(room: Room) -> None:

@@ -16,6 +16,7 @@ from detector_collect.review.access.chain import Outcome
 from detector_collect.review.access.oidc import Configuration, IdentityProvider
 from detector_collect.review.access.permissions import Kind, Role
 from detector_collect.review.access.records import listed
+from detector_collect.review.access.sessions import csrf_of
 from detector_collect.store.schema import people, platforms, sessions, sign_ins
 from support.collect_access import HANDLERS, Room
 from support.collect_identity import CLAIM, CLIENT, DEPLOYMENT, ROLES, SECRET, Identity, running_identity
@@ -121,6 +122,14 @@ async def test_somebody_signs_in_and_out(site: Site) -> None:
     assert (await site.browser.get("/", headers=site.room.cookies(secret))).status_code == 401
 
 
+async def test_a_name_that_no_database_has_is_changed(site: Site) -> None:
+    """PostgreSQL stores no NUL; whoever has one in the name signs in all the same."""
+    site.identity.claims.update(name="Ada\0Staff")
+    assert (await site.sign_in()).status_code == 303
+    async with site.room.store.connect() as connection:
+        assert await connection.scalar(sa.select(people.c.name)) == "Ada\N{REPLACEMENT CHARACTER}Staff"
+
+
 async def test_a_planted_session_does_not_survive_the_sign_in(site: Site) -> None:
     """A session whose cookie somebody planted before ends with the sign-in, which gets another secret."""
     planted = await site.room.session(await site.room.person("mallory", Role.VIEWER))
@@ -179,10 +188,12 @@ MISBEHAVIOR: dict[str, tuple[Callable[[Identity], None], str]] = {
     "of the future": (_claim(iat=_at(minutes=2)), "future"),
     "not yet": (_claim(nbf=_at(minutes=2)), "future"),
     "an impossible time": (_claim(exp=1e300), "impossible"),
+    "the last second there is": (_claim(exp=253402300799, iat=_at(minutes=-12)), "too old"),
     "another nonce": (_claim(nonce="another"), "another sign-in"),
     **{f"no {name}": (_without(name), "claims") for name in ("iss", "sub", "aud", "exp", "iat", "nonce")},
     "a subject that is a number": (_claim(sub=7), "claims"),
     "an empty subject": (_claim(sub=""), "claims"),
+    "a subject that no database has": (_claim(sub="ada\0"), "claims"),
     "metadata of another issuer": (_metadata(issuer="https://evil.example"), "metadata is of another"),
     "a token endpoint without HTTPS": (_metadata(token_endpoint="http://evil.example"), "not HTTPS"),  # noqa: S106 - an address
     "keys behind HTTP elsewhere": (_metadata(jwks_uri="http://evil.example/keys"), "not HTTPS"),
@@ -383,6 +394,8 @@ async def test_a_state_of_one_kind_is_not_taken_for_another(site: Site) -> None:
         ({"login_hint": ""}, "missing"),
         ({"login_hint": "x" * 5000}, "too long"),
         ({"iss": "' OR 1=1 --"}, "not known"),
+        ({"iss": "a\0"}, "NUL"),
+        ({"client_id": "\0"}, "NUL"),
     ],
 )
 async def test_launches_of_unknown_platforms_do_not_begin(site: Site, fields: dict[str, str], reason: str) -> None:
@@ -405,7 +418,7 @@ async def test_the_cookie_of_a_launch_comes_from_another_site_and_no_other_does(
 
 
 async def test_a_demonstration_signs_in_on_this_machine_alone(room: Room) -> None:
-    """Its people may be signed in as from its own page; other people, other pages and other sites may not."""
+    """Its people may be signed in as from its own page: not other people, nor from other sites or through a proxy."""
     chosen = await room.person("Demo reviewer", Role.VIEWER)
     other = await room.person("rita", Role.VIEWER)
     origin = "http://127.0.0.1:8080"
@@ -421,10 +434,13 @@ async def test_a_demonstration_signs_in_on_this_machine_alone(room: Room) -> Non
             await browser.post("/sign-in/demo", data={"person": other}, headers={"origin": origin}),
             await browser.post("/sign-in/demo", data={"person": chosen}, headers={"origin": "http://evil.example"}),
             await browser.post("/sign-in/demo", data={"person": chosen}),
+            await browser.post(
+                "/sign-in/demo", data={"person": chosen}, headers={"origin": origin, "X-Forwarded-For": "192.0.2.7"}
+            ),
         ]
     assert "Demo reviewer" in page.text
     assert (arrived.status_code, overview.status_code) == (303, 200)
-    assert [one.status_code for one in refused] == [403] * 3
+    assert [one.status_code for one in refused] == [403] * 4
     room.access = plain
     async with room.client(room.app([*HANDLERS, signing_in.router()])) as browser:
         page = await browser.get("/sign-in")
@@ -432,6 +448,26 @@ async def test_a_demonstration_signs_in_on_this_machine_alone(room: Room) -> Non
         kept = await browser.get("/", headers={"cookie": f"session={secret}"})
     assert "Demo reviewer" not in page.text
     assert (answer.status_code, kept.status_code) == (403, 401)
+
+
+UNREADABLE = [
+    b"--a\r\n",
+    b'--a\r\nContent-Disposition: form-data; name="state"\r\n\r\n\xff\r\n--a--\r\n',
+    b'--a\r\nContent-Disposition: form-data; name="x"\r\nContent-Type: a/b; charset=no\r\n\r\nx\r\n--a--\r\n',
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+@pytest.mark.parametrize("path", ["/lti/login", "/lti/launch", "/sign-in/demo", "/sign-out"])
+async def test_forms_that_cannot_be_read_are_refused_and_recorded(site: Site, path: str, body: bytes) -> None:
+    """What is no form gets 403 with a record, of a stranger as of somebody who is signed in."""
+    secret = await site.room.session(await site.room.person("rita"))
+    headers = {**site.room.cookies(secret), "content-type": "multipart/form-data; boundary=a"}
+    headers |= {"origin": site.room.access.origin, "x-csrf-token": csrf_of(secret)}
+    answer = await site.browser.post(path, content=body, headers=headers)
+    assert answer.status_code == 403
+    last = (await listed(site.room.store, limit=1))[0].record
+    assert last.outcome is (Outcome.CROSS_SITE if path == "/sign-out" else Outcome.FAILED)
 
 
 @pytest.mark.parametrize(

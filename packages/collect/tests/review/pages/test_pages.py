@@ -124,9 +124,9 @@ async def test_nothing_is_a_download(room: Room) -> None:
 
 
 async def test_every_page_with_evidence_has_the_watermark(room: Room) -> None:
-    """Name, case and time of the reading are all over each page with evidence, and on no other."""
+    """Name and number of the reader, case and time are all over each page with evidence, and on no other."""
     for (_, path), text in (await _every_page(room)).items():
-        marked = text.count("Rita Reviewer, case 1, 2026-11-30 09:30 UTC")
+        marked = len(re.findall(r"Rita Reviewer \([1-9]\), case 1, 2026-11-30 09:30 UTC", text))
         assert (marked > 10) == ("purpose=" in path), path
 
 
