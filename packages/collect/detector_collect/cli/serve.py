@@ -130,8 +130,6 @@ def serve(  # noqa: PLR0913 - one parameter per option
         if demo:
             if host not in _THIS_MACHINE:
                 raise click.UsageError("--demo signs anybody in: let it --listen on 127.0.0.1, ::1 or localhost.")
-            if port == 0:
-                raise click.UsageError("--demo: its pages name their own address: choose a port for --listen.")
             if database is None:
                 database = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/collect.sqlite"
         if database is None:
