@@ -33,7 +33,7 @@ async def test_roles_are_requested_and_approved_by_two(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("has", ["institutions", "people"])
 async def test_no_demonstration_in_a_database_of_somebody(tmp_path: Path, has: str) -> None:
-    """Anybody is signed in to it: a database that is in use is refused, and left unchanged."""
+    """Anybody is signed in to it: a database that is in use is refused, unmodified."""
     url = f"sqlite:///{tmp_path}/collect.sqlite"
     async with await Store.open(url, migrate=True) as store:
         async with store.begin() as connection:

@@ -123,7 +123,7 @@ async def test_somebody_signs_in_and_out(site: Site) -> None:
 
 
 async def test_a_name_that_no_database_has_is_changed(site: Site) -> None:
-    """PostgreSQL stores no NUL; anyone who has one in the name signs in all the same."""
+    """PostgreSQL stores no NUL; a name with one is changed, and its person signed in."""
     site.identity.claims.update(name="Ada\0Staff")
     assert (await site.sign_in()).status_code == 303
     async with site.room.store.connect() as connection:
