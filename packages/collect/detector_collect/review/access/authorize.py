@@ -372,7 +372,7 @@ async def _is_from_own_page(asked: _Request, person: Person) -> bool:
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if asked.request.method in SAFE_METHODS:
         # A link elsewhere must not make somebody read evidence for a purpose that the link's author chose.
-        return asked.permission is not Permission.EVIDENCE or site in {None, "same-origin", "none"}
+        return asked.permission is not Permission.EVIDENCE or site in {None, "same-origin"}
     if (
         (site is None and origin is None)
         or site not in {None, "same-origin"}
