@@ -62,9 +62,19 @@ class Browser:
         """Click the element that a script returns, and wait until its page has been left for another one."""
         old = self._element("return document.documentElement")
         self.click(script, *arguments)
+        self._left(old)
+
+    def go(self, url: str) -> None:
+        """Load a page of the same site from the present one, as one of its links does."""
+        old = self._element("return document.documentElement")
+        self.run("location.assign(arguments[0])", url)
+        self._left(old)
+
+    def _left(self, old: str) -> None:
+        """Wait until the page of this element has been left for another one."""
         deadline = time.monotonic() + ANSWER_SECONDS
         while self._is_there(old):
-            assert time.monotonic() < deadline, "the click opened no page"
+            assert time.monotonic() < deadline, "no other page was opened"
 
     def _is_there(self, element: str) -> bool:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -138,6 +139,7 @@ def _pages(room: Room) -> dict[str, tuple[str, str]]:
         "named": ("Rita Reviewer", f"{at}/evidence/{room.digest}/names{query}"),
         "dossier": ("Rita Reviewer", f"{at}/dossier{query}"),
         "missing": ("Rita Reviewer", "/nothing"),
+        "forbidden": ("Anna Auditor", "/grants"),
         "audit": ("Anna Auditor", "/audit"),
         "grants": ("Adam Admin", "/grants"),
         "own": ("Lena Learning", "/own"),
@@ -153,7 +155,8 @@ def _inspect(browser: Browser, origin: str, room: Room, axe: str) -> None:
         browser.set_cookie("session", room.cookies[person])
         for width in WIDTHS:
             browser.resize(width)
-            browser.open(origin + path)
+            browser.go(origin + path)
+            assert ("Not for you" in browser.run("return document.body.innerText")) is (name == "forbidden")
             browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
             options = "{resultTypes: ['violations'], rules: {'target-size': {enabled: true}}}"
             found = browser.run(f"{axe}; return axe.run(document, {options})")
@@ -176,7 +179,7 @@ async def test_axe_finds_nothing(browser: Browser, axe: str, tmp_path: Path) -> 
 def _printed(browser: Browser, origin: str, room: Room, folder: Path) -> list[str]:
     visit = _Visit(browser, origin)
     visit.sign_in("Rita Reviewer")
-    browser.open(origin + _pages(room)["evidence"][1])
+    browser.go(origin + _pages(room)["evidence"][1])
     file = folder / "page.pdf"
     file.write_bytes(browser.pdf())
     text = subprocess.run(  # noqa: S603 - pdftotext, by its path
@@ -191,4 +194,5 @@ async def test_every_printed_sheet_has_the_watermark(browser: Browser, tmp_path:
     async with served_room(tmp_path) as (room, origin):
         sheets = await asyncio.to_thread(_printed, browser, origin, room, tmp_path)
     assert len(sheets) > 1
-    assert all(f"Rita Reviewer, case {room.case}, 2026-11-30" in sheet for sheet in sheets)
+    mark = re.compile(rf"Rita Reviewer \([1-9]\), case {room.case}, 2026-11-30")
+    assert all(mark.search(sheet) for sheet in sheets)

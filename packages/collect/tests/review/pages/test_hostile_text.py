@@ -184,6 +184,7 @@ def _shown_evidence(text: str) -> dict[str, Any]:
     return {
         **_reading(text),
         "row": _evidence(text),
+        "reference": "ab" * 32,
         "state_sentence": "Quarantined",
         "verifications": [verified],
         "is_named": True,
