@@ -1,4 +1,4 @@
-"""Searches for texts that must be nowhere: in every cell of a database, in whatever encoding, and in logs.
+"""Searches for texts that must not be kept: in every cell of a database, in whatever encoding, and in logs.
 
 Room: tests. Reads databases.
 

@@ -1,4 +1,4 @@
-"""What names a person is put wherever a client can write, and is nowhere afterwards: no table, no log, no metric.
+"""What names a person is put wherever a client can write, and is not kept: in no table, no log, no metric.
 
 Room: tests of the collector. Starts a service with its worker, on SQLite and on PostgreSQL.
 """

@@ -190,7 +190,7 @@ async def test_what_a_service_cannot_start_with(database: str, tmp_path: Path) -
     async with await Store.open(database, migrate=True):
         pass
     for words, said in {
-        ("--listen", "nowhere"): "--listen",
+        ("--listen", "no-port"): "--listen",
         ("--listen", "192.0.2.1:80"): "192.0.2.1:80",
         ("--proxy", "nobody"): "--proxy",
         ("--tls-cert", text): "--tls-key",

@@ -258,7 +258,7 @@ async def test_a_step_that_fails_leaves_everything(
     """Its first half is undone, and the database is of the version that it was."""
     async with await Store.open(database, migrate=True) as store:
         await prepare(store)
-    steps = with_a_step(tmp_path, "op.drop_table('visits')", "op.execute('SELECT 1 FROM nowhere')")
+    steps = with_a_step(tmp_path, "op.drop_table('visits')", "op.execute('SELECT 1 FROM missing')")
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "_FOLDER", steps)
         patched.setattr(migrations, "REVISION", "9999")

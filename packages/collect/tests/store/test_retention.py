@@ -35,7 +35,7 @@ def student(number: int) -> bytes:
 
 
 def secret_body(number: int) -> bytes:
-    """A content of several pages of SQLite that occurs nowhere else."""
+    """A content of several pages of SQLite that nothing else has."""
     return b"".join(hashlib.sha256(f"{number} {line}".encode()).digest() for line in range(700))
 
 

@@ -4,7 +4,7 @@ Room: detector_collect.review.access. Pure: grants, people and time are argument
 
 Whatever is not in `ROLES` is refused. A grant counts once somebody else than its requester and its holder approved it,
 and until it expires or is revoked. Auditors see who read what, never what they read; administrators decide who gets in,
-and get in nowhere themselves. Programs never get more than the person who answers for them, and an institution's own
+and read nothing themselves. Programs never get more than the person who answers for them, and an institution's own
 staff, who come from its learning platform, see that institution's summary alone.
 """
 

@@ -41,7 +41,7 @@ async def test_evidence_is_answered_after_its_record(room: Room) -> None:
     ("path", "outcome"),
     [
         ("/institutions/south/evidence?case={case}&purpose=why+not", Outcome.NO_GRANT),
-        ("/institutions/nowhere/evidence?case={case}&purpose=why+not", Outcome.NO_GRANT),
+        ("/institutions/missing/evidence?case={case}&purpose=why+not", Outcome.NO_GRANT),
         ("/institutions/north/evidence?case={other}&purpose=why+not", Outcome.NO_SUCH_OBJECT),
         ("/institutions/north/evidence?case=999&purpose=why+not", Outcome.NO_SUCH_OBJECT),
         ("/institutions/north/evidence?case={case}&case={other}&purpose=why+not", Outcome.NO_SUCH_OBJECT),
@@ -106,7 +106,7 @@ async def test_objects_elsewhere_are_refused_like_those_that_do_not_exist(room: 
         f"/institutions/north/cases/{other}",
         "/institutions/north/cases/98765",
         f"/institutions/south/cases/{other}",
-        "/institutions/nowhere/cases/1",
+        "/institutions/missing/cases/1",
         f"/institutions/north/evidence/{'ab' * 32}?case={other}&purpose=why+not",
     ]
     async with room.client(room.app(HANDLERS)) as client:

@@ -87,7 +87,7 @@ _ASKED = st.builds(
     kind=st.sampled_from(["oidc", "oidc", "oidc", "lti", "token"]),
     limit=st.sampled_from(PLACES),
     scopes=st.frozensets(st.sampled_from(["view", "evidence", "audit"]), min_size=1),
-    place=st.sampled_from([*PLACES, "nowhere", "north%20", "' or 1=1"]),
+    place=st.sampled_from([*PLACES, "missing", "north%20", "' or 1=1"]),
     case=st.integers(0, 3),
     digest=st.one_of(st.none(), st.integers(0, 3)),
     purpose=st.sampled_from(["a purpose", "a purpose", "", " ", "x\ny", None]),

@@ -164,7 +164,7 @@ async def test_objects_of_another_institution_do_not_exist(world: _World) -> Non
                 _evidence("north", "x", case=world.north, purpose=PURPOSE),
                 f"{base}/north/cases/{world.south}",
                 f"{base}/north/cases/{world.south}/entries",
-                f"{base}/nowhere",
+                f"{base}/missing",
                 f"{base}/north%2f..%2fsouth",
             )
         ]

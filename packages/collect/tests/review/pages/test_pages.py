@@ -160,7 +160,7 @@ async def test_who_sees_what(room: Room) -> None:
         "Anna Auditor": ["/", "/institutions/north", _evidence(room, f"evidence/{room.digest}"), "/grants"],
         "Adam Admin": ["/", "/institutions/north", _evidence(room, "dossier"), "/audit"],
         "Lena Learning": ["/", "/institutions/north", "/institutions/south", _evidence(room, "evidence"), "/audit"],
-        "Rita Reviewer": ["/audit", "/grants", "/own", "/institutions/nowhere", "/institutions/north/cases/99"],
+        "Rita Reviewer": ["/audit", "/grants", "/own", "/institutions/missing", "/institutions/north/cases/99"],
     }
     for name, paths in refused.items():
         async with room.client(name) as visitor:
@@ -254,7 +254,7 @@ async def test_grants_are_made_by_two(room: Room) -> None:
             assert "Open a case" in (await vera.get("/institutions/north")).text
             assert (await adam.post("/grants", what="revoke", grant=number)).status_code == 303
             assert "Open a case" not in (await vera.get("/institutions/north")).text
-        wrong = {"role": "emperor", "expires": "soon", "person": "nobody", "institution": "nowhere"}
+        wrong = {"role": "emperor", "expires": "soon", "person": "nobody", "institution": "missing"}
         for name, value in wrong.items():
             assert (await adam.post("/grants", **{**fields, name: value})).status_code == 403, name
         assert (await adam.post("/grants", what="dance")).status_code == 403
