@@ -58,13 +58,18 @@ def started(*words: str) -> Iterator[subprocess.Popen[bytes]]:
         os.close(other)
 
 
+STARTED_SECONDS: Final = 12.0
+"""After this a command waits, also if it uses the processor: asking for a lock again and again does, and the wait for
+one is 30 s. A command starts in 2 s, on a busy machine in 5."""
+
+
 def begun(process: subprocess.Popen[bytes]) -> None:
     """Wait until the command itself runs, which logs its name then, and has come to where it waits."""
     assert process.stderr is not None
     line = process.stderr.readline()
     assert b"version" in line, line
-    running, used = psutil.Process(process.pid), -1.0
-    while process.poll() is None and used < (now := sum(running.cpu_times()[:2])):
+    running, used, deadline = psutil.Process(process.pid), -1.0, time.monotonic() + STARTED_SECONDS
+    while process.poll() is None and used < (now := sum(running.cpu_times()[:2])) and time.monotonic() < deadline:
         used = now
         time.sleep(0.3)  # what is busy uses more in this time than the clock's hundredth of a second
 
