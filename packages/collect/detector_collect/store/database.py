@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -44,6 +45,11 @@ COMMAND_SECONDS: Final = 60.0
 network that drops, would otherwise hold a request forever. Migrating and cleaning up have no such limit."""
 LOCK_SECONDS: Final = 30.0
 """SQLite's wait for the lock of another process, such as a command: it is held for seconds at most."""
+
+SWITCH_SECONDS: Final = 5.0
+"""Until an empty database has been switched to write-ahead logging, by this process or another: some milliseconds."""
+SWITCH_PAUSE_SECONDS: Final = 0.01
+"""Between two attempts."""
 POOL: Final = 10
 """Connections of one process. PostgreSQL allows 100 in all by default, and two cores keep fewer than ten busy."""
 
@@ -289,7 +295,8 @@ def _engine(place: _Place, command_seconds: float | None) -> AsyncEngine:
     def prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's connection
         connection.isolation_level = None  # transactions begin where SQLAlchemy says, see below
         cursor = connection.cursor()
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+        _use_write_ahead_log(cursor)
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -301,6 +308,20 @@ def _engine(place: _Place, command_seconds: float | None) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _use_write_ahead_log(cursor: Any) -> None:  # noqa: ANN401 - the driver's cursor
+    """Switch to write-ahead logging, which SQLite refuses at once while another connection does the same."""
+    deadline = time.monotonic() + SWITCH_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(SWITCH_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _reason(error: Exception) -> str:
