@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from detector.model import Result
 
-USER, MACHINE, PLACE = "hans.muster", "hans-pc", "dorm B, room 12"
+USER, MACHINE, PLACE = "hans.meier", "hans-pc", "dorm B, room 12"
 LOCAL, ROUTER, GATEWAY, PUBLIC = "10.66.77.88", "10.66.77.1", "198.51.100.17", "81.2.69.160"
 STUDENT = "student-4711"
 NAMES = (USER, MACHINE, PLACE, "10.66.77", GATEWAY, PUBLIC, STUDENT, "proxy.lan", "8.8.4.4", "hotel.lan", "resolver")

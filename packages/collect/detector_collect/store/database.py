@@ -111,7 +111,7 @@ class Store:
             if migrate:
                 await store._migrate()
             await store._prepare()
-        except BaseException:
+        except BaseException:  # cancellation too: no connection outlives this
             await store.close()
             raise
         return store
