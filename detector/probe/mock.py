@@ -27,7 +27,8 @@ from OpenSSL import SSL
 from detector.model import Endpoint, Outcome, Route
 
 from .routes import RouteError
-from .tls.openssl import CIPHERS, READ_SIZE
+from .tls.openssl import CIPHERS
+from .tls.transport import OUTPUT_BYTES, pending_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -195,16 +196,14 @@ class _TLSPeer:
             self._connection.bio_write(data)
         try:
             self._connection.do_handshake()
-            self._connection.recv(READ_SIZE)
+            self._connection.recv(OUTPUT_BYTES)
         except SSL.WantReadError:
             pass
         except SSL.Error:
             steps.append(Close())
-        try:
-            while True:
-                steps.insert(0, Send(self._connection.bio_read(READ_SIZE)))
-        except SSL.WantReadError:
-            return steps
+        if output := pending_output(self._connection):
+            steps.insert(0, Send(output))
+        return steps
 
 
 class _MockTransport(asyncio.Transport):

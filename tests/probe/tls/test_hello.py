@@ -19,7 +19,7 @@ from support.conversations import exam, output_of, recording
 from support.hellos import RANDOM, client_hello, extension, u16, vector
 
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
-from detector.probe.tls.hello import ClientHello, parse_client_hello, parse_server_hello, requests_scts
+from detector.probe.tls.hello import ClientHello, parse_client_hello, parse_server_hello
 from detector.probe.tls.openssl import OpenSSLHandshake
 from detector.probe.tls.reader import WireError
 from detector.probe.tls.wire import Wire
@@ -137,11 +137,10 @@ def test_everything_that_is_read() -> None:
     ("kinds", "asks"), [((), False), ((5,), False), ((18,), False), ((18, 5), True), ((0, 5, 43, 18), True)]
 )
 def test_who_asks_for_timestamps(kinds: tuple[int, ...], asks: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
-    """Only a hello with both requests counts; one that cannot be parsed requests nothing."""
+    """Only a hello with both requests counts."""
     bodies = {0: NAME, 43: extension(43, vector(u16(TLS_1_3), 1))}
     hello = client_hello(TLS_1_2, SUITES, *(bodies.get(kind, extension(kind)) for kind in kinds))
-    assert requests_scts(hello) is asks
-    assert not requests_scts(hello[:-1])
+    assert parse_client_hello(hello).requests_scts is asks
 
 
 def test_what_the_server_chose() -> None:
