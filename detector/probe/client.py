@@ -184,7 +184,7 @@ class _Connector(msgspec.Struct, eq=False):
                 _abort(answer)
             raise
         attempts = len(self._answers) + len(self._failed) - failed_before
-        best, *others = sorted(self._answers, key=_is_small) or (self._failed.pop(),)
+        best, *others = sorted(self._answers, key=lambda each: each.observation.small_hello) or (self._failed.pop(),)
         for other in others:
             _abort(other)
             if other.observation.chain:
@@ -192,7 +192,10 @@ class _Connector(msgspec.Struct, eq=False):
         seen = best.observation
         if self._answers:
             self._small, self._address = seen.small_hello, seen.address
-        earlier = tuple(_as_failed(each.observation) for each in self._failed)
+        earlier = tuple(
+            FailedAttempt(outcome=o.outcome, hello=o.hello, small_hello=o.small_hello, address=o.address)
+            for o, *_ in self._failed
+        )
         if not self._answers:
             self._failed.append(best)
         if attempts == 1 and not earlier:
@@ -344,17 +347,9 @@ class _Observer(_Connector):
             await super()._answered(make, answer, number)
 
 
-def _is_small(opened: Opened) -> bool:
-    return opened.observation.small_hello
-
-
 def _abort(opened: Opened) -> None:
     if opened.connection is not None:
         opened.connection.abort()
-
-
-def _as_failed(seen: Observation) -> FailedAttempt:
-    return FailedAttempt(outcome=seen.outcome, hello=seen.hello, small_hello=seen.small_hello, address=seen.address)
 
 
 def _unless_answered(handshake: ClientHandshake, silent: Callable[[], None]) -> None:

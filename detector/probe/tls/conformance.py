@@ -176,13 +176,8 @@ def _is_old_extension(kind: int, body: bytes) -> bool:
     if kind == ExtensionType.RENEGOTIATION_INFO:
         return body == _FIRST_RENEGOTIATION
     if kind == ExtensionType.EC_POINT_FORMATS:
-        return _allows_uncompressed(body)
+        return bool(body) and body[0] == len(body) - 1 and _UNCOMPRESSED_POINT in body[1:]
     return kind != ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP or _is_sct_list(body)
-
-
-def _allows_uncompressed(body: bytes) -> bool:
-    """Return whether a list of point formats has the one that is used (RFC 8422 section 5.1.2)."""
-    return bool(body) and body[0] == len(body) - 1 and _UNCOMPRESSED_POINT in body[1:]
 
 
 def _with_settings(offered: ClientHello) -> tuple[str, ...]:

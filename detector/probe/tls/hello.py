@@ -122,11 +122,6 @@ class ServerHello(Record, frozen=True, kw_only=True):
         """Whether it is a HelloRetryRequest (RFC 8446 section 4.1.4)."""
         return self.random == HELLO_RETRY_REQUEST_RANDOM
 
-    @property
-    def extended_master_secret(self) -> bool:
-        """Whether the master secret is bound to the handshake (RFC 7627)."""
-        return any(kind == ExtensionType.EXTENDED_MASTER_SECRET for kind, _ in self.extensions)
-
 
 def parse_client_hello(message: bytes, *, damaged: set[int] | None = None) -> ClientHello:
     """Parse a ClientHello, a handshake message with its header.

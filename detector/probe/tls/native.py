@@ -56,7 +56,6 @@ from .reader import Reader, WireError, malformed
 
 if TYPE_CHECKING:
     import datetime as dt
-    from _hashlib import HASH
     from collections.abc import Sequence
 
     from detector.knowledge.client_hellos import HelloProfiles
@@ -286,15 +285,9 @@ class NativeHandshake(ClientHandshake):
         if not _has_usage(leaf, wanted):
             return "a certificate that is not for this use"
         if wire.version == TLS_1_3:
-            return self._refusal_of_signature(leaf.spki)
+            signed = None if self.signature is None else self.signature.scheme
+            return None if signed is None or _fits(signed, leaf.spki) else "a signature scheme that is not the key's"
         return self._refusal_of_key(leaf.spki)
-
-    def _refusal_of_signature(self, spki: bytes) -> str | None:
-        """Return why this key may not have signed as it did in TLS 1.3; None before it has, or where another signed."""
-        signature = self.signature
-        if signature is None or signature.scheme is None or _fits(signature.scheme, spki):
-            return None
-        return "a signature scheme that is not the key's"
 
     def _refusal_of_key(self, spki: bytes) -> str | None:
         """Return why this key is not one for the cipher suite (RFC 8422 section 2, RFC 5246 section 7.4.2)."""
@@ -336,15 +329,12 @@ class NativeHandshake(ClientHandshake):
         if wire.certificate_requested:
             messages += _EMPTY_CERTIFICATE
         transcript.update(messages)
-        messages += self._finished(transcript)
+        key = expand_label(self._hash_name, self._client_secret, "finished", len(self._client_secret))
+        verify_data = hmac.digest(key, transcript.digest(), self._hash_name)  # RFC 8446 section 4.4.4
+        messages += frame_message(HandshakeType.FINISHED, verify_data)
         begin = b"" if wire.hello_retry_request is not None else CHANGE_CIPHER_SPEC
         sealed = self._sealed(self._client_secret, messages, ContentType.HANDSHAKE)
         return begin + sealed + self._sealed(application, _CLOSE_NOTIFY, ContentType.ALERT)
-
-    def _finished(self, transcript: HASH) -> bytes:
-        """Return our Finished (RFC 8446 section 4.4.4)."""
-        key = expand_label(self._hash_name, self._client_secret, "finished", len(self._client_secret))
-        return frame_message(HandshakeType.FINISHED, hmac.digest(key, transcript.digest(), self._hash_name))
 
     def _application_secret(self, transcript: bytes) -> bytes:
         """Return client_application_traffic_secret_0 (RFC 8446 section 7.1)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -48,16 +48,6 @@ def prf(hash_name: str, secret: bytes, label: bytes, seed: bytes, length: int) -
         chained = hmac.digest(secret, chained, hash_name)
         output += hmac.digest(secret, chained + seed, hash_name)
     return output[:length]
-
-
-class Protection(Protocol):
-    """Record protection in one direction. `open` raises `WireError` for what was not sealed with this key."""
-
-    def seal(self, number: int, content_type: int, content: bytes) -> bytes:
-        """Return the fragment of the record with this number."""
-
-    def open(self, number: int, content_type: int, fragment: bytes) -> bytes:
-        """Return the content of the record with this number."""
 
 
 def _authenticated(number: int, content_type: int, length: int) -> bytes:
@@ -128,6 +118,11 @@ class _Cbc:
         if not hmac.compare_digest(mac, self._mac(number, content_type, content)):
             raise _does_not_open()
         return content
+
+
+Protection = _Aead | _Cbc
+"""Record protection in one direction: `seal` makes the fragment of the record with a number, `open` reads it and
+raises `WireError` for what was not sealed with this key."""
 
 
 def _does_not_open() -> WireError:

@@ -275,7 +275,7 @@ class Wire:
     def _read(self) -> None:
         """Parse every complete record that can be read now."""
         while (
-            not self._is_over
+            not (self.flight_over or self.alert is not None)
             and (record := framing.first_record(self._records, first=not self._any_record)) is not None
         ):
             content_type, header, body = record
@@ -302,11 +302,6 @@ class Wire:
             self._rest = bytes(self._records)
             self._records.clear()
             self._messages.clear()
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether nothing that comes is read: the flight is over, or an alert ended it."""
-        return self.flight_over or self.alert is not None
 
     def _refuse(self, *reasons: str) -> None:
         """Note what a browser refuses; the first reason counts."""
@@ -454,11 +449,10 @@ class Wire:
         self.server_hello = message
         self.server_random = hello.random
         self._last_message = Kind.SERVER_HELLO
-        if self.client_hellos:
-            hashing = TLS_1_3_SUITES[suite].hash_name if new else _old_hash(version, suite)
-            if hashing is not None:
-                self._hash_name = hashing
-                self._transcript = self._begin_transcript(message)
+        suites = TLS_1_3_SUITES if new else TLS_1_2_SUITES if version == TLS_1_2 else {}
+        if self.client_hellos and suite in suites:
+            self._hash_name = suites[suite].hash_name
+            self._transcript = self._begin_transcript(message)
 
     def _old_extensions(self, extensions: dict[int, bytes]) -> None:
         """Read what a server says in ServerHello before TLS 1.3."""
@@ -669,8 +663,3 @@ class Wire:
         Kind.CERTIFICATE_VERIFY: _certificate_verify,
         Kind.FINISHED: _finished,
     }
-
-
-def _old_hash(version: int, suite: int) -> str | None:
-    """Return the hash of a handshake before TLS 1.3, where it can be finished here (RFC 5246 section 7.4.9)."""
-    return TLS_1_2_SUITES[suite].hash_name if version == TLS_1_2 and suite in TLS_1_2_SUITES else None
