@@ -13,13 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from detector.cli import common, options
+from detector.cli.streams import put
 from detector.errors import KeyFileError
 from detector.model.files import read_file
 from detector.outbox.submission import SUBMISSION_BYTES_MAX
 from detector.pins.encoding import parse_witness_key
 from detector.session.seams import utc_now
 from detector.trust.envelope import key_identifier
-from detector_collect.store import keys
+from detector_collect.store import keys, queue
 from detector_collect.store.errors import StoreError
 from detector_collect.store.keys import Key
 
@@ -60,7 +61,7 @@ _CERTIFICATE: Final = options.target(
 
 @click.group(
     cls=options.Group,
-    sections={"Change": ("add", "rotate", "revoke"), "Read": ("list",)},
+    sections={"Change": ("add", "rotate", "revoke", "disregard"), "Read": ("list",)},
     examples=("detector-collect key list",),
 )
 def key() -> None:
@@ -156,7 +157,7 @@ def rotate(old: str, key: str | None, *, certificate: str | None, overlap: int, 
 def revoke(key: str, *, database: str | None) -> int:
     """Refuse a key from now on.
 
-    What it sent before is kept.
+    What it sent before is kept; `key disregard` is for what a thief sent.
     """
 
     async def work(store: Store) -> None:
@@ -164,6 +165,38 @@ def revoke(key: str, *, database: str | None) -> int:
             await keys.end_key(connection, key, revoked=utc_now())
 
     with_store(database, work)
+    return common.CLEAN
+
+
+@key.command(
+    examples=(
+        (
+            "detector-collect key disregard ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+            " --since 2026-11-20 --until 2026-11-27T09:30:00"
+        ),
+    )
+)
+@click.argument("key", type=_Sender(), metavar="KEY")
+@options.service("--since", "When the key was stolen (UTC).", type=click.DateTime(), required=True)
+@options.service("--until", "The end (UTC) instead of now.", type=click.DateTime())
+@database
+def disregard(key: str, *, since: dt.datetime, until: dt.datetime | None, database: str | None) -> int:
+    """Disregard what a key sent in a period.
+
+    What was received in it is quarantined for good and shown as no finding, also what honest devices sent with the key. Other evidence that
+    showed the same handshakes later is assessed again. Statements about institutions that were made stay as they are.
+    """
+    now = utc_now()
+    begun = since.replace(tzinfo=dt.UTC)
+    ended = now if until is None else until.replace(tzinfo=dt.UTC)
+    if ended <= begun:
+        raise click.UsageError("--until must be later than --since.")
+
+    async def work(store: Store) -> int:
+        async with store.begin() as connection:
+            return await queue.disregard(connection, key, since=begun, until=ended, now=now)
+
+    put(f"Disregarded: {with_store(database, work)}.")
     return common.CLEAN
 
 
