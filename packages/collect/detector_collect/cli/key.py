@@ -206,7 +206,7 @@ def disregard(key: str, *, since: dt.datetime, until: dt.datetime | None, databa
 @form
 @options.output
 def list_(*, institution: str | None, database: str | None, form: Format, output: str | None) -> int:
-    """List keys, with when they expire and were revoked, and their limits."""
+    """List keys, with when they end and their limits."""
 
     async def work(store: Store) -> list[Key]:
         async with store.connect() as connection:
