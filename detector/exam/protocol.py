@@ -198,24 +198,20 @@ class _OnlyId(msgspec.Struct):
     id: _Id = None
 
 
+_OF_DECISION: Final = ("action", "message", "language", "reasons", "policy")
+_OF_REPORT: Final = (
+    "detector_version", "started", "finished", "verdict", "confidence", "scope", "coverage", "interceptors",
+)  # fmt: skip
+"""Fields of a response that are those of the decision, and of its report."""
+
+
 def response(decision: Decision, request: Request, browser: tuple[Viewed, ...] = ()) -> Response:
     """Return the response to `request`."""
     report = decision.report
     return Response(
         id=request.id,
-        detector_version=report.detector_version,
-        action=decision.action,
-        message=decision.message,
-        language=decision.language,
-        reasons=decision.reasons,
-        policy=decision.policy,
-        started=report.started,
-        finished=report.finished,
-        verdict=report.verdict,
-        confidence=report.confidence,
-        scope=report.scope,
-        coverage=report.coverage,
-        interceptors=report.interceptors,
+        **{name: getattr(decision, name) for name in _OF_DECISION},
+        **{name: getattr(report, name) for name in _OF_REPORT},
         browser=browser,
         report=report if request.report else None,
         evidence=decision.evidence if request.evidence else None,

@@ -21,6 +21,7 @@ import datetime as dt
 import os
 import re
 import secrets
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
@@ -76,12 +77,11 @@ Cause = Literal["age", "space", "busy", "asked"]
 
 
 class Waiting(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file: the collector's URL and the envelope; `refused` and `detail` are the reason of one that was set aside."""
+    """A file: the collector's URL and the envelope; `refused` is the reason of one that was set aside."""
 
     to: str
     envelope: msgspec.Raw
     refused: str = ""
-    detail: str = ""
 
 
 class Entry(NamedTuple):
@@ -239,23 +239,22 @@ class Outbox:
         with self._writing():
             entry.path.unlink(missing_ok=True)
 
-    def set_aside(self, entry: Entry, waiting: Waiting, *, reason: str, detail: str) -> None:
+    def set_aside(self, entry: Entry, waiting: Waiting, *, reason: str) -> None:
         """Set a submission aside that the collector refuses for good. Raises `OutputError`."""
-        refused = msgspec.structs.replace(waiting, refused=reason, detail=detail)
-        with self._writing():
-            _replace(self.folder / REFUSED / entry.path.name, encode(refused))
-            entry.path.unlink(missing_ok=True)
+        self._move(entry, waiting, REFUSED, reason)
 
     def put_back(self) -> int:
         """Let everything that was refused wait again, and return how many these are. Raises `OutputError`."""
         entries = self.entries(REFUSED)
         for entry in entries:
             if (waiting := self.read(entry)) is not None:
-                with self._writing():
-                    again = msgspec.structs.replace(waiting, refused="", detail="")
-                    _replace(self.folder / entry.path.name, encode(again))
-                    entry.path.unlink(missing_ok=True)
+                self._move(entry, waiting, "", "")
         return len(entries)
+
+    def _move(self, entry: Entry, waiting: Waiting, part: Part, reason: str) -> None:
+        with self._writing():
+            _replace(self.folder / part / entry.path.name, encode(msgspec.structs.replace(waiting, refused=reason)))
+            entry.path.unlink(missing_ok=True)
 
     def drop(self, part: Part, digest: str | None = None) -> int:
         """Drop what waits or was set aside, all of it or one submission; return how many these are. Counted."""
@@ -267,7 +266,7 @@ class Outbox:
     def note_lost(self, count: int) -> None:
         """Count submissions that never reached the disk. Raises `OutputError`."""
         with self._writing(), self._locked():
-            self._save(self._count({"busy": count}, ()))
+            self._count({"busy": count})
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[bool]:
@@ -287,11 +286,12 @@ class Outbox:
 
     def attempt(self, to: str) -> Attempt | None:
         """When a collector is tried again; None where it was not tried, or the last attempt was no failure."""
-        return self._later().collectors.get(to)
+        return self._load(_LATER, _Later).collectors.get(to)
 
     def try_later(self, to: str, attempt: Attempt | None) -> None:
         """Keep when a collector is tried again; for the process that sends. Raises `OutputError`."""
-        collectors = {name: kept for name, kept in self._later().collectors.items() if name != to}
+        collectors = dict(self._load(_LATER, _Later).collectors)
+        collectors.pop(to, None)
         if attempt is not None:
             collectors[to] = attempt
         newest = dict(list(collectors.items())[-TRIED_LATER_MAX:])
@@ -301,12 +301,8 @@ class Outbox:
     def status(self) -> Status:
         """What is in this outbox."""
         waiting, refused, damaged = (self.entries(part) for part in PARTS)
-        reasons: dict[str, int] = {}
-        for entry in refused:
-            kept = self.read(entry)
-            if kept is not None:
-                reasons[kept.refused] = reasons.get(kept.refused, 0) + 1
-        attempts = [one.not_before for one in self._later().collectors.values()]
+        reasons = Counter(kept.refused for entry in refused if (kept := self.read(entry)) is not None)
+        attempts = [one.not_before for one in self._load(_LATER, _Later).collectors.values()]
         return Status(
             folder=str(self.folder),
             waiting=len(waiting),
@@ -314,7 +310,7 @@ class Outbox:
             bytes=sum(entry.size for entry in (*waiting, *refused, *damaged)),
             refused=tuple(RefusedCount(reason=name, count=count) for name, count in sorted(reasons.items())),
             damaged=len(damaged),
-            dropped=self._load_dropped().counts,
+            dropped=self._load(_DROPPED, _Dropped).counts,
             tried_again=min(attempts, default=None),
         )
 
@@ -357,33 +353,21 @@ class Outbox:
         """Count submissions as dropped, then remove them."""
         names = tuple(entry.path.relative_to(self.folder).as_posix() for some in chosen.values() for entry in some)
         if names:
-            self._save(self._count({cause: len(some) for cause, some in chosen.items()}, names))
+            self._count({cause: len(some) for cause, some in chosen.items()}, names)
             self._finish_dropping()
 
     def _finish_dropping(self) -> None:
         """Remove the files that were counted as dropped; a process that was killed may have left some."""
-        dropped = self._load_dropped()
-        if dropped.names:
-            for name in dropped.names:
-                if _DROPPABLE.match(name):
-                    (self.folder / name).unlink(missing_ok=True)
-            self._save(msgspec.structs.replace(dropped, names=()))
+        names = self._load(_DROPPED, _Dropped).names
+        for name in filter(_DROPPABLE.match, names):
+            (self.folder / name).unlink(missing_ok=True)
+        if names:
+            self._count({})
 
-    def _count(self, added: dict[Cause, int], names: tuple[str, ...]) -> _Dropped:
-        counts = dict(self._load_dropped().counts)
-        for cause, count in added.items():
-            if count:
-                counts[cause] = counts.get(cause, 0) + count
-        return _Dropped(counts=counts, names=names)
-
-    def _save(self, dropped: _Dropped) -> None:
-        _replace(self.folder / _DROPPED, encode(dropped))
-
-    def _load_dropped(self) -> _Dropped:
-        return self._load(_DROPPED, _Dropped)
-
-    def _later(self) -> _Later:
-        return self._load(_LATER, _Later)
+    def _count(self, added: dict[Cause, int], names: tuple[str, ...] = ()) -> None:
+        """Write down how many more are dropped, and the files that are to be removed."""
+        counts = Counter(self._load(_DROPPED, _Dropped).counts) + Counter(added)
+        _replace(self.folder / _DROPPED, encode(_Dropped(counts=dict(counts), names=names)))
 
     def _load(self, name: str, kind: type[R]) -> R:
         """A record of this folder; an empty one where there is none, or it cannot be read."""
