@@ -26,7 +26,18 @@ import msgspec
 
 from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryFullError, HistoryUnavailableError, MissingExtraError
-from detector.model import Assurance, Category, Confidence, EndpointName, Report, Result, Verdict, encode, json_text
+from detector.model import (
+    Assurance,
+    Category,
+    Confidence,
+    EndpointName,
+    Record,
+    Report,
+    Result,
+    Verdict,
+    encode,
+    json_text,
+)
 from detector.model.files import NO_ROOM, reason_of
 from detector.model.private_files import create_private
 
@@ -83,7 +94,7 @@ _WRITES: Final = "detector_writes"
 _GENUINE: Final = (Assurance.PINNED, Assurance.LOGGED, Assurance.WITNESSED)
 """Assurances that show an endpoint's key to be genuine; a declared private PKI does not."""
 
-T = TypeVar("T", Report, Result)
+T = TypeVar("T", bound=Record)
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
