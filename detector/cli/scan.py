@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 import msgspec
@@ -28,11 +28,11 @@ from detector.aio.lazy import LazyModule
 from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError, install_extra
 from detector.judge import network, wording
-from detector.model import Confidence, Detail, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
+from detector.model import Confidence, Detail, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
 from detector.model.validate import PORT_MAX, naming
 from detector.pins.target import parse_host
-from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target
+from detector.scan import BadLine, Scanned, ScanRecord, Target
 from detector.session.seams import Seams, utc_now
 from detector.session.session import Detector
 from detector.session.stream import StreamSettings
@@ -75,8 +75,6 @@ PROCESSES_MAX: Final = 256
 """More than any machine has processors for."""
 FINGERPRINT_BYTES: Final = 64 * 1024
 """Bytes of each target file that identify it, with its size."""
-Line = TypeVar("Line")
-"""How a line of an output is read back."""
 
 
 class Evidence(enum.StrEnum):
@@ -237,7 +235,10 @@ def scan(  # noqa: PLR0913 - one parameter per option
         reports = stack.enter_context(reporting.Reports(report, settings))
         reports.start()
         kept.attempt(kept.begin)
-        _count_earlier(writer, tally, kept, full=place is not None)
+        for line in writer.earlier():
+            tally.add_earlier(line)
+            if kept.add(line):
+                kept.attempt(kept.flush)
         pace = StreamSettings(
             concurrency=_affordable(concurrency, processes),
             rate=rate,
@@ -317,15 +318,6 @@ def _report(found: Scanned, reporter: outbox.Reporter) -> None:
     reporter.result(found)
 
 
-def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept, *, full: bool) -> None:
-    """Count the results that a resumed scan has already written; read in full, they are recorded as well."""
-    wanted: type[_Earlier | Scanned] = Scanned if full else _Earlier
-    for line in writer.earlier(wanted):
-        tally.add_earlier(line)
-        if isinstance(line, Scanned) and kept.add(line):
-            kept.attempt(kept.flush)
-
-
 def _resolver(wanted: Lookup) -> resolving.CachingResolver:
     if wanted is Lookup.SYSTEM:
         return resolving.CachingResolver()
@@ -385,30 +377,6 @@ def _fingerprint(sources: Sources, settings: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-class _Route(msgspec.Struct, frozen=True):
-    """What is counted of an observation."""
-
-    unfollowed_proxy: UnfollowedProxy | None = None
-
-
-class _Earlier(msgspec.Struct, frozen=True):
-    """What is counted of a line that an interrupted scan wrote, or of a result that was amended."""
-
-    endpoint: EndpointName
-    verdict: Verdict
-    confidence: Confidence | None = None
-    named: bool = False
-    replaces: Replaced | None = None
-    observation: _Route = _Route()
-    other_observations: tuple[_Route, ...] = ()
-
-    @property
-    def unfollowed_proxy(self) -> UnfollowedProxy | None:
-        """Why a probe of it did not follow the proxy setting of the machine."""
-        reasons = (one.unfollowed_proxy for one in (self.observation, *self.other_observations))
-        return next((reason for reason in reasons if reason is not None), None)
-
-
 class Tally:
     """Results so far: in numbers, and for each vantage as one network."""
 
@@ -426,17 +394,17 @@ class Tally:
         """How many targets have a result."""
         return self._found.total()
 
-    def add_earlier(self, found: Scanned | _Earlier) -> None:
+    def add_earlier(self, found: Scanned) -> None:
         """Count a result of the same scan from before it was interrupted."""
         self.add(found)
         self._earlier = self.total
 
-    def add(self, found: Scanned | _Earlier, *, vantage: str = "") -> None:
+    def add(self, found: Scanned, *, vantage: str = "") -> None:
         """Count a result from this vantage. One that amends an earlier one carries what it replaces."""
         before = None
         if found.replaces is not None:
-            route = _Route(found.unfollowed_proxy)  # an amendment rests on the same observations
-            before = _Earlier(found.endpoint, found.replaces.verdict, found.replaces.confidence, observation=route)
+            said = found.replaces  # an amendment rests on the same observations
+            before = msgspec.structs.replace(found, verdict=said.verdict, confidence=said.confidence)
             self._found[before.verdict, before.confidence] -= 1
         self._found[found.verdict, found.confidence] += 1
         self._unfollowed = self._unfollowed or found.unfollowed_proxy
@@ -496,11 +464,11 @@ class _Writer:
         if form is Format.CSV:
             self._put(spreadsheet.header())
 
-    def earlier(self, form: type[Line]) -> Iterator[Line]:
-        """What this scan wrote before it was interrupted, read as `form`. Raises `InputError`."""
+    def earlier(self) -> Iterator[Scanned]:
+        """What this scan wrote before it was interrupted. Raises `InputError`."""
         for number, line in enumerate(() if self._record is None else self._record.earlier(), start=1):
             try:
-                yield json_text.decode(line, form)
+                yield json_text.decode(line, Scanned)
             except json_text.MalformedError as error:
                 raise InputError(
                     f"--output: line {number} is not a result of a scan.",
