@@ -105,7 +105,7 @@ class Sources(NamedTuple):
 
 
 target_files: Final = options.target(
-    "--targets files", "File of targets, - for stdin; repeatable.", multiple=True, metavar="FILE|-"
+    "--targets", "File of targets, - for stdin; repeatable.", multiple=True, metavar="FILE|-"
 )
 retries_option: Final = options.probing(
     "--retries", "Retries after transient failures.", type=click.IntRange(0, 10), default=1
@@ -125,83 +125,65 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
         "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
     ),
 )
-@options.targets
-@target_files
-@options.target("--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True)
-@options.target("--network networks", "Every address of a network; repeatable.", multiple=True, metavar="CIDR")
-@options.target(
-    "--port ports",
-    "Port of targets without one; repeatable.  [default: 443]",
-    multiple=True,
-    type=click.IntRange(1, PORT_MAX),
-)
-@options.target(
-    "--server-name server_names",
-    "Server name (SNI) for targets that are addresses; repeatable.",
-    multiple=True,
-    metavar="NAME",
-)
-@options.probing("--concurrency", "Targets at once.", type=click.IntRange(1, 20000), default=256)
-@options.probing(
-    "--processes",
-    "Processes of this machine that probe; one assesses.",
-    type=click.IntRange(1, PROCESSES_MAX),
-    default=1,
-)
-@options.probing("--rate", "Connections per second, in total.", type=click.FloatRange(min=0.001), metavar="N")
-@options.probing(
-    "--rate-per-host", "Connections per second to one host.", type=click.FloatRange(min=0.001), metavar="N"
-)
-@retries_option
-@timeout_option
-@options.result("--resume", "Record progress there; given again, continue from it. Needs --output.", metavar="STATE")
-@strict_option
-@options.result(
-    "--evidence",
-    "Write the certificates for all, for those that are not clean, or for none.",
-    type=options.Choice(Evidence),
-    default="odd",
-)
-@options.probing(
-    "--resolver",
-    "How names are resolved; auto is c-ares if aiodns is installed.",
-    type=options.Choice(Lookup),
-    default="auto",
-)
-@options.result("--progress/--no-progress", "Report progress on stderr.", default=True)
-@options.fail_on()
-@options.history
-@options.settings()
-@options.reporting
-@options.form(Format.TEXT, Format.JSONL, Format.CSV, *options.SIEM_LINES)
-@options.detail
-@options.output
 def scan(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    targets: tuple[str, ...],
-    files: tuple[str, ...],
-    table: bool,
-    networks: tuple[str, ...],
-    ports: tuple[int, ...],
-    server_names: tuple[str, ...],
-    concurrency: int,
-    processes: int,
-    rate: float | None,
-    rate_per_host: float | None,
-    retries: int,
-    timeout: float,
-    resume: str | None,
-    strict: bool,
-    evidence: Evidence,
-    resolver: Lookup,
-    progress: bool,
-    fail_on: Confidence,
-    form: Format,
-    detail: Detail,
-    output: str | None,
-    place: str | None,
+    targets: tuple[str, ...] = options.targets,
+    files: tuple[str, ...] = target_files,
+    table: bool = options.target(
+        "--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True
+    ),
+    networks: tuple[str, ...] = options.target(
+        "--network", "Every address of a network; repeatable.", multiple=True, metavar="CIDR"
+    ),
+    ports: tuple[int, ...] = options.target(
+        "--port",
+        "Port of targets without one; repeatable.  [default: 443]",
+        multiple=True,
+        type=click.IntRange(1, PORT_MAX),
+    ),
+    server_names: tuple[str, ...] = options.target(
+        "--server-name",
+        "Server name (SNI) for targets that are addresses; repeatable.",
+        multiple=True,
+        metavar="NAME",
+    ),
+    concurrency: int = options.probing("--concurrency", "Targets at once.", type=click.IntRange(1, 20000), default=256),
+    processes: int = options.probing(
+        "--processes",
+        "Processes of this machine that probe; one assesses.",
+        type=click.IntRange(1, PROCESSES_MAX),
+        default=1,
+    ),
+    rate: float | None = options.probing(
+        "--rate", "Connections per second, in total.", type=click.FloatRange(min=0.001), metavar="N"
+    ),
+    rate_per_host: float | None = options.probing(
+        "--rate-per-host", "Connections per second to one host.", type=click.FloatRange(min=0.001), metavar="N"
+    ),
+    retries: int = retries_option,
+    timeout: float = timeout_option,
+    resume: str | None = options.result(
+        "--resume", "Record progress there; given again, continue from it. Needs --output.", metavar="STATE"
+    ),
+    strict: bool = strict_option,
+    evidence: Evidence = options.result(
+        "--evidence",
+        "Write the certificates for all, for those that are not clean, or for none.",
+        type=options.Choice(Evidence),
+        default="odd",
+    ),
+    resolver: Lookup = options.probing(
+        "--resolver",
+        "How names are resolved; auto is c-ares if aiodns is installed.",
+        type=options.Choice(Lookup),
+        default="auto",
+    ),
+    progress: bool = options.result("--progress/--no-progress", "Report progress on stderr.", default=True),
+    fail_on: Confidence = options.fail_on(),
+    place: str | None = options.history,
+    settings: dict[str, Any] = options.settings(),
+    report: dict[str, Any] = options.reporting,
+    out: options.Output = options.written(Format.TEXT, Format.JSONL, Format.CSV, *options.SIEM_LINES),
 ) -> int:
     """Scan any number of targets, one line of result for each.
 
@@ -215,7 +197,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive, as for `detector
     check`: targets of arguments and files count as named.
     """
-    if resume is not None and (output is None or form is not Format.JSONL):
+    if resume is not None and (out.file is None or out.form is not Format.JSONL):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: it continues from the output.")
     with naming("--server-name"):
         sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
@@ -226,12 +208,12 @@ def scan(  # noqa: PLR0913 - one parameter per option
         history = stack.enter_context(common.SideHistory(place, functools.partial(_patience, ending)))
         detector = Detector(**settings, seen_before=history.genuine, seams=Seams(resolver=names))
         record = None
-        if resume is not None and output is not None:
-            record = ScanRecord(resume, output, scan=_fingerprint(sources, settings), now=utc_now())
+        if resume is not None and out.file is not None:
+            record = ScanRecord(resume, out.file, scan=_fingerprint(sources, settings), now=utc_now())
             stack.callback(record.close)
         kept = _Kept(history, detector, tally, started=utc_now() if record is None else record.started)
-        stream = None if record else stack.enter_context(common.growing_stream(output))
-        writer = _Writer(form, detail, evidence, detector.vantage, record, stream)
+        stream = None if record else stack.enter_context(common.growing_stream(out.file))
+        writer = _Writer(out.form, out.detail, evidence, detector.vantage, record, stream)
         reports = stack.enter_context(reporting.Reports(report, settings))
         reports.start()
         kept.attempt(kept.begin)
@@ -249,7 +231,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
         try:
             probing = _probing(processes, detector, names)
             scanning = _scan(detector, sources, pace, tally, (writer, kept, reports), probing)
-            asyncio.run(_shown(scanning, tally) if progress and detail is not Detail.VERDICT else scanning)
+            asyncio.run(_shown(scanning, tally) if progress and out.detail is not Detail.VERDICT else scanning)
         except KeyboardInterrupt:
             ending.set()
             say(tally.sentence(interrupted=True))
