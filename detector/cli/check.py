@@ -151,7 +151,7 @@ def check(  # noqa: PLR0913 - one parameter per option
             lambda: history.write(lambda kept: kept.record(found)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(found, evidence, keys=keys).decode())),
             lambda: save and save(found.results),
-            lambda: _send(found, syslog),
+            lambda: syslog and syslog.send(siem.render(found, "syslog").splitlines(), seconds=SYSLOG_SECONDS),
         )
         common.warn_of_age(found.knowledge, found.finished)
         if form is options.Format.TABLE and detail is not Detail.VERDICT and settings.get("offline"):
@@ -165,11 +165,6 @@ def _note_offline(report: Report) -> None:
     seen = any(one.observation.chain for one in report.results)
     if seen and report.verdict is not Verdict.CLEAN and report.confidence in {None, Confidence.POSSIBLE}:
         say("Note: --offline leaves out the comparison with well-known hosts; without it the answer may be surer.")
-
-
-def _send(report: Report, to: collectors.Collector | None) -> None:
-    if to is not None:
-        to.send(siem.syslog(report).splitlines(), seconds=SYSLOG_SECONDS)
 
 
 async def _check(

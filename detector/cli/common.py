@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import datetime as dt
     import shutil
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import TextIO
+    from typing import IO, TextIO
 
     from rich import console as rich_console
 
@@ -78,13 +78,24 @@ WIDTHS: Final = (40, 1000)
 T = TypeVar("T")
 
 
-def read_file(path: str, limit: int, error: type[InputError], advice: str) -> bytes:
-    """The content of an input file of at most `limit` bytes, - for standard input. Raises `error`, which names it."""
+@contextlib.contextmanager
+def open_input(path: str, error: type[InputError], advice: str) -> Iterator[IO[bytes]]:
+    """Open an input file, - for standard input. Raises `error`, which names it, also where reading fails."""
     try:
-        with contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb") as file:
-            data = file.read(limit + 1)
+        opened = contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb")  # noqa: SIM115 - closed by the `with` block below
     except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
         raise error(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
+    with opened as file:
+        try:
+            yield file
+        except OSError as problem:
+            raise error(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
+
+
+def read_file(path: str, limit: int, error: type[InputError], advice: str) -> bytes:
+    """The content of an input file of at most `limit` bytes, - for standard input. Raises `error`, which names it."""
+    with open_input(path, error, advice) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise error(f"{path}: larger than {limit // 1024 // 1024} MiB.", advice=advice)
     return data
@@ -401,7 +412,7 @@ def write(  # noqa: PLR0913 - what a report is written from
         case Format.TABLE:
             text = as_table(report, stream, detail, language)
         case Format.ECS | Format.OCSF | Format.CEF | Format.SYSLOG | Format.SARIF:
-            text = getattr(siem, form)(report)
+            text = siem.render(report, form)
         case _:
             text = getattr(reports, form)(report)  # these functions, too, are called after their format
     stream.write(text)

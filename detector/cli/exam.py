@@ -24,8 +24,8 @@ from detector.exam.policy import DEADLINE_LEAST, Action, Policy
 from detector.knowledge.data_set import SHIPPED
 from detector.locate.locate import Locating
 from detector.model import Detail, encode
-from detector.model.files import reason_of
 from detector.model.private_files import OWNER_ONLY
+from detector.model.validate import naming
 from detector.pins.encoding import WITNESS_PREFIX
 from detector.pins.load import VENDOR
 from detector.session.plan import FILE_PREFIX
@@ -287,24 +287,11 @@ def _keys(signing_key: str | None) -> tuple[Ed25519PrivateKey, ...]:
 
 def _read_request(source: str, patience: float) -> protocol.Request:
     """A request from a file, or from standard input. Raises `RequestError`."""
-    data = _request_bytes(source, patience)
-    try:
-        return protocol.read_request(data)
-    except RequestError as error:
-        raise RequestError(f"--request {source}: {error.message}", advice=error.advice) from error
-
-
-def _request_bytes(source: str, patience: float) -> bytes:
-    """A request from a file, or from standard input. Raises `RequestError`."""
-    if source == "-":
-        return _read_input(patience)
-    try:
-        with Path(source).open("rb") as file:
-            return file.read(protocol.REQUEST_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        raise RequestError(
-            f"--request {source}: cannot be read ({reason_of(error)}).", advice="Name a readable file."
-        ) from error
+    with naming(source):
+        if source == common.STDIN:
+            return protocol.read_request(_read_input(patience))
+        with common.open_input(source, RequestError, "Name a readable file.") as file:
+            return protocol.read_request(file.read(protocol.REQUEST_BYTES_MAX + 1))
 
 
 def _read_input(patience: float) -> bytes:
@@ -321,9 +308,7 @@ def _read_input(patience: float) -> bytes:
     reader.start()
     reader.join(patience)
     if reader.is_alive():
-        raise RequestError(
-            "--request -: standard input did not end in time.", advice="Close it after writing the request."
-        )
+        raise RequestError("standard input did not end in time.", advice="Close it after writing the request.")
     return b"".join(received)
 
 

@@ -35,21 +35,15 @@ PASSWORD_BYTES_MAX: Final = 1024
 """Largest password file, in bytes: key derivation hashes the password once for each key."""
 
 
-class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """An RFC 3339 time with an offset."""
-
-    name = "RFC3339"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dt.datetime:
-        if isinstance(value, dt.datetime):
-            return value
-        try:
-            moment = dt.datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not an RFC 3339 time such as 2026-11-23T09:00:00Z.", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} has no offset; write Z for UTC: 2026-11-23T09:00:00Z.", param, ctx)
-        return moment.astimezone(dt.UTC)
+def _moment(text: str) -> dt.datetime:
+    """An RFC 3339 time with an offset. Raises ValueError."""
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an RFC 3339 time such as 2026-11-23T09:00:00Z.") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset; write Z for UTC: 2026-11-23T09:00:00Z.")
+    return moment.astimezone(dt.UTC)
 
 
 @click.command(
@@ -63,7 +57,7 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
 )
 @click.argument("chain", metavar="FILE|-")
 @options.target("--host", "The host that presented the certificates.", metavar="HOST[:PORT]")
-@options.target("--at", "Assess as of this time instead of now.", type=_Moment())
+@options.target("--at", "Assess as of this time instead of now.", type=options.Parsed("RFC3339", _moment))
 @options.target("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
 @options.target(
     "--as-presented", "Keep the file's order, even where the first certificate is another one.", is_flag=True

@@ -48,24 +48,23 @@ PORT: Final = 8786
 """Default port of schedulers."""
 
 
-class _SchedulerAddress(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """The address of a scheduler, which must be encrypted."""
-
-    name = "address"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the address; fails as options do."""
-        host, _, port = value.removeprefix("tls://").rpartition(":")
-        if not value.startswith("tls://") or not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
-            self.fail(f"{value!r} is no address of a scheduler: write tls://HOST:PORT.", param, ctx)
-        return value
+def _address(text: str) -> str:
+    """The address of a scheduler, which must be encrypted. Raises ValueError."""
+    host, _, port = text.removeprefix("tls://").rpartition(":")
+    if not text.startswith("tls://") or not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
+        raise ValueError(f"{text!r} is no address of a scheduler: write tls://HOST:PORT.")
+    return text
 
 
 _tls = options.service(
     "--tls folder", "Folder with the files from `detector fleet certificates`.", required=True, metavar="DIR"
 )
 _scheduler = options.service(
-    "--scheduler", "Address of the scheduler.", required=True, type=_SchedulerAddress(), metavar="tls://HOST:PORT"
+    "--scheduler",
+    "Address of the scheduler.",
+    required=True,
+    type=options.Parsed("address", _address),
+    metavar="tls://HOST:PORT",
 )
 
 

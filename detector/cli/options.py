@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from detector.aio.lazy import LazyModule
-from detector.errors import DetectorError, TargetError
+from detector.errors import DetectorError
 from detector.language import check as check_language
 from detector.model import Confidence, Detail
 from detector.pins.target import CONNECT_TO, RESOLVE, parse_rule
@@ -317,21 +317,31 @@ def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy
     return together(declared[name] for name in declared if name in (only or declared) and name not in without)
 
 
-class _Rule(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
+class Parsed(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
+    """What a function makes of a word; the ValueError that it raises says what is wrong with it."""
+
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Return what the word stands for; fails as options do."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
+def _rule(form: str) -> Parsed:
     """Where to connect instead of resolving a name, in one form; validated, and passed on unchanged."""
 
-    name = "rule"
+    def parse(rule: str) -> str:
+        parse_rule(rule, (form,))
+        return rule
 
-    def __init__(self, form: str) -> None:
-        self._form = form
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the rule; fails as options do."""
-        try:
-            parse_rule(value, (self._form,))
-        except TargetError as error:
-            self.fail(str(error), param, ctx)
-        return value
+    return Parsed("rule", parse)
 
 
 def _proxy(default: str) -> Decorator:
@@ -369,7 +379,7 @@ _NETWORK: Final = {
         "Connect to this address for this host and port, as curl does; repeatable.",
         setting=True,
         multiple=True,
-        type=_Rule(RESOLVE),
+        type=_rule(RESOLVE),
         metavar=RESOLVE,
     ),
     "connect-to": probing(
@@ -377,7 +387,7 @@ _NETWORK: Final = {
         "Connect to HOST2:PORT2 for HOST1:PORT1, as curl does; repeatable.",
         setting="resolve",
         multiple=True,
-        type=_Rule(CONNECT_TO),
+        type=_rule(CONNECT_TO),
         metavar=CONNECT_TO,
     ),
     "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting=True, is_flag=True),

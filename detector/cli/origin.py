@@ -5,13 +5,10 @@ Room: cli.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import functools
 import os
 import stat
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -21,7 +18,6 @@ from detector.aio.lazy import LazyModule
 from detector.errors import InputError
 from detector.knowledge import data_set
 from detector.model import Category, Confidence, Detail, EndpointName, KnowledgeKind, Verdict
-from detector.model.files import reason_of
 from detector.origin import reports as origin_reports
 from detector.origin.logs import LogFormat, LogReader
 from detector.origin.networks import KEY_BYTES_MIN, Networks
@@ -34,8 +30,8 @@ from .options import Format
 from .stderr import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import BinaryIO, TextIO
+    from collections.abc import Sequence
+    from typing import IO, TextIO
 
     from detector import report as reporting
     from detector.model import Report
@@ -185,8 +181,9 @@ def _key(path: str | None, *, by_network: bool) -> bytes:
 def _read(path: str, reader: LogReader, networks: Networks) -> tuple[dt.datetime, dt.datetime] | None:
     """Take a whole log; return the moments of its first and last entry, None where it has none. Raises `InputError`."""
     first = last = None
-    with _open(path) as file:
-        for entry in reader.entries(_chunks(file, path)):
+    with common.open_input(path, InputError, "Name a readable log, or - for standard input.") as file:
+        _refuse_device(file, path)
+        for entry in reader.entries(iter(functools.partial(file.read, CHUNK_BYTES), b"")):
             networks.add(entry)
             first, last = first or entry.time, entry.time
     if last is None:
@@ -195,32 +192,12 @@ def _read(path: str, reader: LogReader, networks: Networks) -> tuple[dt.datetime
     return begun, ended
 
 
-def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    if path == common.STDIN:
-        return contextlib.nullcontext(sys.stdin.buffer)
-    try:
-        file = Path(path).open("rb")  # noqa: SIM115 - the caller closes what is returned
-    except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
-        raise _unreadable(path, problem) from problem
-    mode = os.fstat(file.fileno()).st_mode
+def _refuse_device(file: IO[bytes], path: str) -> None:
+    mode = 0 if path == common.STDIN else os.fstat(file.fileno()).st_mode
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        file.close()
         raise InputError(
             f"{path}: is a device, which may never end.", advice="Name a log, a pipe, or - for standard input."
         )
-    return file
-
-
-def _chunks(file: BinaryIO, path: str) -> Iterator[bytes]:
-    try:
-        yield from iter(functools.partial(file.read, CHUNK_BYTES), b"")
-    except OSError as problem:
-        raise _unreadable(path, problem) from problem
-
-
-def _unreadable(path: str, problem: OSError | ValueError) -> InputError:
-    advice = "Name a readable log, or - for standard input."
-    return InputError(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice)
 
 
 def _moment(text: str) -> dt.datetime:

@@ -25,7 +25,7 @@ import msgspec
 from detector import scan as scans
 from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
-from detector.aio.tasks import run_in_thread
+from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError, install_extra
 from detector.judge import network, wording
 from detector.model import Confidence, Detail, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
@@ -39,16 +39,14 @@ from detector.session.stream import StreamSettings
 from detector.version import VERSION
 
 from . import common, options, reporting
+from . import progress as progress_line
 from .options import Format
-from .stderr import is_terminal, say
+from .stderr import is_terminal, say, show_line
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from typing import TextIO
-
-    from rich import console as rich_console
-    from rich import progress as rich_progress
 
     from detector import outbox
     from detector.history import store
@@ -59,8 +57,6 @@ if TYPE_CHECKING:
 else:
     processes = LazyModule("detector.scan.processes")
     resolving = LazyModule("detector.probe.routes.resolving")
-    rich_console = LazyModule("rich.console")
-    rich_progress = LazyModule("rich.progress")
     siem = LazyModule("detector.report.siem")
     spreadsheet = LazyModule("detector.report.spreadsheet")
     store = LazyModule("detector.history.store")  # the extra `history`
@@ -250,9 +246,9 @@ def scan(  # noqa: PLR0913 - one parameter per option
             timeout=timeout,
         )
         try:
-            with _progress(tally) if progress and detail is not Detail.VERDICT else contextlib.nullcontext():
-                probing = _probing(processes, detector, names)
-                asyncio.run(_scan(detector, sources, pace, tally, (writer, kept, reports), probing))
+            probing = _probing(processes, detector, names)
+            scanning = _scan(detector, sources, pace, tally, (writer, kept, reports), probing)
+            asyncio.run(_shown(scanning, tally) if progress and detail is not Detail.VERDICT else scanning)
         except KeyboardInterrupt:
             ending.set()
             say(tally.sentence(interrupted=True))
@@ -462,10 +458,9 @@ class Tally:
 
     def sentence(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
-        numbers = dict(self._found)  # a copy: progress is shown by another thread
         kinds: list[tuple[Verdict, Confidence | None]] = [(Verdict.MIDDLEWARE, sure) for sure in reversed(Confidence)]
         kinds += [(Verdict.INCONCLUSIVE, None), (Verdict.CLEAN, None)]
-        found = ", ".join(f"{numbers[kind]} {wording.state(*kind)}" for kind in kinds if numbers.get(kind))
+        found = ", ".join(f"{self._found[kind]} {wording.state(*kind)}" for kind in kinds if self._found[kind])
         bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
@@ -540,6 +535,7 @@ class _Writer:
 
     def _put(self, text: str) -> None:
         if self._stream is not None:
+            show_line("")
             self._stream.write(text)
             self._stream.flush()
 
@@ -626,37 +622,18 @@ def _text(found: Scanned, detail: Detail) -> str:
     return "  ".join(filter(None, cells))
 
 
-@contextlib.contextmanager
-def _progress(tally: Tally) -> Iterator[None]:
-    """Report progress on stderr until the block ends: a line that changes on a terminal, plain lines elsewhere."""
-    if not is_terminal():
-        with _ticking(PLAIN_PROGRESS_SECONDS, lambda: say(tally.sentence().replace("Scanned", "So far", 1))):
-            yield
-        return
-    columns = (
-        rich_progress.SpinnerColumn(),
-        rich_progress.TextColumn("{task.description}", markup=False),
-        rich_progress.TimeElapsedColumn(),
-    )
-    with rich_progress.Progress(*columns, console=rich_console.Console(stderr=True)) as bar:
-        task = bar.add_task("")
-        with _ticking(0.2, lambda: bar.update(task, description=tally.sentence().removesuffix("."))):
-            yield
-
-
-@contextlib.contextmanager
-def _ticking(seconds: float, tick: Callable[[], None]) -> Iterator[None]:
-    """Call `tick` periodically, from a thread, until the block ends."""
-    ended = threading.Event()
-
-    def run() -> None:
-        while not ended.wait(seconds):
-            tick()
-
-    thread = threading.Thread(target=run, name="progress", daemon=True)
-    thread.start()
+async def _shown(scanning: Coroutine[None, None, None], tally: Tally) -> None:
+    """Scan, and report progress on stderr: a line that changes on a terminal, plain lines elsewhere."""
+    showing = asyncio.create_task(_progress(tally))
     try:
-        yield
+        await scanning
     finally:
-        ended.set()
-        thread.join()
+        await cancel_and_wait([showing])
+
+
+async def _progress(tally: Tally) -> None:
+    if is_terminal():
+        await progress_line.show(lambda _: tally.sentence())
+    while True:
+        await asyncio.sleep(PLAIN_PROGRESS_SECONDS)
+        say(tally.sentence().replace("Scanned", "So far", 1))

@@ -43,18 +43,12 @@ _EXIT_CODES: Final = {"holds": common.CLEAN, "fails": common.MIDDLEWARE}
 """By `detector.bundle.Conclusion`; every other leaves open whether the bundle holds."""
 
 
-class _PublicKey(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """An Ed25519 public key as encoded in pin files."""
-
-    name = "ed25519/BASE64"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        if isinstance(value, bytes):
-            return value
-        try:
-            return parse_witness_key(str(value))
-        except ValueError as error:
-            self.fail(f"{value!r}: this key {error}.", param, ctx)
+def _public_key(text: str) -> bytes:
+    """An Ed25519 public key as encoded in pin files. Raises ValueError."""
+    try:
+        return parse_witness_key(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: this key {error}.") from None
 
 
 reviewing: Final = options.together(
@@ -62,7 +56,7 @@ reviewing: Final = options.together(
         options.trusting(
             "--key keys",
             "Key of which a signature is required; repeatable: one of them suffices. Without one nothing holds.",
-            type=_PublicKey(),
+            type=options.Parsed("ed25519/BASE64", _public_key),
             multiple=True,
         ),
         options.trusting("--key-file key_files", "The same, from a file; repeatable.", multiple=True, metavar="PEM"),
