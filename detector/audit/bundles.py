@@ -17,12 +17,10 @@ from detector.model.files import reason_of
 from detector.trust.certificate import Certificate
 
 from . import files
-from .entries import InstalledRoot, UnreadableStore
+from .entries import Found, InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator, Mapping
-
-    Found = InstalledRoot | UnreadableStore
 
 FileIdentity = tuple[int, int]
 """Device and file number (stat(2)): the same for one file under several names."""
@@ -42,21 +40,8 @@ def bundle(
     `shipped` are certificates (DER) that the system's vendor ships; a merged bundle does not reveal the origin of
     others.
     """
-    if _read_before(path, seen):
-        return
-    try:
-        data, _ = files.read_file(path)
-    except FileNotFoundError:
-        return
-    except files.StoreError as error:
-        yield UnreadableStore(store=store, reason=str(error))
-        return
-    blocks = files.certificates(data)
-    for block in blocks.certificates:
-        origin = RootOrigin.SHIPPED if block.der in shipped else RootOrigin.UNKNOWN
-        yield InstalledRoot(der=block.der, store=store, origin=origin, distrusted=block.distrusted)
-    if blocks.damaged:
-        yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
+    if not _read_before(path, seen):
+        yield from files.roots_of(store, lambda: files.certificates(files.read_file(path)[0]), shipped=shipped)
 
 
 def _read_before(path: Path, seen: set[FileIdentity] | None) -> bool:

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Final
 from detector.model import RootOrigin
 
 from . import bundles, files, p11_kit
-from .entries import InstalledRoot, UnreadableStore
+from .entries import Found, InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    Found = InstalledRoot | UnreadableStore
 
 BUNDLES: Final = (
     "etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, ChromeOS, Arch, Alpine
@@ -128,18 +126,13 @@ def _certificates(data: bytes) -> files.Blocks:
 def _found_in_file(
     root: Path, path: Path, origin: RootOrigin, read: Callable[[bytes], files.Blocks] = _certificates
 ) -> Iterator[Found]:
-    store = f"linux-local:/{files.shown(path.relative_to(root).as_posix())}"
-    try:
+    def blocks() -> files.Blocks:
         data, changed = files.read_file(path)
-    except FileNotFoundError:
-        return  # a dangling link, or gone since the directory was listed
-    except files.StoreError as error:
-        yield UnreadableStore(store=store, reason=str(error))
-        return
-    blocks = read(data)
-    if not _is_meant_as_certificate(path, data):
-        blocks = blocks._replace(damaged=0)
-    yield from files.installed(blocks, store, origin, changed)
+        found, damaged = read(data)
+        damaged = damaged if _is_meant_as_certificate(path, data) else 0
+        return files.Blocks(tuple(block._replace(changed=changed) for block in found), damaged)
+
+    return files.roots_of(f"linux-local:/{files.shown(path.relative_to(root).as_posix())}", blocks, origin)
 
 
 def _is_meant_as_certificate(path: Path, data: bytes) -> bool:

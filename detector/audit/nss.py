@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.model import RootOrigin
 
 from . import files
-from .entries import InstalledRoot, UnreadableStore
+from .entries import UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from .entries import Found
 
 DATABASE: Final = "cert9.db"
 _BYTES_MAX: Final = 64 * 1024 * 1024
@@ -63,13 +65,6 @@ Row = tuple[object, object, object, object, object, object]
 """One object, in the order of `_COLUMNS`; values may have any type."""
 
 
-class TrustedCertificate(NamedTuple):
-    """A certificate with a trust object in a database."""
-
-    der: bytes
-    distrusted: bool
-
-
 class Place(NamedTuple):
     """Where databases may be: a directory below the home directory, or a pattern for several, and the store's name."""
 
@@ -92,7 +87,7 @@ PLACES: Final = {
 """By `sys.platform`. Profile names are not shown: they may be names of people."""
 
 
-def nss_roots(home: Path, platform: str) -> Iterator[InstalledRoot | UnreadableStore]:
+def nss_roots(home: Path, platform: str) -> Iterator[Found]:
     """The roots that the user databases below `home` trust (or refuse) for TLS servers."""
     for place in PLACES.get(platform, ()):
         try:
@@ -104,17 +99,9 @@ def nss_roots(home: Path, platform: str) -> Iterator[InstalledRoot | UnreadableS
             yield from database_roots(folder / DATABASE, place.store)
 
 
-def database_roots(path: Path, store: str) -> Iterator[InstalledRoot | UnreadableStore]:
+def database_roots(path: Path, store: str) -> Iterator[Found]:
     """The roots of one `cert9.db`; nothing if it does not exist."""
-    try:
-        found = interpret(rows(path))
-    except FileNotFoundError:
-        return
-    except files.StoreError as error:
-        yield UnreadableStore(store=store, reason=str(error))
-        return
-    for root in found:
-        yield InstalledRoot(der=root.der, store=store, origin=RootOrigin.ADDED, distrusted=root.distrusted)
+    return files.roots_of(store, lambda: files.Blocks(interpret(rows(path)), 0), RootOrigin.ADDED)
 
 
 def rows(path: Path) -> list[Row]:
@@ -153,7 +140,7 @@ def _select(opened: sqlite3.Connection) -> list[Row]:
     return found
 
 
-def interpret(objects: Iterable[Sequence[object]]) -> tuple[TrustedCertificate, ...]:
+def interpret(objects: Iterable[Sequence[object]]) -> tuple[files.Block, ...]:
     """The certificates with a trust object among these objects (rows as `_COLUMNS`). Never raises."""
     certificates: dict[tuple[bytes, bytes], list[bytes]] = {}
     trust: dict[tuple[bytes, bytes], set[bool]] = {}
@@ -168,7 +155,7 @@ def interpret(objects: Iterable[Sequence[object]]) -> tuple[TrustedCertificate, 
             if level in (_ANCHOR[number], _REFUSED[number]):
                 trust.setdefault((issuer, serial), set()).add(level == _REFUSED[number])
     return tuple(
-        TrustedCertificate(der, distrusted=True in refused)
+        files.Block(der, distrusted=True in refused)
         for identity, refused in trust.items()
         for der in certificates.get(identity, ())
     )

@@ -17,8 +17,8 @@ import filelock
 
 from detector.errors import InputError
 from detector.model import Record, json_text
-from detector.model.files import read_file, unwritable
-from detector.model.private_files import create_private
+from detector.model.files import read_file, unwritable, writing
+from detector.model.private_files import replace_private
 from detector.model.record import Count, encode
 
 from .findings import FindingKind  # noqa: TC001 - msgspec reads the annotations at run time
@@ -126,16 +126,9 @@ class State:
     def save(self, pending: Pending | None = None) -> None:
         """Replace the state file. Raises `OutputError`."""
         saved = _Saved(logs=self.positions, reported=tuple(self._reported), pending=pending)
-        temporary = self._path.with_name(f".{self._path.name}.part")
-        try:
-            temporary.unlink(missing_ok=True)  # of a program that was killed; nobody else has the lock
-            with os.fdopen(create_private(temporary), "wb") as file:
-                file.write(encode(saved))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        except (OSError, ValueError) as error:
-            raise unwritable(f"--state {self._path}", error) from error
+        with writing(f"--state {self._path}"):
+            unfinished = self._path.with_name(f".{self._path.name}.part")  # nobody else has the lock
+            replace_private(self._path, encode(saved), unfinished=unfinished)
 
     def _load(self) -> _Saved:
         if not self._path.exists():
@@ -177,10 +170,8 @@ class FileOutput:
     def __init__(self, path: str) -> None:
         self._what = f"--output {path}"
         self._path = Path(path).absolute()
-        try:
+        with writing(self._what):
             self._file = self._path.open("ab", buffering=0)
-        except (OSError, ValueError) as error:
-            raise unwritable(self._what, error) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -195,18 +186,16 @@ class FileOutput:
     def write(self, text: str) -> None:
         """Append whole lines."""
         rest = memoryview(text.encode())
-        try:
+        with writing(self._what):
             while rest:  # a device takes a part of it where that fills it
                 rest = rest[self._file.write(rest) :]
             if self._path.is_file():
                 os.fsync(self._file.fileno())
-        except OSError as error:
-            raise unwritable(self._what, error) from error
 
     def complete(self, pending: Pending) -> None:
         """Append what is not there yet; of a line that was cut short, the beginning is removed."""
         text = pending.text.encode()
-        try:
+        with writing(self._what):
             if pending.file == str(self._path) and pending.offset is not None and self._path.is_file():
                 with self._path.open("rb") as file:
                     file.seek(pending.offset)
@@ -215,6 +204,4 @@ class FileOutput:
                     return
                 if text.startswith(there):
                     self._file.truncate(pending.offset)
-        except OSError as error:
-            raise unwritable(self._what, error) from error
         self.write(pending.text)

@@ -184,7 +184,6 @@ class Gathering:
         self._sources: dict[str, str | None] = {}
         self._trusted: set[str] = set()
         self._left_out: dict[str, str] = {}
-        self._checked: Counter[str] = Counter()
         self._verdicts: dict[str, Counter[Verdict]] = {}
         self._who: dict[_Party, Attribution | None] = {}
         self._seen: dict[_Party, dict[str, _Occurrences]] = {}
@@ -204,7 +203,6 @@ class Gathering:
         first, last = self._times or (item.at, item.at)
         self._times = min(first, item.at), max(last, item.at)
         self.note_source(item)
-        self._checked[name] += 1
         self._verdicts.setdefault(name, Counter())[result.verdict] += 1
         self._witnessed |= any(f.check == witness.ID and f.outcome in _WITNESSED for f in result.findings)
         if result.verdict is not Verdict.MIDDLEWARE:
@@ -282,7 +280,7 @@ class Gathering:
                 first_seen=found.first,
                 last_seen=found.last,
                 times_seen=found.times,
-                times_checked=self._checked[name],
+                times_checked=self._verdicts[name].total(),
                 confidence=found.confidence,
                 reasons=tuple(sorted(set(found.reasons.values()))),
                 why=tuple(sorted(found.reasons)),
@@ -314,7 +312,7 @@ class Gathering:
         place = self.vantage or "this place"
         if not self._results:
             return f"Nothing is known of {place}."
-        total = len(self._checked)
+        total = len(self._verdicts)
         if not interceptors and not self._uncertain:
             return f"No TLS interception was seen at {place}, on {total} endpoints in {self._results} results."
         uncertain = f"{len(self._uncertain)} of {total} endpoints could not be confirmed as genuine (possible)"

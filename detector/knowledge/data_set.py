@@ -28,6 +28,8 @@ from . import roots
 from .part import Head, decode, decode_shipped
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from detector.trust.ct_logs import LogList
     from detector.trust.intermediates import Intermediates
     from detector.trust.revocations import Revocations
@@ -180,8 +182,7 @@ class DataSet:
     @property
     def vendors(self) -> frozenset[str]:
         """The vendors whose pins the installed set has."""
-        files = () if self.stored is None else self.stored.files
-        return frozenset(path.split("/")[1] for path in files if path.startswith(_PINS))
+        return frozenset(vendors_in(() if self.stored is None else self.stored.files))
 
     def pins_of(self, vendor: str) -> tuple[PinFile, ...]:
         """The pin files of a vendor, sorted by name; empty where the installed set has none."""
@@ -326,6 +327,11 @@ class DataSet:
     def _warn(self, sentence: str) -> None:
         LOG.warning("%s", sentence)
         self.warnings.append(sentence)
+
+
+def vendors_in(paths: Collection[str]) -> tuple[str, ...]:
+    """The vendors whose pin files are among the paths of a set, sorted."""
+    return tuple(sorted({path.split("/")[1] for path in paths if path.startswith(_PINS)}))
 
 
 def _head(kind: KnowledgeKind, data: bytes, path: Path) -> Head:

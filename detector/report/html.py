@@ -69,7 +69,6 @@ _RUN_BY: Final[dict[ManagedBy, str]] = {
 }
 _SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.UNCERTAIN, Coverage.CLEAR, Coverage.UNKNOWN)
 """Most important first: what was seen takes precedence over what was not."""
-_WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
 
 
 def render(
@@ -87,7 +86,7 @@ def render(
     """
     if not reports:
         raise ValueError("an HTML report needs at least one report; check something first")
-    worst = min(reports, key=_gravity)
+    worst = min(reports, key=sentences.gravity)
     vantages, in_columns = [vantage for vantage, _ in _named(reports)], len(reports) <= COLUMNS_MAX
     return (
         environment()
@@ -244,23 +243,13 @@ def _instant(moment: dt.datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _gravity(found: Report | Result) -> tuple[int, int]:
-    """Sort key: the most serious first."""
-    sureness = -1 if found.confidence is None else list(Confidence).index(found.confidence)
-    return _WORST_VERDICT.index(found.verdict), -sureness
-
-
-def _vantage(report: Report, number: int) -> str:
-    return report.vantage or f"vantage {number}"
-
-
 def _headline_of_many(reports: Sequence[Report]) -> str:
-    order = sorted(enumerate(reports, 1), key=lambda one: _gravity(one[1]))
+    order = sorted(_named(reports), key=lambda one: sentences.gravity(one[1]))
     names: dict[str, list[str]] = {}
-    for at, report in order:
+    for vantage, report in order:
         found = wording.state(report.verdict, report.confidence)
         found += f" ({report.confidence})" if report.confidence else ""
-        names.setdefault(found, []).append(_vantage(report, at))
+        names.setdefault(found, []).append(vantage)
     listed = "; ".join(f"{found} from {', '.join(places)}" for found, places in names.items())
     worst = order[0][1]
     return f"{wording.state(worst.verdict, worst.confidence).upper()}: {len(reports)} vantages; {listed}."
@@ -358,7 +347,7 @@ def _party(title: str, seen: _Seen, tone: str, between: tuple[str, ...] = ()) ->
 
 def _named(reports: Sequence[Report]) -> Iterator[tuple[str, Report]]:
     """Every report with its vantage's name."""
-    return ((_vantage(report, at), report) for at, report in enumerate(reports, 1))
+    return ((report.vantage or f"vantage {at}", report) for at, report in enumerate(reports, 1))
 
 
 class _Certificate(NamedTuple):
@@ -413,7 +402,7 @@ class _View(NamedTuple):
 
 def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
     """Every endpoint with the view from each vantage, the most serious first."""
-    named = [_vantage(report, at) for at, report in enumerate(reports, 1)]
+    named = [vantage for vantage, _ in _named(reports)]
     rows = []
     for name, anchor, results in _matrix(reports):
         seen = [(vantage, result) for vantage, result in zip(named, results, strict=True) if result is not None]
@@ -422,4 +411,4 @@ def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
             _View(v, r, picture.chains(r, clean[1] if clean else None, clean[0] if clean else "")) for v, r in seen
         ]
         rows.append((name, anchor, views))
-    return sorted(rows, key=lambda row: min(_gravity(view.result) for view in row[2]))
+    return sorted(rows, key=lambda row: min(sentences.gravity(view.result) for view in row[2]))

@@ -347,11 +347,10 @@ def advice_for(report: Report, audience: Audience, *, most: int | None = None) -
 
 def _by_urgency(report: Report) -> list[Result]:
     """The results that the verdict rests on, the most urgent first."""
-    order = [Confidence.PROVEN, Confidence.PROBABLE, Confidence.POSSIBLE, None]
 
-    def urgency(result: Result) -> tuple[bool, bool, int]:
+    def urgency(result: Result) -> tuple[bool, bool, tuple[int, int]]:
         of_exam = names_a_party(result.confidence) and advice.has_to_be_exempt(result)
-        return not advice.is_attack(result), not of_exam, order.index(result.confidence)
+        return not advice.is_attack(result), not of_exam, gravity(result)
 
     return sorted((one for one in report.results if one.verdict is report.verdict), key=urgency)
 
@@ -424,7 +423,7 @@ def rows(report: Report) -> list[Row]:
     found = []
     for category, words in CATEGORIES.items():
         groups: dict[str, list[Result]] = {}
-        for result in sorted((r for r in report.results if r.endpoint.category is category), key=_gravity):
+        for result in sorted((r for r in report.results if r.endpoint.category is category), key=gravity):
             groups.setdefault(wording.state_of(result), []).append(result)
         for number, (state, results) in enumerate(groups.items()):
             most = NAMED_MOST if results[0].verdict is Verdict.CLEAN else ROW_MOST
@@ -433,10 +432,10 @@ def rows(report: Report) -> list[Row]:
     return found
 
 
-def _gravity(result: Result) -> tuple[int, int]:
+def gravity(found: Report | Result) -> tuple[int, int]:
     """Sort key: the most serious first."""
     order = [Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN]
-    return order.index(result.verdict), -([None, *Confidence].index(result.confidence))
+    return order.index(found.verdict), -([None, *Confidence].index(found.confidence))
 
 
 def basis(report: Report, language: str = ENGLISH) -> str:

@@ -20,15 +20,13 @@ from detector.model.record import encode
 from detector.pins.load import SCHEMA as PINS_SCHEMA
 from detector.pins.load import VENDOR, load, shipped
 
-from .targets import shown
+from .targets import STAYS, TELL, shown
 
 if TYPE_CHECKING:
     import datetime as dt
     from pathlib import Path
 
     from .repository import Candidate
-
-_STAYS: Final = "The set in use stays. Tell the publisher of the repository."
 
 
 def stored(candidate: Candidate, *, folder: Path, repository: str, at: dt.datetime) -> StoredSet:
@@ -52,13 +50,16 @@ def stored(candidate: Candidate, *, folder: Path, repository: str, at: dt.dateti
         repository=repository,
         version=candidate.version,
         published=at,
-        files={path: _file(data) for path, data in sorted(files.items())},
+        files={
+            path: StoredFile(sha256=hashlib.sha256(data).hexdigest(), length=len(data))
+            for path, data in sorted(files.items())
+        },
         left_out=left_out,
     )
     try:
         json_text.decode(encode(manifest), Manifest)
     except json_text.MalformedError as error:
-        raise HeldBackError(f"The set cannot be stored: {error}.", advice=_STAYS) from error
+        raise HeldBackError(f"The set cannot be stored: {error}.", advice=TELL) from error
     return StoredSet(folder, manifest, files)
 
 
@@ -79,7 +80,7 @@ def _check(path: str, data: bytes, at: dt.datetime) -> None:
         if date > published_by(at):
             raise HeldBackError(
                 f"{path}: is of {date}, and this machine's clock says {at:%Y-%m-%d}.",
-                advice="Set the clock. If it is right, tell the publisher of the repository. The set in use stays.",
+                advice=f"Set the clock. If it is right, tell the publisher of the repository. {STAYS}",
             )
     else:
         schema = toml_files.decode(data).get("schema")
@@ -111,8 +112,4 @@ def read(new: StoredSet) -> DataSet:
 
 
 def _misfit(name: str, why: str) -> HeldBackError:
-    return HeldBackError(f"{name}: does not fit: {why.rstrip('.')}.", advice=_STAYS)
-
-
-def _file(data: bytes) -> StoredFile:
-    return StoredFile(sha256=hashlib.sha256(data).hexdigest(), length=len(data))
+    return HeldBackError(f"{name}: does not fit: {why.rstrip('.')}.", advice=TELL)

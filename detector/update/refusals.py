@@ -12,13 +12,11 @@ from tuf.api import exceptions
 
 from detector.errors import UpdateError
 
-from .targets import shown
+from .targets import STAYS, TELL, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STAYS: Final = "The set in use stays."
-TELL: Final = f"{STAYS} Tell the publisher of the repository."
 _TUF_ERRORS: Final = (exceptions.RepositoryError, exceptions.DownloadError)
 _MEANINGS: Final[dict[type[Exception], tuple[str, str]]] = {
     exceptions.ExpiredMetadataError: (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.errors import InputError, KnowledgeError, UpdateError
 from detector.guard import GuardedConnector
-from detector.knowledge.data_set import DataSet
+from detector.knowledge.data_set import DataSet, vendors_in
 from detector.knowledge.store import SETS, default_folder, open_installed, open_set, read_current
 from detector.model import Record
 from detector.session.seams import utc_now
@@ -18,7 +18,7 @@ from detector.session.seams import utc_now
 from . import bootstrap, candidate, held_back, mirror, verification
 from .bootstrap import TestRoot
 from .install import Installer, metadata_of
-from .repository import Repository, vendors_in
+from .repository import Repository
 from .targets import VENDORS_MAX, is_vendor, shown
 from .transport import DEADLINE_DEFAULT, DirectoryFetcher, fetcher_of
 
