@@ -32,7 +32,7 @@ from detector.errors import InputError, OutputError
 from detector.model import Record, json_text
 from detector.model.files import open_regular, reason_of, unwritable
 from detector.model.folders import user_folder
-from detector.model.private_files import create_private
+from detector.model.private_files import replace_private
 from detector.model.record import Count, Moment, encode
 from detector.trust import envelope as envelopes
 
@@ -196,7 +196,7 @@ class Outbox:
         with self._writing(), self._locked():
             if len(data) > self._room:
                 self._make_room(len(data))
-            _replace(path, data)
+            self._replace(path, data)
             self._room -= len(data)
         return digest
 
@@ -253,7 +253,9 @@ class Outbox:
 
     def _move(self, entry: Entry, waiting: Waiting, part: Part, reason: str) -> None:
         with self._writing():
-            _replace(self.folder / part / entry.path.name, encode(msgspec.structs.replace(waiting, refused=reason)))
+            self._replace(
+                self.folder / part / entry.path.name, encode(msgspec.structs.replace(waiting, refused=reason))
+            )
             entry.path.unlink(missing_ok=True)
 
     def drop(self, part: Part, digest: str | None = None) -> int:
@@ -296,7 +298,7 @@ class Outbox:
             collectors[to] = attempt
         newest = dict(list(collectors.items())[-TRIED_LATER_MAX:])
         with self._writing():
-            _replace(self.folder / _LATER, encode(_Later(collectors=newest)))
+            self._replace(self.folder / _LATER, encode(_Later(collectors=newest)))
 
     def status(self) -> Status:
         """What is in this outbox."""
@@ -367,7 +369,7 @@ class Outbox:
     def _count(self, added: dict[Cause, int], names: tuple[str, ...] = ()) -> None:
         """Write down how many more are dropped, and the files that are to be removed."""
         counts = Counter(self._load(_DROPPED, _Dropped).counts) + Counter(added)
-        _replace(self.folder / _DROPPED, encode(_Dropped(counts=dict(counts), names=names)))
+        self._replace(self.folder / _DROPPED, encode(_Dropped(counts=dict(counts), names=names)))
 
     def _load(self, name: str, kind: type[R]) -> R:
         """A record of this folder; an empty one where there is none, or it cannot be read."""
@@ -385,6 +387,10 @@ class Outbox:
                 with contextlib.suppress(FileNotFoundError):
                     if path.stat().st_mtime < before:
                         path.unlink()
+
+    @staticmethod
+    def _replace(path: Path, data: bytes) -> None:
+        replace_private(path, data, unfinished=path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}"))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -430,23 +436,3 @@ def _payload(envelope: bytes) -> bytes:
     if unsealed.problem is not None or not unsealed.signers or not all(one.verifies for one in unsealed.signers):
         raise ValueError(f"not a signed submission ({unsealed.problem or 'unsigned'})")
     return unsealed.payload
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a private file as a whole, and wait until it is on the disk. Raises OSError."""
-    temporary = path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
-    try:
-        with open(create_private(temporary), "wb") as file:  # noqa: PTH123 - of a descriptor
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:  # interruption too: nothing unfinished is left, and nothing is swallowed
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name != "nt":  # Windows has no such call, and needs none (NTFS logs names)
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
