@@ -29,22 +29,16 @@ if TYPE_CHECKING:
 
 __all__ = ["HeldBackError", "TestRoot", "Update", "UpdateError", "Verification", "export", "update", "verify"]
 
-_MODULES: Final = {
-    "TestRoot": "bootstrap",
-    "Update": "run",
-    "Verification": "verification",
-    "export": "run",
-    "update": "run",
-    "verify": "run",
-}
+
+_NOT_IN_RUN: Final = {"TestRoot": "bootstrap", "Verification": "verification"}
 
 
 def __getattr__(name: str) -> object:
     """Import a public name from its module on first use (PEP 562): TUF takes 0.2 s to import, and is an extra."""
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = importlib.import_module(f".{_MODULES[name]}", __name__)
+        module = importlib.import_module(f".{_NOT_IN_RUN.get(name, 'run')}", __name__)
     except ModuleNotFoundError as error:
         if error.name == "tuf":
             raise MissingExtraError("Updates of the knowledge need python-tuf.", extra="update") from error
