@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue
     from .client_hellos import HelloProfiles
     from .known_roots import KnownRoots
-    from .store import Manifest, StoredSet
+    from .store import StoredSet
 
 else:
     browser_offers = LazyModule("detector.knowledge.browser_offers")
@@ -281,7 +281,7 @@ class DataSet:
             path, data = self.stored.folder / name, self.stored.files[name]
             try:
                 head = _head(kind, data, path)
-                _refuse_future(head, path, self.stored.manifest)
+                _refuse_future(head, path, self.stored.manifest.published)
             except KnowledgeError as error:
                 self._warn(f"{error.message} It is left out, and what the package ships serves. {error.advice}")
             else:
@@ -349,9 +349,9 @@ def published_by(at: dt.datetime) -> dt.date:
     return at.date() + min(_DAY, dt.date.max - at.date())
 
 
-def _refuse_future(head: Head, path: Path, manifest: Manifest) -> None:
+def _refuse_future(head: Head, path: Path, published: dt.datetime) -> None:
     """Refuse a part that claims to know of days after its set was published: it would be the newest for ever."""
-    if head.date > published_by(manifest.published):
+    if head.date > published_by(published):
         raise KnowledgeError(f"{path}: `date` is {head.date}, after the set was published.", advice=_ADVICE)
 
 

@@ -4,10 +4,10 @@ Room: update, above guard. The only room that fetches knowledge, and only when i
 `detector watch --update` and callers of `update`. Checks, the gate and the guard read what is installed
 (`detector.knowledge.store`) and connect to no repository.
 
-    repository --transport--> repository.fetch --> held_back --> install.Store --> knowledge/sets/...
+    repository --transport--> repository.fetch --> candidate --> install.Installer --> knowledge/sets/...
 
 `transport` brings bytes through the guarded connector or from a directory, `repository` verifies them by The Update
-Framework (TUF) and gives a candidate, `held_back` says what speaks against it, `install` writes it so that a crash at
+Framework (TUF) and gives a candidate, `candidate` says what speaks against it, `install` writes it so that a crash at
 any moment leaves the old one, `verification` checks an installed set again, and `mirror` makes a repository of it.
 `run` puts them together. The extra `update` installs what this needs.
 """

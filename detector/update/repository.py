@@ -113,9 +113,7 @@ class Candidate(NamedTuple):
 class Repository:
     """One repository, and the metadata of it that this copy trusts, which is kept in `folder`.
 
-    Raises:
-        UpdateError: on construction, for a bootstrap root that is not the metadata of a root.
-        OutputError: when `folder` cannot be written.
+    Raises `UpdateError` for a bootstrap root that is not the metadata of one, `OutputError` where it cannot write.
     """
 
     def __init__(self, fetcher: Fetcher, *, root: bytes, folder: Path) -> None:

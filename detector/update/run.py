@@ -15,7 +15,7 @@ from detector.knowledge.store import SETS, default_folder, open_installed, open_
 from detector.model import Record
 from detector.session.seams import utc_now
 
-from . import bootstrap, candidate, held_back, mirror, verification
+from . import bootstrap, candidate, mirror, verification
 from .bootstrap import TestRoot
 from .install import Installer, metadata_of
 from .repository import Repository
@@ -109,7 +109,7 @@ def update(  # noqa: PLR0913 - keyword-only past the repository; each is one cho
             installer.refresh(serving.folder.name, offered.metadata)
             return _report(new, serving.folder.name, installed=False, before=serving)
         in_use = DataSet(*opened)
-        held_back.check(candidate.read(new), in_use, offered.removed, new.manifest.left_out)
+        candidate.check(candidate.read(new), in_use, offered.removed, new.manifest.left_out)
         installed = installer.install(new, offered.metadata)
         LOG.info("installed %s", installed.name)
         return _report(new, installed.name, installed=True, before=serving)
