@@ -92,14 +92,17 @@ class Commands(UserDict[str, click.Command]):
     },
 )
 @click.version_option(VERSION, prog_name="detector")
-@options.option(
-    "--config",
-    "Defaults for options (TOML).  [env: DETECTOR_CONFIG; default: detector.toml in your configuration directory]",
-    envvar=settings.VARIABLE,
-    metavar="FILE",
-)
 @click.pass_context
-def detector(context: click.Context, *, config: str | None) -> None:
+def detector(
+    context: click.Context,
+    *,
+    config: str | None = options.option(
+        "--config",
+        "Defaults for options (TOML).  [env: DETECTOR_CONFIG; default: detector.toml in your configuration directory]",
+        envvar=settings.VARIABLE,
+        metavar="FILE",
+    ),
+) -> None:
     """Detect middleware that decrypts TLS between this machine and the servers it talks to.
 
     Every option can also be set in a configuration file ([check] deadline = 5) or in the environment

@@ -40,10 +40,12 @@ def bundle() -> None:
 @bundle.command(
     examples=("detector bundle show evidence.json", "detector bundle show evidence.json endpoint-1 -o part.json")
 )
-@click.argument("file", metavar="BUNDLE")
-@click.argument("part", required=False, metavar="[PART]")
-@options.output
-def show(file: str, part: str | None, output: str | None) -> int:
+def show(
+    *,
+    file: str = options.argument(metavar="BUNDLE"),
+    part: str | None = options.argument(required=False, metavar="[PART]"),
+    output: str | None = options.output,
+) -> int:
     """List the parts of a bundle, or print one of them.
 
     A part is printed as JSON. Nothing is assessed.
@@ -78,10 +80,12 @@ def _contents(file: str, part: str | None) -> Iterator[str]:
 
 
 @bundle.command(examples=("detector bundle redact evidence.json endpoint-1 -o redacted.json",))
-@click.argument("file", metavar="BUNDLE")
-@click.argument("parts", nargs=-1, required=True, metavar="PART...")
-@options.output
-def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
+def redact(
+    *,
+    file: str = options.argument(metavar="BUNDLE"),
+    parts: tuple[str, ...] = options.argument(nargs=-1, required=True, metavar="PART..."),
+    output: str | None = options.output,
+) -> int:
     """Remove parts from a bundle.
 
     Signatures stay valid, and everyone can see that something is missing.
@@ -96,30 +100,24 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
 
 
 @bundle.command(examples=("detector bundle sign evidence.json --signing-key key.pem -o signed.json",))
-@click.argument("file", metavar="BUNDLE")
-@options.result(
-    "--signing-key keys",
-    "Sign with this Ed25519 key (PKCS #8); repeatable.",
-    multiple=True,
-    metavar="PEM",
-)
-@options.probing(
-    "--tsa",
-    "Have this time-stamping authority (RFC 3161) confirm that the bundle exists; repeatable (extra timestamp).",
-    multiple=True,
-    metavar="URL",
-)
-@options.deadline("Wait this long for each authority.")
-@options.settings(only={"proxy", "resolve", "connect-to"})
-@options.output
 def sign(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    file: str,
-    keys: tuple[str, ...],
-    tsa: tuple[str, ...],
-    deadline: float,
-    output: str | None,
+    file: str = options.argument(metavar="BUNDLE"),
+    keys: tuple[str, ...] = options.result(
+        "--signing-key",
+        "Sign with this Ed25519 key (PKCS #8); repeatable.",
+        multiple=True,
+        metavar="PEM",
+    ),
+    tsa: tuple[str, ...] = options.probing(
+        "--tsa",
+        "Have this time-stamping authority (RFC 3161) confirm that the bundle exists; repeatable (extra timestamp).",
+        multiple=True,
+        metavar="URL",
+    ),
+    deadline: float = options.deadline("Wait this long for each authority."),
+    settings: dict[str, Any] = options.settings(only={"proxy", "resolve", "connect-to"}),
+    output: str | None = options.output,
 ) -> int:
     """Add signatures, timestamps, or both to a bundle.
 

@@ -28,7 +28,7 @@ from detector.model.folders import user_folder
 from detector.model.private_files import OWNER_ONLY, create_private
 from detector.model.validate import naming
 
-from .options import Format
+from .options import Format, Output
 from .stderr import say
 from .streams import ESCAPED
 
@@ -76,6 +76,7 @@ DEADLINE_LEAST: Final = 0.05
 WIDTHS: Final = (40, 1000)
 """Columns that text is fitted to at least and at most, whatever COLUMNS says: some words need 40."""
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 
 
 @contextlib.contextmanager
@@ -393,24 +394,13 @@ def load_format(form: Format) -> None:
         importlib.import_module(name)
 
 
-def write(  # noqa: PLR0913 - what a report is written from
-    report: Report,
-    form: Format,
-    stream: TextIO,
-    detail: Detail,
-    timeline: Sequence[reports.TimelineEntry] = (),
-    *,
-    language: str | None = None,
-) -> None:
-    """Write a report in this format; the table has this detail, HTML shows `timeline`, the earlier runs.
-
-    In both, what students read is in this language, else in English.
-    """
-    match form:
+def write(report: Report, out: Output, stream: TextIO, timeline: Sequence[reports.TimelineEntry] = ()) -> None:
+    """Write a report as `out` says; HTML shows `timeline`, the earlier runs."""
+    match form := out.form:
         case Format.HTML:
-            text = reports.html([report], timeline=timeline, language=language or ENGLISH)
+            text = reports.html([report], timeline=timeline, language=out.language or ENGLISH)
         case Format.TABLE:
-            text = as_table(report, stream, detail, language)
+            text = as_table(report, stream, out.detail, out.language)
         case Format.ECS | Format.OCSF | Format.CEF | Format.SYSLOG | Format.SARIF:
             text = siem.render(report, form)
         case _:
@@ -419,10 +409,10 @@ def write(  # noqa: PLR0913 - what a report is written from
 
 
 def write_record(
-    record: Record, form: Format, stream: TextIO, table: Callable[[], rich_console.RenderableType]
+    record: R, out: Output, stream: TextIO, table: Callable[[R, Detail], rich_console.RenderableType]
 ) -> None:
     """Write a record as indented JSON, or as the table that `table` makes of it."""
-    stream.write(as_json(record) if form is Format.JSON else as_text(table(), stream))
+    stream.write(as_json(record) if out.form is Format.JSON else as_text(table(record, out.detail), stream))
 
 
 def as_json(record: Record) -> str:

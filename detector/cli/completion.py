@@ -22,8 +22,7 @@ what holds in every call."""
 
 
 @click.command(cls=options.Command, examples=("detector completion bash", 'eval "$(detector completion bash)"'))
-@click.argument("shell", type=options.Choice(["bash", "zsh", "fish"]))
-def completion(*, shell: str) -> int:
+def completion(*, shell: str = options.argument(type=options.Choice(["bash", "zsh", "fish"]))) -> int:
     """Print the completion script of a shell.
 
     Put `eval "$(detector completion bash)"` into ~/.bashrc.

@@ -38,8 +38,7 @@ DEADLINE: Final = 5.0
 
 
 @click.command(cls=options.Command, examples=("detector demo", "detector demo -q"))
-@options.detail
-def demo(*, detail: Detail) -> int:
+def demo(*, detail: Detail = options.detail) -> int:
     """Show a clean and an intercepted network, on loopback.
 
     In the second one a school filter intercepts all but the bank. Nothing leaves this machine.

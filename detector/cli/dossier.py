@@ -25,7 +25,7 @@ from . import common, options
 from .options import Format
 from .stderr import say
 from .streams import printable
-from .verify import read_file, reviewing
+from .verify import read_file, signer_key_files, signer_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -57,24 +57,18 @@ _HOLDS: Final = {
         "detector dossier monday.json tuesday.json --key-file recorder.pem --days 30 --json",
     ),
 )
-@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
-@options.read_history
-@options.target("--vantage", "The place, as its runs name it; by default as the bundles do.", metavar="NAME")
-@options.days
-@reviewing
-@options.form(Format.HTML, Format.JSON)
-@options.output
 def dossier(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    bundles: tuple[str, ...],
-    place: str | None,
-    vantage: str | None,
-    days: int | None,
-    keys: tuple[bytes, ...],
-    key_files: tuple[str, ...],
-    form: Format,
-    output: str | None,
+    bundles: tuple[str, ...] = options.argument(metavar="[BUNDLE]...", nargs=-1),
+    place: str | None = options.read_history,
+    vantage: str | None = options.target(
+        "--vantage", "The place, as its runs name it; by default as the bundles do.", metavar="NAME"
+    ),
+    days: int | None = options.days,
+    keys: tuple[bytes, ...] = signer_keys,
+    key_files: tuple[str, ...] = signer_key_files,
+    settings: dict[str, Any] = options.trust,
+    out: options.Output = options.written(Format.HTML, Format.JSON, quiet=False),
 ) -> int:
     """Report what is known of one place, for its review.
 
@@ -90,7 +84,7 @@ def dossier(  # noqa: PLR0913 - one parameter per option
         )
     made = utc_now()
     since = None if days is None else made - dt.timedelta(days=days)
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         given = (*keys, *map(load_public_key, key_files))
         gathering, known = _from_bundles(bundles, _verifier(given, settings), vantage, since)
         unfinished = 0
@@ -98,7 +92,7 @@ def dossier(  # noqa: PLR0913 - one parameter per option
             with naming(common.HISTORY), common.open_history(place) as history:
                 unfinished = _from_history(gathering, history, since, known)
         found = gathering.dossier(made=made, unfinished_runs=unfinished)
-        stream.write(common.as_json(found) if form is Format.JSON else reports.render_dossier(found))
+        stream.write(common.as_json(found) if out.form is Format.JSON else reports.render_dossier(found))
     return common.CLEAN
 
 

@@ -60,17 +60,7 @@ _PATHS: Final = frozenset(
 )
 """Options whose values are paths: a browser starts the host in a directory of its own choice."""
 
-_probing: Final = options.together(
-    (
-        options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE"),
-        options.signing_key,
-        options.language,
-        options.settings(),
-        options.variants,
-        options.reporting,
-    )
-)
-"""How to probe and what the exam requires. What is given here takes precedence over the policy's keys."""
+_policy_file: Final = options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE")
 
 
 @click.group(
@@ -92,29 +82,22 @@ def exam() -> None:
         "detector exam gate --policy policy.toml --bundle evidence.json --signing-key key.pem",
     )
 )
-@options.target("--request", "Request (JSON) to answer; - reads it from standard input.", metavar="FILE|-")
-@options.bundle
-@options.known_history
-@_probing
-@options.form(Format.JSON, Format.TEXT)
-@options.detail
-@options.output
 @click.pass_obj
 def gate(  # noqa: PLR0913 - one parameter per option
     started: float | None,
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    policy: str | None,
-    signing_key: str | None,
-    language: str | None,
-    locate: bool,
-    request: str | None,
-    bundle: str | None,
-    place: str | None,
-    form: Format,
-    detail: Detail,
-    output: str | None,
+    request: str | None = options.target(
+        "--request", "Request (JSON) to answer; - reads it from standard input.", metavar="FILE|-"
+    ),
+    bundle: str | None = options.bundle,
+    place: str | None = options.known_history,
+    policy: str | None = _policy_file,
+    signing_key: str | None = options.signing_key,
+    language: str | None = options.language,
+    settings: dict[str, Any] = options.settings() + options.variants,
+    locate: bool = options.locate,
+    report: dict[str, Any] = options.reporting,
+    out: options.Output = options.written(Format.JSON, Format.TEXT),
 ) -> int:
     """Probe this network once and decide.
 
@@ -123,7 +106,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 the exam may begin (allow, or warn), 3 it may not (block: the exam server was not confirmed), 2 bad
     usage, policy, pins or request, 70 internal error, 74 no room for the result or the bundle, 130 interrupted.
     """
-    common.refuse_same_file(output=output, bundle=bundle)
+    common.refuse_same_file(output=out.file, bundle=bundle)
     chosen = _policy(policy, language)
     asked = _read_request(request, chosen.deadline) if request else protocol.Request()
     if asked.task is not protocol.Task.GATE:
@@ -138,12 +121,12 @@ def gate(  # noqa: PLR0913 - one parameter per option
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
         detector = _detector(chosen, settings, locate=locate, seen_before=history.genuine)
         seal = stack.enter_context(common.later(bundle, "--bundle", mode=OWNER_ONLY))
-        respond = stack.enter_context(common.later(output))
+        respond = stack.enter_context(common.later(out.file))
         left = common.remaining(deadline, started)
         asked = msgspec.structs.replace(asked, deadline=max(left, DEADLINE_LEAST))
         decision = asyncio.run(gatekeeper.serve_request(asked, policy=chosen, detector=detector, keys=keys))
         common.in_order(
-            lambda: respond(lambda stream: _write_decision(decision, asked, form, detail, stream)),
+            lambda: respond(lambda stream: _write_decision(decision, asked, out.form, out.detail, stream)),
             lambda: bundle and seal(lambda stream: stream.write(decision.evidence.decode("utf-8"))),
         )
         reports.report_last(lambda reporter: reporter.decision(decision))
@@ -161,15 +144,14 @@ def _write_decision(decision: Decision, asked: protocol.Request, form: Format, d
 
 
 @exam.command("native-host", examples=("detector exam native-host --policy policy.toml",))
-@_probing
 def native_host(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    policy: str | None,
-    signing_key: str | None,
-    language: str | None,
-    locate: bool,
+    policy: str | None = _policy_file,
+    signing_key: str | None = options.signing_key,
+    language: str | None = options.language,
+    settings: dict[str, Any] = options.settings() + options.variants,
+    locate: bool = options.locate,
+    report: dict[str, Any] = options.reporting,
 ) -> int:
     """Answer a browser extension (native messaging).
 
@@ -202,27 +184,28 @@ def native_host(  # noqa: PLR0913 - one parameter per option
         "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install",
     )
 )
-@options.browser(
-    "--browser", "The browser that will start the host.", type=options.Choice(manifests.Browser), required=True
-)
-@options.browser("--extension-id", "The one extension that may talk to it.", required=True, metavar="ID")
-@options.browser("--install", "Write both files for this user instead of showing them.", is_flag=True)
-@options.browser("--user-data-dir", "For a browser that is started with this option, not Firefox.", metavar="DIR")
-@_probing
 @click.pass_context
 def manifest(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    policy: str | None,
-    signing_key: str | None,
-    language: str | None,
-    locate: bool,
-    browser: manifests.Browser,
-    extension_id: str,
-    install: bool,
-    user_data_dir: str | None,
+    browser: manifests.Browser = options.browser(
+        "--browser", "The browser that will start the host.", type=options.Choice(manifests.Browser), required=True
+    ),
+    extension_id: str = options.browser(
+        "--extension-id", "The one extension that may talk to it.", required=True, metavar="ID"
+    ),
+    install: bool = options.browser(
+        "--install", "Write both files for this user instead of showing them.", is_flag=True
+    ),
+    user_data_dir: str | None = options.browser(
+        "--user-data-dir", "For a browser that is started with this option, not Firefox.", metavar="DIR"
+    ),
+    policy: str | None = _policy_file,
+    signing_key: str | None = options.signing_key,
+    language: str | None = options.language,
+    settings: dict[str, Any] = options.settings() + options.variants,
+    locate: bool = options.locate,
+    report: dict[str, Any] = options.reporting,
 ) -> int:
     """Create the files with which a browser starts the host.
 

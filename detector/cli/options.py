@@ -2,7 +2,8 @@
 
 Room: cli.
 
-An option with a `setting` is a keyword argument of `Detector`: every command that makes one passes all of them on as
+What a command receives it declares as the defaults of its parameters: `deadline: float = options.deadline()`. An
+option with a `setting` is a keyword argument of `Detector`: every command that makes one passes all of them on as
 `settings`, so a new one is declared only below `_NETWORK`.
 """
 
@@ -10,9 +11,11 @@ from __future__ import annotations
 
 import enum
 import functools
+import inspect
+import itertools
 import math
 import os
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
     import difflib
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 else:
     difflib = LazyModule("difflib")
 
@@ -56,6 +58,7 @@ DEBUG: Final = 3
 """How often -v is given for the log of these levels; once is for the evidence in the result."""
 
 Member = TypeVar("Member", bound=str)
+T = TypeVar("T")
 
 
 class Format(enum.StrEnum):
@@ -75,6 +78,15 @@ class Format(enum.StrEnum):
     TEXT = "text"
 
 
+class Output(NamedTuple):
+    """The result of a command: its format, how much it says for people, in which language, and its file if any."""
+
+    form: Format
+    detail: Detail = Detail.SUMMARY
+    language: str | None = None
+    file: str | None = None
+
+
 SIEM_LINES: Final = (Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG)
 """Formats with a line for each result (docs/siem.md)."""
 
@@ -82,9 +94,8 @@ SIEM_LINES: Final = (Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG)
 class Option(click.Option):
     """An option that help lists in its `section`.
 
-    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True; with
-    `into` the command receives it in the dictionary of that name instead of `settings`. `field` is what messages call
-    it where that is neither this setting nor its name.
+    With a `setting` the command receives it in the dictionary `into`, under that name, or under the option's if True.
+    `field` is what messages call it where that is neither this setting nor its name.
     """
 
     def __init__(
@@ -96,6 +107,7 @@ class Option(click.Option):
         field: str = "",
         **attributes: Any,  # noqa: ANN401 - click passes values of any type here
     ) -> None:
+        self._convert = attributes.get("callback")
         if setting:
             attributes |= {"expose_value": False, "callback": self._collect}
         super().__init__(*flags, **attributes)
@@ -111,6 +123,8 @@ class Option(click.Option):
 
     def _collect(self, context: click.Context, _: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click passes values of any type here
         """Add a value that was given to the command's `settings`; without one the default of `Detector` holds."""
+        if self._convert is not None:
+            value = self._convert(context, self, value)
         settings = context.params.setdefault(self.into, {})
         if value not in (None, ()):
             settings[self.setting] = (*settings.get(self.setting, ()), *value) if self.multiple else value
@@ -131,6 +145,8 @@ class Command(click.Command):
         **attributes: Any,  # noqa: ANN401 - click passes values of any type here
     ) -> None:
         super().__init__(*arguments, **attributes)
+        declared = getattr(inspect.unwrap(self.callback), "__kwdefaults__", None) if self.callback else None
+        self.params += [make(name) for name, makes in (declared or {}).items() for make in makes]
         self.examples = examples
         self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
         words = "Show the evidence; twice: also log to standard error; three times: in detail, with tracebacks."
@@ -150,6 +166,8 @@ class Command(click.Command):
         What names a setting by its field in Python names the option instead.
         """
         LOG.info("%s, version %s", ctx.command_path, VERSION)
+        if (out := ctx.params.get("out")) is not None:
+            ctx.params["out"] = Output(**out)
         try:
             return super().invoke(ctx)
         except DetectorError as error:
@@ -186,8 +204,8 @@ def _naming_the_option(message: str, context: click.Context) -> str:
                 return message
             if colon and field and field == parameter.field:
                 return f"{flag}: {rest}"
-            given = context.params.get(parameter.into, {}) if parameter.setting else context.params
-            values = given.get(parameter.setting or str(parameter.name))
+            given = context.params.get(parameter.into) if parameter.setting else context.params
+            values = given.get(parameter.setting or str(parameter.name)) if isinstance(given, dict) else None
             for value in values if isinstance(values, tuple) else (values,):
                 if isinstance(value, str) and value and message.startswith((f"{value}:", f"{value}/")):
                     return f"{flag} {message}"
@@ -240,10 +258,10 @@ def _be_verbose(context: click.Context, _: click.Parameter, count: int) -> None:
         configure_logging("debug" if verbosity >= DEBUG else "info")
 
 
-def _choose_detail(context: click.Context, _: click.Parameter, quiet: bool) -> Detail:  # noqa: FBT001 - click calls this with its own, positional signature
+def _choose_detail(context: click.Context, parameter: click.Parameter, quiet: bool) -> Detail:  # noqa: FBT001 - click calls this with its own, positional signature
     """How much the command says for people. Raises click.UsageError where -q and -v are both on the command line."""
     verbose = bool(context.meta[_VERBOSITY])
-    if quiet and not (verbose and _is_nearer(context, "verbose", "detail", "-q and -v exclude each other.")):
+    if quiet and not (verbose and _is_nearer(context, "verbose", str(parameter.name), "-q and -v exclude each other.")):
         return Detail.VERDICT
     return Detail.EVIDENCE if verbose else Detail.SUMMARY
 
@@ -276,12 +294,22 @@ class Choice(click.Choice[Member]):
         return suggestion or super().get_invalid_choice_message(value, ctx)
 
 
-def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click passes values of any type here
-    """Declare an option; `flags` are its names (and the parameter's, if different), `words` its help text."""
+def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Any:  # noqa: ANN401 - click passes values of any type here, and parameters have any type
+    """Declare an option by its names and its help text: what makes it, given the name of the command's parameter."""
     attributes.setdefault("show_default", attributes.get("default") not in (None, ""))
     if isinstance(attributes.get("type"), click.IntRange | click.FloatRange):
         attributes.setdefault("metavar", "N")
-    return click.option(*flags.split(), cls=Option, section=section, help=words, **attributes)
+
+    def make(receiver: str) -> Option:
+        names = [] if attributes.get("setting") or "expose_value" in attributes else [receiver]
+        return Option(flags.split() + names, into=receiver, section=section, help=words, **attributes)
+
+    return (make,)
+
+
+def argument(**attributes: Any) -> Any:  # noqa: ANN401 - as above
+    """Declare an argument, which messages and help call by its `metavar`."""
+    return (lambda receiver: click.Argument([receiver], **attributes),)
 
 
 target: Final = functools.partial(option, section=TARGETS)
@@ -290,22 +318,15 @@ service: Final = functools.partial(option, section=SERVICE)
 probing: Final = functools.partial(option, section=PROBING)
 trusting: Final = functools.partial(option, section=TRUST)
 result: Final = functools.partial(option, section=RESULT)
-_report: Final = functools.partial(option, section=REPORTING, into="report")
+_report: Final = functools.partial(option, section=REPORTING)
 
 
-def together(options: Iterable[Decorator]) -> Decorator:
-    """Make one decorator of several."""
-    in_reverse = tuple(options)[::-1]
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for declare in in_reverse:
-            command = declare(command)
-        return command
-
-    return decorate
+def together(declarations: Iterable[Iterable[Any]]) -> Any:  # noqa: ANN401 - as above
+    """Make one declaration of several."""
+    return tuple(itertools.chain.from_iterable(declarations))
 
 
-def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy: str = MACHINE) -> Decorator:
+def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy: str = MACHINE) -> Any:  # noqa: ANN401 - as above
     """Give a command the options that are keyword arguments of `Detector`; it receives them as `settings`.
 
     Args:
@@ -344,7 +365,7 @@ def _rule(form: str) -> Parsed:
     return Parsed("rule", parse)
 
 
-def _proxy(default: str) -> Decorator:
+def _proxy(default: str) -> Any:  # noqa: ANN401 - as above
     return probing(
         "--proxy",
         "Proxy to use: an http, https, socks4a or socks5 URL, or where it is configured.",
@@ -422,25 +443,29 @@ variants: Final = together(
             type=click.IntRange(1, PROBES_MAX),
         ),
         probing("--spread", "Distribute these probes over the deadline.", setting=True, is_flag=True),
-        probing("--locate", "Trace the hop at which TLS that does not look genuine is answered.", is_flag=True),
     )
 )
 """Which routes and variants are probed, and how often: the keys of an exam policy that say so."""
+locate: Final = probing("--locate", "Trace the hop at which TLS that does not look genuine is answered.", is_flag=True)
 trust: Final = settings(only=("data", "roots", "add-roots", "ct-logs"))
 """What commands that assess recorded evidence need of these."""
 
 days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))
-targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
-output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
+targets: Final = argument(nargs=-1, metavar="[HOST[:PORT]]...")
+_file: Final = functools.partial(
+    result, "-o --output", "Write the result to this file instead of standard output.", metavar="FILE"
+)
+output: Final = _file()
 
 
 def _known_language(_: click.Context, __: click.Parameter, tag: str | None) -> str | None:
     return None if tag is None else check_language(tag, "--language")
 
 
-language: Final = result(
-    "--language", "Language of what students read, such as en or de.", metavar="TAG", callback=_known_language
+_language: Final = functools.partial(
+    result, "--language", "Language of what students read, such as en or de.", metavar="TAG", callback=_known_language
 )
+language: Final = _language()
 WAITING: Final = "Folder in which reports wait, instead of your own."
 
 collector: Final = together(
@@ -496,7 +521,7 @@ reporting: Final = together(
         ),
     )
 )
-"""As whom and about whom reports are made; a command receives these options as `report`."""
+"""As whom and about whom reports are made."""
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
 save_chain: Final = result(
     "--save-chain",
@@ -507,9 +532,9 @@ save_chain: Final = result(
 bundle: Final = result("--bundle", "Also write the evidence to this file, for `detector verify`.", metavar="FILE")
 
 
-def _history(words: str) -> Decorator:
+def _history(words: str) -> Any:  # noqa: ANN401 - as above
     return result(
-        "--history place", f"{words}  [env: DETECTOR_HISTORY]", envvar="DETECTOR_HISTORY", metavar="FILE|URL|default"
+        "--history", f"{words}  [env: DETECTOR_HISTORY]", envvar="DETECTOR_HISTORY", metavar="FILE|URL|default"
     )
 
 
@@ -523,7 +548,7 @@ read_history: Final = _history("The history to read.")
 
 def fail_on(
     words: str = "Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.",
-) -> Decorator:
+) -> Any:  # noqa: ANN401 - as above
     """Declare --fail-on; `words` say what the lowest confidence decides there."""
     return result("--fail-on", words, type=Choice(Confidence), default="probable")
 
@@ -534,7 +559,7 @@ def deadline(
     longest: float = DEADLINE_LONGEST,
     shortest: float = 0.1,
     default: float = DEADLINE_DEFAULT,
-) -> Decorator:
+) -> Any:  # noqa: ANN401 - as above
     """Declare --deadline in seconds; `words` say what must be done by then."""
     return probing("--deadline", words, type=click.FloatRange(shortest, longest), default=default, metavar="SECONDS")
 
@@ -549,17 +574,14 @@ duration: Final = probing(
 )
 
 
-def form(*formats: Format, flag: str = "--format") -> Decorator:
-    """Declare --format and --json, which the command receives as `form`; the first format is the default.
-
-    `flag` is the option's name where --format says what is read.
-    """
+def form(*formats: Format, flag: str = "--format", name: str = "", **how: Any) -> Any:  # noqa: ANN401 - as above
+    """Declare --format and --json; the first format is the default. `flag` is the name where --format is another."""
     as_json = Format.JSON if Format.JSON in formats else Format.JSONL
 
-    def choose(context: click.Context, _: click.Parameter, chosen: Format) -> Format:
+    def choose(context: click.Context, parameter: click.Parameter, chosen: Format) -> Format:
         """Return the format; encode standard output as UTF-8 for formats that programs read."""
-        conflict = f"--json and {flag} {chosen} exclude each other."
-        if context.meta[_JSON] and chosen is not as_json and _is_nearer(context, "json", "form", conflict):
+        conflict = f"--json and {parameter.opts[0]} {chosen} exclude each other."
+        if context.meta[_JSON] and chosen is not as_json and _is_nearer(context, "json", str(parameter.name), conflict):
             chosen = as_json
         if chosen not in {Format.TABLE, Format.TEXT}:
             streams.for_programs()
@@ -571,15 +593,42 @@ def form(*formats: Format, flag: str = "--format") -> Decorator:
     short: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": note}
     return together(
         (
-            result(f"{flag} form", "Output format.", type=Choice(formats), default=str(formats[0]), callback=choose),
+            result(
+                f"{flag} {name}",
+                "Output format.",
+                type=Choice(formats),
+                default=str(formats[0]),
+                callback=choose,
+                **how,
+            ),
             result("--json", f"Short for {flag} {as_json}.", **short),
         )
     )
 
 
-detail: Final = result(
-    "-q --quiet detail", "Only the verdict, in one or two lines.", is_flag=True, callback=_choose_detail
-)
+def _detail(flags: str, **how: Any) -> Any:  # noqa: ANN401 - as above
+    words = "Only the verdict, in one or two lines."
+    return result(flags, words, is_flag=True, callback=_choose_detail, **how)
+
+
+detail: Final = _detail("-q --quiet")
 """How much a command says for people, which it receives as `Detail`: by -q, and by -v, which every command has."""
-report_form: Final = together((form(*(form for form in Format if form is not Format.TEXT)), detail, language))
-record_form: Final = together((form(Format.TABLE, Format.JSON), detail))
+
+
+def written(*formats: Format, quiet: bool = True, translated: bool = False, flag: str = "--format") -> Any:  # noqa: ANN401 - as above
+    """Declare what says how the result is written, which a command receives as `out`, an `Output`.
+
+    `quiet` is whether it has -q, `translated` whether it has --language.
+    """
+    return together(
+        (
+            form(*formats, flag=flag, name="form", setting="form"),
+            _detail("-q --quiet detail", setting="detail") if quiet else (),
+            _language(setting="language") if translated else (),
+            _file(setting="file"),
+        )
+    )
+
+
+report: Final = written(*(form for form in Format if form is not Format.TEXT), translated=True)
+record: Final = written(Format.TABLE, Format.JSON)

@@ -64,46 +64,37 @@ def origin() -> None:
         "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key secret",
     )
 )
-@click.argument("log", metavar="FILE|-")
-@options.target("--format log_format", "Whose log it is.", type=options.Choice(LogFormat), required=True)
-@options.target("--site", "The site that logged, as reports name it.", metavar="HOST[:PORT]", default="this-site")
-@options.target("--by-network", "Report on each network (/24, /48) by itself, named by a keyed hash.", is_flag=True)
-@options.target(
-    "--network-key", f"File with the secret key of these hashes, of {KEY_BYTES_MIN} bytes or more.", metavar="FILE"
-)
-@options.target(
-    "--at-least",
-    "Show no network with fewer clients than this.",
-    type=click.IntRange(1, 1_000_000),
-    default=AT_LEAST,
-)
-@options.target(
-    "--nothing-in-between", "No CDN or front of your own ends TLS before the server that logged.", is_flag=True
-)
-@options.fail_on()
-@options.kept_history
-@options.settings(only={"data", "vantage"})
-@options.form(
-    *(Format.TABLE, Format.JSON, Format.JSONL, Format.HTML, Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG),
-    flag="--output-format",
-)
-@options.detail
-@options.output
 def judge(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    log: str,
-    log_format: LogFormat,
-    site: str,
-    by_network: bool,
-    network_key: str | None,
-    at_least: int,
-    nothing_in_between: bool,
-    fail_on: Confidence,
-    place: str | None,
-    form: Format,
-    detail: Detail,
-    output: str | None,
+    log: str = options.argument(metavar="FILE|-"),
+    log_format: LogFormat = options.target(
+        "--format", "Whose log it is.", type=options.Choice(LogFormat), required=True
+    ),
+    site: str = options.target(
+        "--site", "The site that logged, as reports name it.", metavar="HOST[:PORT]", default="this-site"
+    ),
+    by_network: bool = options.target(
+        "--by-network", "Report on each network (/24, /48) by itself, named by a keyed hash.", is_flag=True
+    ),
+    network_key: str | None = options.target(
+        "--network-key", f"File with the secret key of these hashes, of {KEY_BYTES_MIN} bytes or more.", metavar="FILE"
+    ),
+    at_least: int = options.target(
+        "--at-least",
+        "Show no network with fewer clients than this.",
+        type=click.IntRange(1, 1_000_000),
+        default=AT_LEAST,
+    ),
+    nothing_in_between: bool = options.target(
+        "--nothing-in-between", "No CDN or front of your own ends TLS before the server that logged.", is_flag=True
+    ),
+    fail_on: Confidence = options.fail_on(),
+    place: str | None = options.kept_history,
+    settings: dict[str, Any] = options.settings(only={"data", "vantage"}),
+    out: options.Output = options.written(
+        *(Format.TABLE, Format.JSON, Format.JSONL, Format.HTML, Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG),
+        flag="--output-format",
+    ),
 ) -> int:
     """Assess the ClientHellos of a server's log.
 
@@ -118,7 +109,7 @@ def judge(  # noqa: PLR0913 - one parameter per option
     key = _key(network_key, by_network=by_network)
     known, reader = data_set.read(settings.get("data")), LogReader(log_format)
     networks = Networks(key, nothing_in_between=nothing_in_between, data=known.browser_offers)
-    with common.result_stream(output) as stream, common.SideHistory(place) as kept:
+    with common.result_stream(out.file) as stream, common.SideHistory(place) as kept:
         moments = _read(log, reader, networks)
         _report_faults(log, reader, networks)
         common.warn_of_age((known.part(KnowledgeKind.BROWSER_OFFERS),), utc_now())
@@ -143,7 +134,7 @@ def judge(  # noqa: PLR0913 - one parameter per option
             reports = [origin_reports.of_log(networks, about, vantage=settings.get("vantage", ""))]
             say(f"Note: {origin_reports.share_of(reports[0])}")
         common.in_order(
-            lambda: _write(reports, form, stream, detail, at_least if by_network else None),
+            lambda: _write(reports, out, stream, at_least if by_network else None),
             lambda: kept.write(lambda history: [history.record(report, kind=KIND) for report in reports]),
         )
     codes = (_exit_code(report, fail_on) for report in reports)
@@ -224,12 +215,12 @@ def _named(path: str) -> str:
     return "standard input" if path == common.STDIN else path
 
 
-def _write(reports: Sequence[Report], form: Format, stream: TextIO, detail: Detail, at_least: int | None) -> None:
+def _write(reports: Sequence[Report], out: options.Output, stream: TextIO, at_least: int | None) -> None:
     """Write one report on all, or those on networks of so many clients."""
-    match form:
+    match out.form:
         case Format.TABLE if at_least is not None:
             stream.write(
-                _table(reports, stream, detail) if reports else f"No network has {at_least} clients or more.\n"
+                _table(reports, stream, out.detail) if reports else f"No network has {at_least} clients or more.\n"
             )
         case Format.JSON if at_least is not None:
             stream.write("[\n" + ",\n".join(common.as_json(report).rstrip() for report in reports) + "\n]\n")
@@ -239,7 +230,7 @@ def _write(reports: Sequence[Report], form: Format, stream: TextIO, detail: Deta
             stream.write(reporting.html(reports))
         case _:
             for report in reports:
-                common.write(report, form, stream, detail)
+                common.write(report, out, stream)
 
 
 def _table(reports: Sequence[Report], stream: TextIO, detail: Detail) -> str:

@@ -18,7 +18,6 @@ from . import common, options
 
 if TYPE_CHECKING:
     from detector.audit import table
-    from detector.model import Detail
 else:
     table = LazyModule("detector.audit.table")
 
@@ -43,22 +42,16 @@ def roots() -> None:
         "detector roots audit --json -o audit.json",
     )
 )
-@options.target(
-    "--certificates bundles",
-    "Audit this file of certificates instead of the machine; repeatable.",
-    multiple=True,
-    metavar="FILE",
-)
-@options.settings(only={"data", "roots", "add-roots"})
-@options.record_form
-@options.output
 def audit(
     *,
-    settings: dict[str, Any],
-    bundles: tuple[str, ...],
-    form: options.Format,
-    detail: Detail,
-    output: str | None,
+    bundles: tuple[str, ...] = options.target(
+        "--certificates",
+        "Audit this file of certificates instead of the machine; repeatable.",
+        multiple=True,
+        metavar="FILE",
+    ),
+    settings: dict[str, Any] = options.settings(only={"data", "roots", "add-roots"}),
+    out: options.Output = options.record,
 ) -> int:
     """List every root this machine trusts beyond the public set.
 
@@ -72,10 +65,10 @@ def audit(
     expected = Expectations(**settings)
     public, data = expected.public_roots, expected.data_set
     known = data.known_roots.keys
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         scanned = auditing.read_bundles(bundles) if bundles else auditing.read_machine(known)
         report = auditing.audit(
             scanned, public=public, known=known, catalogue=data.catalogue, at=utc_now().replace(microsecond=0)
         )
-        common.write_record(report, form, stream, lambda: table.render(report, detail))
+        common.write_record(report, out, stream, table.render)
     return _EXIT[report.verdict]

@@ -15,8 +15,10 @@ from .streams import put
 
 
 @click.command(cls=options.Command, examples=("detector rules", "detector rules identity-substituted"))
-@click.argument("reason", required=False, type=options.Choice(Reason), metavar="[REASON]")
-def rules(reason: Reason | None) -> int:
+def rules(
+    *,
+    reason: Reason | None = options.argument(required=False, type=options.Choice(Reason), metavar="[REASON]"),
+) -> int:
     """Explain how verdicts are reached.
 
     Lists every rule of the decision table, or explains the one called REASON. REASON is what a report gives as the

@@ -51,19 +51,15 @@ def _public_key(text: str) -> bytes:
         raise ValueError(f"{text!r}: this key {error}.") from None
 
 
-reviewing: Final = options.together(
-    (
-        options.trusting(
-            "--key keys",
-            "Key of which a signature is required; repeatable: one of them suffices. Without one nothing holds.",
-            type=options.Parsed("ed25519/BASE64", _public_key),
-            multiple=True,
-        ),
-        options.trusting("--key-file key_files", "The same, from a file; repeatable.", multiple=True, metavar="PEM"),
-        options.trust,
-    )
+signer_keys: Final = options.trusting(
+    "--key",
+    "Key of which a signature is required; repeatable: one of them suffices. Without one nothing holds.",
+    type=options.Parsed("ed25519/BASE64", _public_key),
+    multiple=True,
 )
-"""What a reviewer provides: `keys`, `key_files`, and roots and logs as `settings`."""
+signer_key_files: Final = options.trusting(
+    "--key-file", "The same, from a file; repeatable.", multiple=True, metavar="PEM"
+)
 
 
 @click.command(
@@ -74,27 +70,21 @@ reviewing: Final = options.together(
         "detector verify evidence.json --key-file recorder.pem -q",
     ),
 )
-@click.argument("bundle", metavar="BUNDLE")
-@reviewing
-@options.trusting(
-    "--tsa-root authorities",
-    "Believe timestamps of authorities below these roots (RFC 3161; extra timestamp).",
-    metavar="PEM",
-)
-@options.trusting("--pins", "Pins to use instead of the recorded ones.", multiple=True, metavar="FILE|DIR")
-@options.record_form
-@options.output
 def verify(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    bundle: str,
-    keys: tuple[bytes, ...],
-    key_files: tuple[str, ...],
-    authorities: str | None,
-    pins: tuple[str, ...],
-    form: options.Format,
-    detail: Detail,
-    output: str | None,
+    bundle: str = options.argument(metavar="BUNDLE"),
+    keys: tuple[bytes, ...] = signer_keys,
+    key_files: tuple[str, ...] = signer_key_files,
+    settings: dict[str, Any] = options.trust,
+    authorities: str | None = options.trusting(
+        "--tsa-root",
+        "Believe timestamps of authorities below these roots (RFC 3161; extra timestamp).",
+        metavar="PEM",
+    ),
+    pins: tuple[str, ...] = options.trusting(
+        "--pins", "Pins to use instead of the recorded ones.", multiple=True, metavar="FILE|DIR"
+    ),
+    out: options.Output = options.record,
 ) -> int:
     """Assess an evidence bundle again, offline.
 
@@ -120,8 +110,8 @@ def verify(  # noqa: PLR0913 - one parameter per option
             pins=own_pins,
             authorities=believed,
         )
-    with common.result_stream(output) as stream:
-        common.write_record(verification, form, stream, lambda: _render(verification, detail))
+    with common.result_stream(out.file) as stream:
+        common.write_record(verification, out, stream, _render)
     return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)
 
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=options.Command, examples=("detector-collect expire",))
-@database
-def expire(*, database: str | None) -> int:
+def expire(*, database: str | None = database) -> int:
     """Delete evidence that is kept no longer.
 
     Many small transactions do it, alongside the service. Workers do the same from time to time. What is under a hold

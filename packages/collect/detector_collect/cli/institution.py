@@ -31,10 +31,12 @@ def institution() -> None:
 
 
 @institution.command(examples=('detector-collect institution add north "North University"',))
-@click.argument("name", type=NAME, metavar="NAME")
-@click.argument("title", metavar="TITLE")
-@database
-def add(name: str, title: str, *, database: str | None) -> int:
+def add(
+    *,
+    name: str = options.argument(type=NAME, metavar="NAME"),
+    title: str = options.argument(metavar="TITLE"),
+    database: str | None = database,
+) -> int:
     """Add an institution.
 
     NAME is what its submissions say; TITLE is what people read.
@@ -49,10 +51,7 @@ def add(name: str, title: str, *, database: str | None) -> int:
 
 
 @institution.command("list", examples=("detector-collect institution list", "detector-collect institution list --json"))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List the institutions."""
 
     async def work(store: Store) -> list[Institution]:

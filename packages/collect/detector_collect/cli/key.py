@@ -52,7 +52,7 @@ class _Sender(click.ParamType):  # type: ignore[type-arg] # generic only in newe
             return self.fail(f"{value[:80]!r}: this key {error}.", param, ctx)
 
 
-_KEY: Final = click.argument("key", type=_Sender(), required=False, metavar="[ed25519/BASE64]")
+_KEY: Final = options.argument(type=_Sender(), required=False, metavar="[ed25519/BASE64]")
 _CERTIFICATE: Final = options.target(
     "--certificate", "The client certificate in this file, instead of a key.", metavar="PEM"
 )
@@ -76,29 +76,24 @@ def key() -> None:
         "detector-collect key add north --certificate client.pem --rate 60",
     )
 )
-@click.argument("institution", type=NAME, metavar="INSTITUTION")
-@_KEY
-@_CERTIFICATE
-@options.service(
-    "--expires-in",
-    "Days that the key counts; without it, until it is revoked.",
-    type=click.IntRange(1, DAYS_MAX),
-    metavar="DAYS",
-)
-@options.service("--rate", "Submissions a minute.", type=click.IntRange(1, RATE_MAX), default=RATE_DEFAULT)
-@options.service(
-    "--size", "Bytes of one submission.", type=click.IntRange(1, SUBMISSION_BYTES_MAX), default=SUBMISSION_BYTES_MAX
-)
-@database
 def add(  # noqa: PLR0913 - one parameter per option
-    institution: str,
-    key: str | None,
     *,
-    certificate: str | None,
-    expires_in: int | None,
-    rate: int,
-    size: int,
-    database: str | None,
+    institution: str = options.argument(type=NAME, metavar="INSTITUTION"),
+    key: str | None = _KEY,
+    certificate: str | None = _CERTIFICATE,
+    expires_in: int | None = options.service(
+        "--expires-in",
+        "Days that the key counts; without it, until it is revoked.",
+        type=click.IntRange(1, DAYS_MAX),
+        metavar="DAYS",
+    ),
+    rate: int = options.service(
+        "--rate", "Submissions a minute.", type=click.IntRange(1, RATE_MAX), default=RATE_DEFAULT
+    ),
+    size: int = options.service(
+        "--size", "Bytes of one submission.", type=click.IntRange(1, SUBMISSION_BYTES_MAX), default=SUBMISSION_BYTES_MAX
+    ),
+    database: str | None = database,
 ) -> int:
     """Let an institution send with a key.
 
@@ -124,12 +119,16 @@ def add(  # noqa: PLR0913 - one parameter per option
         ),
     )
 )
-@click.argument("old", type=_Sender(), metavar="OLD")
-@_KEY
-@_CERTIFICATE
-@options.service("--overlap", "Days that the old one still counts.", type=click.IntRange(0, DAYS_MAX), default=14)
-@database
-def rotate(old: str, key: str | None, *, certificate: str | None, overlap: int, database: str | None) -> int:
+def rotate(
+    *,
+    old: str = options.argument(type=_Sender(), metavar="OLD"),
+    key: str | None = _KEY,
+    certificate: str | None = _CERTIFICATE,
+    overlap: int = options.service(
+        "--overlap", "Days that the old one still counts.", type=click.IntRange(0, DAYS_MAX), default=14
+    ),
+    database: str | None = database,
+) -> int:
     """Replace a key by another one of the same institution.
 
     The new one has the limits of the old one, which expires after the overlap.
@@ -151,9 +150,7 @@ def rotate(old: str, key: str | None, *, certificate: str | None, overlap: int, 
 
 
 @key.command(examples=("detector-collect key revoke ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",))
-@click.argument("key", type=_Sender(), metavar="KEY")
-@database
-def revoke(key: str, *, database: str | None) -> int:
+def revoke(*, key: str = options.argument(type=_Sender(), metavar="KEY"), database: str | None = database) -> int:
     """Refuse a key from now on.
 
     What it sent before is kept.
@@ -168,11 +165,13 @@ def revoke(key: str, *, database: str | None) -> int:
 
 
 @key.command("list", examples=("detector-collect key list --institution north", "detector-collect key list --json"))
-@institution
-@database
-@form
-@options.output
-def list_(*, institution: str | None, database: str | None, form: Format, output: str | None) -> int:
+def list_(
+    *,
+    institution: str | None = institution,
+    database: str | None = database,
+    form: Format = form,
+    output: str | None = options.output,
+) -> int:
     """List keys, with when they expire and were revoked, and their limits."""
 
     async def work(store: Store) -> list[Key]:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=options.Command, examples=("detector-collect migrate --database sqlite:///collect.sqlite",))
-@database
-def migrate(*, database: str | None) -> int:
+def migrate(*, database: str | None = database) -> int:
     """Create the tables, or migrate them to this version.
 
     A file that does not exist is created for its owner alone. Every step is taken completely or not at all; services

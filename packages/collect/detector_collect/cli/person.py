@@ -36,11 +36,13 @@ def person() -> None:
 
 
 @person.command(examples=('detector-collect person add https://identity.example.com 8d41f2 "Ada Lovelace"',))
-@click.argument("issuer", metavar="ISSUER")
-@click.argument("subject", metavar="SUBJECT")
-@click.argument("name", metavar="NAME")
-@database
-def add(issuer: str, subject: str, name: str, *, database: str | None) -> int:
+def add(
+    *,
+    issuer: str = options.argument(metavar="ISSUER"),
+    subject: str = options.argument(metavar="SUBJECT"),
+    name: str = options.argument(metavar="NAME"),
+    database: str | None = database,
+) -> int:
     """Add somebody before their first sign-in.
 
     SUBJECT is what the identity provider ISSUER calls them (`sub`). Prints their number.
@@ -55,9 +57,7 @@ def add(issuer: str, subject: str, name: str, *, database: str | None) -> int:
 
 
 @person.command(examples=("detector-collect person revoke 7",))
-@click.argument("number", type=NUMBER)
-@database
-def revoke(number: int, *, database: str | None) -> int:
+def revoke(*, number: int = options.argument(type=NUMBER), database: str | None = database) -> int:
     """Shut somebody out.
 
     Ends every session and token, and revokes every grant: for those who leave, and for accounts that were taken over.
@@ -72,10 +72,7 @@ def revoke(number: int, *, database: str | None) -> int:
 
 
 @person.command("list", examples=("detector-collect person list --json",))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List people."""
 
     async def work(store: Store) -> list[Account]:

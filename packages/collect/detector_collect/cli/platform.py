@@ -43,22 +43,17 @@ def platform() -> None:
         ),
     )
 )
-@click.argument("institution", type=NAME)
-@click.argument("issuer")
-@click.argument("client")
-@click.argument("deployment")
-@options.service("--authorization-url", "Where its users get their token.", required=True, metavar="URL")
-@options.service("--keys-url", "Its key set.", required=True, metavar="URL")
-@database
 def add(  # noqa: PLR0913 - one parameter per option
-    institution: str,
-    issuer: str,
-    client: str,
-    deployment: str,
     *,
-    authorization_url: str,
-    keys_url: str,
-    database: str | None,
+    institution: str = options.argument(type=NAME),
+    issuer: str = options.argument(),
+    client: str = options.argument(),
+    deployment: str = options.argument(),
+    authorization_url: str = options.service(
+        "--authorization-url", "Where its users get their token.", required=True, metavar="URL"
+    ),
+    keys_url: str = options.service("--keys-url", "Its key set.", required=True, metavar="URL"),
+    database: str | None = database,
 ) -> int:
     """Let the staff of an institution in from a deployment.
 
@@ -75,11 +70,13 @@ def add(  # noqa: PLR0913 - one parameter per option
 
 
 @platform.command(examples=("detector-collect platform remove https://lms.example.edu review-room 1",))
-@click.argument("issuer")
-@click.argument("client")
-@click.argument("deployment")
-@database
-def remove(issuer: str, client: str, deployment: str, *, database: str | None) -> int:
+def remove(
+    *,
+    issuer: str = options.argument(),
+    client: str = options.argument(),
+    deployment: str = options.argument(),
+    database: str | None = database,
+) -> int:
     """Let nobody in from a deployment.
 
     Ends the sessions of that institution's staff.
@@ -98,10 +95,7 @@ def remove(issuer: str, client: str, deployment: str, *, database: str | None) -
 
 
 @platform.command("list", examples=("detector-collect platform list --json",))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List deployments."""
 
     async def work(store: Store) -> list[Platform]:

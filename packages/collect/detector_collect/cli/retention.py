@@ -32,10 +32,7 @@ def retention() -> None:
 
 
 @retention.command(examples=("detector-collect retention show", "detector-collect retention show --json"))
-@database
-@form
-@options.output
-def show(*, database: str | None, form: Format, output: str | None) -> int:
+def show(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """Show the days that each kind is kept."""
 
     async def work(store: Store) -> Mapping[Kind, int]:
@@ -47,10 +44,12 @@ def show(*, database: str | None, form: Format, output: str | None) -> int:
 
 
 @retention.command("set", examples=("detector-collect retention set watch-event 90",))
-@click.argument("kind", type=options.Choice(Kind))
-@click.argument("days", type=click.IntRange(1, 36500))
-@database
-def set_(kind: Kind, days: int, *, database: str | None) -> int:
+def set_(
+    *,
+    kind: Kind = options.argument(type=options.Choice(Kind)),
+    days: int = options.argument(type=click.IntRange(1, 36500)),
+    database: str | None = database,
+) -> int:
     """Keep a kind of evidence for so many days after it was received.
 
     What is older goes with the next expiry, unless it is under a hold.

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=options.Command, examples=("detector-collect reverify --data /var/lib/detector/data",))
-@options.settings(only={"data", "pins"})
-@database
-def reverify(*, database: str | None, settings: dict[str, Any]) -> int:
+def reverify(
+    *,
+    settings: dict[str, Any] = options.settings(only={"data", "pins"}),
+    database: str | None = database,
+) -> int:
     """Queue what was assessed with other knowledge.
 
     Other pins and another version count, too. Workers do the same by themselves, a little at a time, whenever nothing
