@@ -43,9 +43,7 @@ else:
 SYSLOG_SECONDS: Final = 3.0
 """For a collector, after the verdict: it is on the same network, or a round trip away."""
 
-
-def _collector(_: click.Context, __: click.Parameter, url: str | None) -> collectors.Collector | None:
-    return None if url is None else collectors.parse(url)
+_COLLECTOR: Final = options.Parsed("URL", lambda url: collectors.parse(url))  # noqa: PLW0108 - imported on use
 
 
 @click.command(
@@ -92,7 +90,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     locate: bool = options.locate,
     report: dict[str, Any] = options.reporting,
     syslog: collectors.Collector | None = options.result(
-        "--syslog", "Also send each result to this collector (RFC 5424, CEF).", callback=_collector, metavar="URL"
+        "--syslog", "Also send each result to this collector (RFC 5424, CEF).", type=_COLLECTOR, metavar="URL"
     ),
     out: options.Output = options.report,
 ) -> int:

@@ -254,9 +254,7 @@ def _policy(source: str | None, language: str | None) -> Policy:
 
 def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
-    context = click.get_current_context()
-    every = [p for p in context.command.params if isinstance(p, options.Option) and p.into == "settings"]
-    chosen = {option.setting for option in every if option.was_given(context)}
+    chosen = {option.setting for option in options.given("settings")}
     given = {name: value for name, value in settings.items() if name in chosen}
     locating = Locating() if locate else None
     detector = gatekeeper.make_detector(policy, locating=locating, **given, seen_before=seen_before)

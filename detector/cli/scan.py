@@ -11,6 +11,7 @@ import enum
 import functools
 import hashlib
 import io
+import operator
 import sys
 import threading
 import time
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from typing import TextIO
 
-    from detector import outbox
     from detector.history import store
     from detector.probe.routes import resolving
     from detector.report import siem, spreadsheet
@@ -291,13 +291,9 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
             async for found in results:
                 tally.add(found)
                 writer.write(found)
-                reports.report(functools.partial(_report, found))
+                reports.report(operator.methodcaller("result", found))
                 if kept.add(found):
                     await run_in_thread(lambda: kept.attempt(kept.flush))  # a lock must not hold up the probes
-
-
-def _report(found: Scanned, reporter: outbox.Reporter) -> None:
-    reporter.result(found)
 
 
 def _resolver(wanted: Lookup) -> resolving.CachingResolver:
