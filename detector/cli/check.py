@@ -46,14 +46,11 @@ SYSLOG_SECONDS: Final = 3.0
 _COLLECTOR: Final = options.Parsed("URL", lambda url: collectors.parse(url))  # noqa: PLW0108 - imported on use
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector check exam.example.edu",
-        "detector check https://exam.example.edu/login lms.example.org:8443 --json",
-        "detector check --pins pins.toml --format html -o report.html",
-        "detector check exam.example.edu --route all --quic -v",
-    ),
+@options.command(
+    "detector check exam.example.edu",
+    "detector check https://exam.example.edu/login lms.example.org:8443 --json",
+    "detector check --pins pins.toml --format html -o report.html",
+    "detector check exam.example.edu --route all --quic -v",
 )
 @click.pass_obj
 def check(  # noqa: PLR0913 - one parameter per option

@@ -10,8 +10,6 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-import click
-
 from detector import bundle as bundle_room
 from detector.aio.lazy import LazyModule
 from detector.errors import BundleError, HistoryError
@@ -50,12 +48,9 @@ _HOLDS: Final = {
 }
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector dossier --history runs.sqlite --vantage room-12 -o dossier.html",
-        "detector dossier monday.json tuesday.json --key-file recorder.pem --days 30 --json",
-    ),
+@options.command(
+    "detector dossier --history runs.sqlite --vantage room-12 -o dossier.html",
+    "detector dossier monday.json tuesday.json --key-file recorder.pem --days 30 --json",
 )
 def dossier(  # noqa: PLR0913 - one parameter per option
     *,

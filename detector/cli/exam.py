@@ -63,10 +63,9 @@ _PATHS: Final = frozenset(
 _policy_file: Final = options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE")
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector exam gate --policy policy.toml",
     sections={"At exam start": ("gate",), "Browser extension": ("manifest", "native-host")},
-    examples=("detector exam gate --policy policy.toml",),
 )
 def exam() -> None:
     """Decide whether an exam may start on this network.
@@ -75,12 +74,10 @@ def exam() -> None:
     """
 
 
-@exam.command(
-    examples=(
-        "detector exam gate --policy policy.toml",
-        "detector exam gate --policy policy.toml --format text",
-        "detector exam gate --policy policy.toml --bundle evidence.json --signing-key key.pem",
-    )
+@exam.subcommand(
+    "detector exam gate --policy policy.toml",
+    "detector exam gate --policy policy.toml --format text",
+    "detector exam gate --policy policy.toml --bundle evidence.json --signing-key key.pem",
 )
 @click.pass_obj
 def gate(  # noqa: PLR0913 - one parameter per option
@@ -143,7 +140,7 @@ def _write_decision(decision: Decision, asked: protocol.Request, form: Format, d
         stream.write(common.as_table(decision.report, stream, detail, decision.language))
 
 
-@exam.command("native-host", examples=("detector exam native-host --policy policy.toml",))
+@exam.subcommand("detector exam native-host --policy policy.toml", name="native-host")
 def native_host(  # noqa: PLR0913 - one parameter per option
     *,
     policy: str | None = _policy_file,
@@ -178,11 +175,9 @@ def native_host(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@exam.command(
-    examples=(
-        "detector exam manifest --browser firefox --extension-id exam@example.edu --policy policy.toml",
-        "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install",
-    )
+@exam.subcommand(
+    "detector exam manifest --browser firefox --extension-id exam@example.edu --policy policy.toml",
+    "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install",
 )
 @click.pass_context
 def manifest(  # noqa: PLR0913 - one parameter per option

@@ -224,8 +224,6 @@ def _naming_the_option(message: str, context: click.Context) -> str:
 class Group(Command, click.Group):
     """A command with subcommands, which help lists by section."""
 
-    command_class = Command
-
     def __init__(
         self,
         *arguments: Any,  # noqa: ANN401 - click passes values of any type here
@@ -234,6 +232,10 @@ class Group(Command, click.Group):
     ) -> None:
         super().__init__(*arguments, **attributes)
         self.sections = sections
+
+    def subcommand(self, *examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:  # noqa: ANN401 - as above
+        """Make a command of this group of a function; help ends with the examples."""
+        return self.command(cls=Command, examples=examples, **attributes)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the subcommands."""
@@ -249,6 +251,16 @@ class Group(Command, click.Group):
             for title, names in self.sections.items()
         }
         _write_sections(formatter, rows)
+
+
+def command(*examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:  # noqa: ANN401 - as above
+    """Make a command of a function; help ends with the examples."""
+    return click.command(cls=Command, examples=examples, **attributes)
+
+
+def group(*examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:  # noqa: ANN401 - as above
+    """Make a group of commands of a function, which the group's own options call; help ends with the examples."""
+    return click.group(cls=Group, examples=examples, **attributes)
 
 
 def _write_sections(formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]) -> None:

@@ -49,21 +49,17 @@ KIND: Final = "origin"
 """The kind of these runs in a history."""
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Read": ("judge",)},
-    examples=("detector origin judge detector.log --format nginx --site exam.example.edu",),
+@options.group(
+    "detector origin judge detector.log --format nginx --site exam.example.edu", sections={"Read": ("judge",)}
 )
 def origin() -> None:
     """Find interception from the server's own side."""
 
 
-@origin.command(
-    examples=(
-        "detector origin judge detector.log --format nginx --site exam.example.edu",
-        "detector origin judge detector.log --format nginx --site exam.example.edu --history runs.sqlite -v",
-        "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key secret",
-    )
+@origin.subcommand(
+    "detector origin judge detector.log --format nginx --site exam.example.edu",
+    "detector origin judge detector.log --format nginx --site exam.example.edu --history runs.sqlite -v",
+    "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key secret",
 )
 def judge(  # noqa: PLR0913 - one parameter per option
     *,

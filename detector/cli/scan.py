@@ -116,14 +116,11 @@ timeout_option: Final = options.probing(
 strict_option: Final = options.target("--strict", "Stop at the first line that is not a target.", is_flag=True)
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector scan --targets hosts.txt",
-        "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
-        "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
-        "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
-    ),
+@options.command(
+    "detector scan --targets hosts.txt",
+    "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
+    "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
+    "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
 )
 def scan(  # noqa: PLR0913 - one parameter per option
     *,

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from detector import bundle as bundles
 from detector.aio.lazy import LazyModule
 from detector.bundle.form import BUNDLE_BYTES_MAX
@@ -62,13 +60,10 @@ signer_key_files: Final = options.trusting(
 )
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector verify evidence.json --key-file recorder.pem",
-        "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json",
-        "detector verify evidence.json --key-file recorder.pem -q",
-    ),
+@options.command(
+    "detector verify evidence.json --key-file recorder.pem",
+    "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json",
+    "detector verify evidence.json --key-file recorder.pem -q",
 )
 def verify(  # noqa: PLR0913 - one parameter per option
     *,
