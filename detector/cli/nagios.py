@@ -32,7 +32,9 @@ class _Plugin(options.Command):
 
 
 @options.command(
-    "detector nagios exam.example.edu", "detector nagios --pins /etc/detector/pins --fail-on proven --deadline 20"
+    "detector nagios exam.example.edu",
+    "detector nagios --pins /etc/detector/pins --fail-on proven --deadline 20",
+    cls=_Plugin,
 )
 @click.pass_obj
 def nagios(  # noqa: PLR0913 - one parameter per option

@@ -253,9 +253,9 @@ class Group(Command, click.Group):
         _write_sections(formatter, rows)
 
 
-def command(*examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:  # noqa: ANN401 - as above
+def command(*examples: str, cls: type[Command] = Command, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:  # noqa: ANN401 - as above
     """Make a command of a function; help ends with the examples."""
-    return click.command(cls=Command, examples=examples, **attributes)
+    return click.command(cls=cls, examples=examples, **attributes)
 
 
 def group(*examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:  # noqa: ANN401 - as above
