@@ -18,7 +18,6 @@ from detector.errors import InputError
 from detector.knowledge.data_set import shipped
 from detector.model import Record
 from detector.probe.tls.codepoints import ContentType, ExtensionType, HandshakeType
-from detector.probe.tls.framing import RECORD_HEADER_BYTES
 from detector.probe.tls.hello import GREASE, MESSAGE_HEADER_BYTES, ja4_hash, parse_client_hello
 from detector.probe.tls.reader import WireError
 
@@ -38,6 +37,7 @@ longer list is no browser's (`is_malformed`)."""
 QUIC_TRANSPORT_PARAMETERS: Final = 57
 """The extension that every ClientHello over QUIC has (RFC 9001 section 8.2)."""
 
+_RECORD_HEADER: Final = 5  # type, version, length (RFC 8446 section 5.1)
 _HANDSHAKE: Final = bytes((ContentType.HANDSHAKE,))
 _JA4_PARTS: Final = (10, 12, 12)  # characters of each part
 
@@ -179,7 +179,7 @@ def _message(data: bytes) -> bytes:
     """Join the records that carry the first handshake message."""
     message, at = bytearray(), 0
     while len(message) < MESSAGE_HEADER_BYTES or len(message) < MESSAGE_HEADER_BYTES + int.from_bytes(message[1:4]):
-        body = at + RECORD_HEADER_BYTES
+        body = at + _RECORD_HEADER
         end = body + int.from_bytes(data[at + 3 : body])
         if data[at : at + 1] != _HANDSHAKE or end > len(data) or end == body:
             raise _unreadable("TLS records without a whole ClientHello", "every record that carries it")

@@ -31,8 +31,8 @@ def at_least(hits: int, trials: int, chance: float) -> float:
         return 0.0
     if hits < trials * chance:
         return 1 - at_least(trials - hits + 1, trials, 1 - chance)
-    log_ways = math.lgamma(trials + 1) - math.lgamma(hits + 1) - math.lgamma(trials - hits + 1)
-    term = math.exp(log_ways + hits * math.log(chance) + (trials - hits) * math.log1p(-chance))
+    log_choices = math.lgamma(trials + 1) - math.lgamma(hits + 1) - math.lgamma(trials - hits + 1)
+    term = math.exp(log_choices + hits * math.log(chance) + (trials - hits) * math.log1p(-chance))
     total, number, odds = 0.0, hits, chance / (1 - chance)
     while term > total * _PRECISION:
         total += term
