@@ -25,26 +25,19 @@ DAYS_DEFAULT: Final = 182
 """Half a year: a term and its exams."""
 
 
-@click.command(
-    cls=options.Command,
-    examples=("detector-collect assess", "detector-collect assess --days 120 --until 2026-07-31 --json"),
-)
-@options.service(
-    "--days", "Days that the period has.", type=click.IntRange(1, 3660), default=DAYS_DEFAULT, show_default=True
-)
-@options.service("--until", "The end of the period (UTC) instead of now.", type=click.DateTime())
-@options.settings(only={"data", "pins"})
-@database
-@form
-@options.output
+@options.command("detector-collect assess", "detector-collect assess --days 120 --until 2026-07-31 --json")
 def assess(  # noqa: PLR0913 - one parameter per option
     *,
-    days: int,
-    until: dt.datetime | None,
-    database: str | None,
-    settings: dict[str, Any],
-    form: Format,
-    output: str | None,
+    days: int = options.service(
+        "--days", "Days that the period has.", type=click.IntRange(1, 3660), default=DAYS_DEFAULT, show_default=True
+    ),
+    until: dt.datetime | None = options.service(
+        "--until", "The end of the period (UTC) instead of now.", type=click.DateTime()
+    ),
+    settings: dict[str, Any] = options.settings(only={"data", "pins"}),
+    database: str | None = database,
+    form: Format = form,
+    output: str | None = options.output,
 ) -> int:
     """Make a statement about every institution.
 

@@ -27,10 +27,10 @@ DAYS_DEFAULT = 90
 """Days of a token: programs can change it every quarter."""
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector-collect token issue 7 dashboard --scope view",
+    "detector-collect token list",
     sections={"Change": ("issue", "revoke"), "Read": ("list",)},
-    examples=("detector-collect token issue 7 dashboard --scope view", "detector-collect token list"),
 )
 def token() -> None:
     """Manage tokens of programs.
@@ -39,21 +39,23 @@ def token() -> None:
     """
 
 
-@token.command(examples=("detector-collect token issue 7 dashboard --scope view --institution north --days 30",))
-@click.argument("person", type=NUMBER)
-@click.argument("name", type=NAME)
-@options.service(
-    "--scope scopes",
-    "What it is for; repeatable.",
-    type=click.Choice(sorted(one.value for one in SCOPES)),
-    multiple=True,
-    required=True,
-)
-@institution
-@options.service("--days", "Days that it counts.", type=click.IntRange(1, GRANT_LIFE_MAX.days), default=DAYS_DEFAULT)
-@database
+@token.subcommand("detector-collect token issue 7 dashboard --scope view --institution north --days 30")
 def issue(  # noqa: PLR0913 - one parameter per option
-    person: int, name: str, *, scopes: tuple[str, ...], institution: str | None, days: int, database: str | None
+    *,
+    person: int = options.argument(type=NUMBER),
+    name: str = options.argument(type=NAME),
+    scopes: tuple[str, ...] = options.service(
+        "--scope",
+        "What it is for; repeatable.",
+        type=click.Choice(sorted(one.value for one in SCOPES)),
+        multiple=True,
+        required=True,
+    ),
+    institution: str | None = institution,
+    days: int = options.service(
+        "--days", "Days that it counts.", type=click.IntRange(1, GRANT_LIFE_MAX.days), default=DAYS_DEFAULT
+    ),
+    database: str | None = database,
 ) -> int:
     """Make a token for a program.
 
@@ -77,10 +79,8 @@ def issue(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@token.command(examples=("detector-collect token revoke dashboard",))
-@click.argument("name", type=NAME)
-@database
-def revoke(name: str, *, database: str | None) -> int:
+@token.subcommand("detector-collect token revoke dashboard")
+def revoke(*, name: str = options.argument(type=NAME), database: str | None = database) -> int:
     """Revoke a token."""
 
     async def work(store: Store) -> None:
@@ -91,11 +91,8 @@ def revoke(name: str, *, database: str | None) -> int:
     return common.CLEAN
 
 
-@token.command("list", examples=("detector-collect token list --json",))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+@token.subcommand("detector-collect token list --json", name="list")
+def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List tokens, also those that do not count."""
 
     async def work(store: Store) -> list[Token]:
