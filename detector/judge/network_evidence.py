@@ -344,8 +344,8 @@ _HASHES: Final[dict[Shared, Callable[[EndpointEvidence], Iterable[bytes | None]]
     Shared.UNLOGGED_SIGNER: lambda one: one.issuing_keys,
     Shared.LEAF_KEY: lambda one: (one.leaf_key,),
     Shared.RIVAL_KEY: lambda one: _keys(one) if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else (one.leaf_key,),
-    Shared.MISSING_ISSUER: lambda one: (one.leaf and missing_issuer(one.leaf),),
-    Shared.WRONG_CERTIFICATE: lambda one: (one.leaf and one.leaf.sha256,),
+    Shared.MISSING_ISSUER: lambda one: (None if one.leaf is None else missing_issuer(one.leaf),),
+    Shared.WRONG_CERTIFICATE: lambda one: (None if one.leaf is None else one.leaf.sha256,),
 }
 
 
