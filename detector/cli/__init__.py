@@ -76,16 +76,13 @@ class Commands(UserDict[str, click.Command]):
         return len(self._modules)
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector check",
+    "detector check exam.example.edu https://lms.example.org/login",
+    "detector --config detector.toml watch",
+    "detector demo",
     commands=Commands({name: ELSEWHERE.get(name, name) for name in COMMANDS}, __name__),
     sections=SECTIONS,
-    examples=(
-        "detector check",
-        "detector check exam.example.edu https://lms.example.org/login",
-        "detector --config detector.toml watch",
-        "detector demo",
-    ),
     context_settings={
         "max_content_width": 100,
         "auto_envvar_prefix": settings.PREFIX,

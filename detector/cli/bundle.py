@@ -28,18 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Read": ("show",), "Change": ("redact", "sign")},
-    examples=("detector bundle show evidence.json",),
-)
+@options.group("detector bundle show evidence.json", sections={"Read": ("show",), "Change": ("redact", "sign")})
 def bundle() -> None:
     """Inspect, redact or sign an evidence bundle. `detector verify` assesses one."""
 
 
-@bundle.command(
-    examples=("detector bundle show evidence.json", "detector bundle show evidence.json endpoint-1 -o part.json")
-)
+@bundle.subcommand("detector bundle show evidence.json", "detector bundle show evidence.json endpoint-1 -o part.json")
 def show(
     *,
     file: str = options.argument(metavar="BUNDLE"),
@@ -79,7 +73,7 @@ def _contents(file: str, part: str | None) -> Iterator[str]:
     yield json.dumps(json.loads(msgspec.json.encode(content)), indent=2)
 
 
-@bundle.command(examples=("detector bundle redact evidence.json endpoint-1 -o redacted.json",))
+@bundle.subcommand("detector bundle redact evidence.json endpoint-1 -o redacted.json")
 def redact(
     *,
     file: str = options.argument(metavar="BUNDLE"),
@@ -99,7 +93,7 @@ def redact(
     return common.CLEAN
 
 
-@bundle.command(examples=("detector bundle sign evidence.json --signing-key key.pem -o signed.json",))
+@bundle.subcommand("detector bundle sign evidence.json --signing-key key.pem -o signed.json")
 def sign(  # noqa: PLR0913 - one parameter per option
     *,
     file: str = options.argument(metavar="BUNDLE"),

@@ -43,19 +43,14 @@ else:
 SYSLOG_SECONDS: Final = 3.0
 """For a collector, after the verdict: it is on the same network, or a round trip away."""
 
-
-def _collector(_: click.Context, __: click.Parameter, url: str | None) -> collectors.Collector | None:
-    return None if url is None else collectors.parse(url)
+_COLLECTOR: Final = options.Parsed("URL", lambda url: collectors.parse(url))  # noqa: PLW0108 - imported on use
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector check exam.example.edu",
-        "detector check https://exam.example.edu/login lms.example.org:8443 --json",
-        "detector check --pins pins.toml --format html -o report.html",
-        "detector check exam.example.edu --route all --quic -v",
-    ),
+@options.command(
+    "detector check exam.example.edu",
+    "detector check https://exam.example.edu/login lms.example.org:8443 --json",
+    "detector check --pins pins.toml --format html -o report.html",
+    "detector check exam.example.edu --route all --quic -v",
 )
 @click.pass_obj
 def check(  # noqa: PLR0913 - one parameter per option
@@ -92,7 +87,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     locate: bool = options.locate,
     report: dict[str, Any] = options.reporting,
     syslog: collectors.Collector | None = options.result(
-        "--syslog", "Also send each result to this collector (RFC 5424, CEF).", callback=_collector, metavar="URL"
+        "--syslog", "Also send each result to this collector (RFC 5424, CEF).", type=_COLLECTOR, metavar="URL"
     ),
     out: options.Output = options.report,
 ) -> int:

@@ -12,10 +12,10 @@ import click
 from . import options
 
 
-@click.command(
-    cls=options.Command,
+@options.command(
+    "detector collect --help",
+    "detector collect migrate --database sqlite:///collect.sqlite",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
-    examples=("detector collect --help", "detector collect migrate --database sqlite:///collect.sqlite"),
 )
 @click.pass_context
 def collect(

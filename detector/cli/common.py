@@ -161,10 +161,9 @@ class SideHistory:
     @property
     def genuine(self) -> Callable[[Iterable[str]], frozenset[str]] | tuple[()]:
         """What of some endpoints was genuine before, for `Detector`; nothing where the history does not say."""
-        return () if self._history is None else self._genuine
-
-    def _genuine(self, names: Iterable[str]) -> frozenset[str]:
-        return self._read(lambda history: history.genuine(names), frozenset())
+        if self._history is None:
+            return ()
+        return lambda names: self._read(lambda history: history.genuine(names), frozenset())
 
     def _read(self, read: Callable[[store.History], T], otherwise: T) -> T:
         if self._history is None or self._failure is not None:

@@ -21,7 +21,7 @@ _AUTOLOADED: Final = ("$zsh_eval_context[-1] == loadautofunc", "$funcstack[1] ==
 what holds in every call."""
 
 
-@click.command(cls=options.Command, examples=("detector completion bash", 'eval "$(detector completion bash)"'))
+@options.command("detector completion bash", 'eval "$(detector completion bash)"')
 def completion(*, shell: str = options.argument(type=options.Choice(["bash", "zsh", "fish"]))) -> int:
     """Print the completion script of a shell.
 

@@ -44,10 +44,8 @@ INTERVAL_MOST: Final = 86400.0
 _PROVEN: Final = (Assurance.PINNED, Assurance.WITNESSED)
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Follow": ("watch",)},
-    examples=("detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once",),
+@options.group(
+    "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once", sections={"Follow": ("watch",)}
 )
 def ct() -> None:
     """Follow Certificate Transparency logs."""
@@ -70,13 +68,11 @@ class _Screen:
         self.write(pending.text)
 
 
-@ct.command(
-    examples=(
-        "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json",
-        "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once --json",
-        "detector ct watch --pins pins.toml --log https://elm.ct.example/2026=elm.pem --state ct.json --from-start",
-        "detector ct watch --pins pins.toml --log mirror/elm=elm.pem --state ct.json --once -o found.txt",
-    )
+@ct.subcommand(
+    "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json",
+    "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once --json",
+    "detector ct watch --pins pins.toml --log https://elm.ct.example/2026=elm.pem --state ct.json --from-start",
+    "detector ct watch --pins pins.toml --log mirror/elm=elm.pem --state ct.json --once -o found.txt",
 )
 def watch(  # noqa: PLR0913 - one parameter per option
     *,

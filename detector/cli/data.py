@@ -9,8 +9,6 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from detector.aio.lazy import LazyModule
 from detector.errors import InputError
 from detector.knowledge import data_set, store
@@ -48,24 +46,19 @@ _TRUST: Final = ("data", "pins", "logs", "roots", "add_roots")
 """Settings that the guard takes."""
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector data update --from https://data.example.org/knowledge",
+    "detector data show",
     sections={"Update": ("update", "export"), "Read": ("show", "verify")},
-    examples=(
-        "detector data update --from https://data.example.org/knowledge",
-        "detector data show",
-    ),
 )
 def data() -> None:
     """Update what is known of roots, logs and products."""
 
 
-@data.command(
-    examples=(
-        "detector data update --from https://data.example.org/knowledge",
-        "detector data update --vendor acme",
-        "detector data update --from /media/usb/knowledge",
-    )
+@data.subcommand(
+    "detector data update --from https://data.example.org/knowledge",
+    "detector data update --vendor acme",
+    "detector data update --from /media/usb/knowledge",
 )
 def update(  # noqa: PLR0913 - one parameter per option
     *,
@@ -113,7 +106,7 @@ def update(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@data.command(examples=("detector data show", "detector data show --json"))
+@data.subcommand("detector data show", "detector data show --json")
 def show(*, folder: str | None = _folder, out: options.Output = options.record) -> int:
     """Say what serves: each part with its version, date, age and origin.
 
@@ -129,7 +122,7 @@ def show(*, folder: str | None = _folder, out: options.Output = options.record) 
     return common.CLEAN
 
 
-@data.command(examples=("detector data verify",))
+@data.subcommand("detector data verify")
 def verify(
     *,
     root: str | None = _root,
@@ -150,7 +143,7 @@ def verify(
     return common.CLEAN
 
 
-@data.command(examples=("detector data export /media/usb/knowledge",))
+@data.subcommand("detector data export /media/usb/knowledge")
 def export(
     *,
     directory: str = options.argument(),

@@ -63,10 +63,9 @@ _PATHS: Final = frozenset(
 _policy_file: Final = options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE")
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector exam gate --policy policy.toml",
     sections={"At exam start": ("gate",), "Browser extension": ("manifest", "native-host")},
-    examples=("detector exam gate --policy policy.toml",),
 )
 def exam() -> None:
     """Decide whether an exam may start on this network.
@@ -75,12 +74,10 @@ def exam() -> None:
     """
 
 
-@exam.command(
-    examples=(
-        "detector exam gate --policy policy.toml",
-        "detector exam gate --policy policy.toml --format text",
-        "detector exam gate --policy policy.toml --bundle evidence.json --signing-key key.pem",
-    )
+@exam.subcommand(
+    "detector exam gate --policy policy.toml",
+    "detector exam gate --policy policy.toml --format text",
+    "detector exam gate --policy policy.toml --bundle evidence.json --signing-key key.pem",
 )
 @click.pass_obj
 def gate(  # noqa: PLR0913 - one parameter per option
@@ -143,7 +140,7 @@ def _write_decision(decision: Decision, asked: protocol.Request, form: Format, d
         stream.write(common.as_table(decision.report, stream, detail, decision.language))
 
 
-@exam.command("native-host", examples=("detector exam native-host --policy policy.toml",))
+@exam.subcommand("detector exam native-host --policy policy.toml", name="native-host")
 def native_host(  # noqa: PLR0913 - one parameter per option
     *,
     policy: str | None = _policy_file,
@@ -178,11 +175,9 @@ def native_host(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@exam.command(
-    examples=(
-        "detector exam manifest --browser firefox --extension-id exam@example.edu --policy policy.toml",
-        "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install",
-    )
+@exam.subcommand(
+    "detector exam manifest --browser firefox --extension-id exam@example.edu --policy policy.toml",
+    "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install",
 )
 @click.pass_context
 def manifest(  # noqa: PLR0913 - one parameter per option
@@ -254,9 +249,7 @@ def _policy(source: str | None, language: str | None) -> Policy:
 
 def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
-    context = click.get_current_context()
-    every = [p for p in context.command.params if isinstance(p, options.Option) and p.into == "settings"]
-    chosen = {option.setting for option in every if option.was_given(context)}
+    chosen = {option.setting for option in options.given("settings")}
     given = {name: value for name, value in settings.items() if name in chosen}
     locating = Locating() if locate else None
     detector = gatekeeper.make_detector(policy, locating=locating, **given, seen_before=seen_before)

@@ -46,14 +46,11 @@ def _moment(text: str) -> dt.datetime:
     return moment.astimezone(dt.UTC)
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector examine chain.pem --host exam.example.edu",
-        "detector examine chain.pem --host https://exam.example.edu/ --at 2026-11-23T09:00:00Z --json",
-        "detector examine chain.pem --host exam.example.edu:8443 --pins pins.toml -v",
-        "detector examine --report report.json",
-    ),
+@options.command(
+    "detector examine chain.pem --host exam.example.edu",
+    "detector examine chain.pem --host https://exam.example.edu/ --at 2026-11-23T09:00:00Z --json",
+    "detector examine chain.pem --host exam.example.edu:8443 --pins pins.toml -v",
+    "detector examine --report report.json",
 )
 def examine(  # noqa: PLR0913 - one parameter per option
     *,

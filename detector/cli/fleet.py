@@ -69,10 +69,9 @@ _scheduler = options.service(
 )
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector fleet certificates fleet --host scheduler.example.edu",
     sections={"Set up": ("certificates", "scheduler", "worker"), "Use": ("scan",)},
-    examples=("detector fleet certificates fleet --host scheduler.example.edu",),
 )
 def fleet() -> None:
     """Scan from many machines and vantages.
@@ -82,12 +81,10 @@ def fleet() -> None:
     """
 
 
-@fleet.command(
+@fleet.subcommand(
+    "detector fleet certificates fleet --host scheduler.example.edu",
+    "detector fleet certificates fleet --host 192.0.2.7 --host scheduler.example.edu --expires-in 90",
     name="certificates",
-    examples=(
-        "detector fleet certificates fleet --host scheduler.example.edu",
-        "detector fleet certificates fleet --host 192.0.2.7 --host scheduler.example.edu --expires-in 90",
-    ),
 )
 def make_certificates(
     *,
@@ -113,7 +110,7 @@ def make_certificates(
     return common.CLEAN
 
 
-@fleet.command(name="scheduler", examples=("detector fleet scheduler --tls fleet --port 8786",))
+@fleet.subcommand("detector fleet scheduler --tls fleet --port 8786", name="scheduler")
 def run_scheduler(
     *,
     folder: str = _tls,
@@ -139,9 +136,8 @@ async def _scheduling(folder: str, host: str, port: int) -> None:
         ) from error
 
 
-@fleet.command(
-    name="worker",
-    examples=("detector fleet worker --tls fleet --scheduler tls://scheduler.example.edu:8786 --vantage library",),
+@fleet.subcommand(
+    "detector fleet worker --tls fleet --scheduler tls://scheduler.example.edu:8786 --vantage library", name="worker"
 )
 def run_worker(
     *,
@@ -164,12 +160,10 @@ def run_worker(
     return common.CLEAN
 
 
-@fleet.command(
+@fleet.subcommand(
+    "detector fleet scan --tls fleet --scheduler tls://scheduler.example.edu:8786 --targets hosts.txt",
+    "detector fleet scan --tls fleet --scheduler tls://127.0.0.1:8786 exam.example.edu --format html -o page.html",
     name="scan",
-    examples=(
-        "detector fleet scan --tls fleet --scheduler tls://scheduler.example.edu:8786 --targets hosts.txt",
-        "detector fleet scan --tls fleet --scheduler tls://127.0.0.1:8786 exam.example.edu --format html -o page.html",
-    ),
 )
 def scan_fleet(  # noqa: PLR0913 - one parameter per option
     *,

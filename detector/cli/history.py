@@ -39,15 +39,12 @@ WORSE: Final = frozenset({ChangeKind.INTERCEPTED, ChangeKind.OTHER_INTERCEPTOR, 
 """Changes that make `diff` exit with 1."""
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector history --history runs.sqlite",
+    "detector history --history runs.sqlite --vantage room-12 --days 30",
+    "detector history show 1 --history runs.sqlite",
     invoke_without_command=True,
     sections={"Read": ("show",)},
-    examples=(
-        "detector history --history runs.sqlite",
-        "detector history --history runs.sqlite --vantage room-12 --days 30",
-        "detector history show 1 --history runs.sqlite",
-    ),
 )
 @click.pass_context
 def history(  # noqa: PLR0913 - one parameter per option
@@ -92,11 +89,9 @@ def _refuse_options_of_the_list(context: click.Context) -> None:
             )
 
 
-@history.command(
-    examples=(
-        "detector history show 1 --history runs.sqlite",
-        "detector history --history runs.sqlite show 1 --format html -o run.html",
-    )
+@history.subcommand(
+    "detector history show 1 --history runs.sqlite",
+    "detector history --history runs.sqlite show 1 --format html -o run.html",
 )
 @click.pass_obj
 def show(
@@ -118,13 +113,10 @@ def show(
     return common.CLEAN
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector diff 1 2 --history runs.sqlite",
-        "detector diff yesterday.json today.json --json",
-        "detector diff 1 today.json --history runs.sqlite -o changes.txt",
-    ),
+@options.command(
+    "detector diff 1 2 --history runs.sqlite",
+    "detector diff yesterday.json today.json --json",
+    "detector diff 1 today.json --history runs.sqlite -o changes.txt",
 )
 def diff(
     *,

@@ -41,13 +41,10 @@ HOPS_LONGEST: Final = 64
 """Hops that no route exceeds: the usual TTL of a packet."""
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector locate exam.example.edu",
-        "detector locate https://exam.example.edu/login --ipv4 --max-hops 20",
-        "detector locate exam.example.edu --control-port 80 --control-port 22 --json",
-    ),
+@options.command(
+    "detector locate exam.example.edu",
+    "detector locate https://exam.example.edu/login --ipv4 --max-hops 20",
+    "detector locate exam.example.edu --control-port 80 --control-port 22 --json",
 )
 @click.pass_obj
 def locate(  # noqa: PLR0913 - one parameter per option

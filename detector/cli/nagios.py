@@ -31,12 +31,10 @@ class _Plugin(options.Command):
             raise SystemExit(_unknown(error.format_message())) from error
 
 
-@click.command(
+@options.command(
+    "detector nagios exam.example.edu",
+    "detector nagios --pins /etc/detector/pins --fail-on proven --deadline 20",
     cls=_Plugin,
-    examples=(
-        "detector nagios exam.example.edu",
-        "detector nagios --pins /etc/detector/pins --fail-on proven --deadline 20",
-    ),
 )
 @click.pass_obj
 def nagios(  # noqa: PLR0913 - one parameter per option

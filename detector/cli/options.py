@@ -135,6 +135,13 @@ class Option(click.Option):
         return context.get_parameter_source(str(self.name)) is not click.core.ParameterSource.DEFAULT
 
 
+def given(into: str) -> list[Option]:
+    """The options of the current command that were given and that it receives in the dictionary of this name."""
+    context = click.get_current_context()
+    every = (one for one in context.command.params if isinstance(one, Option) and one.into == into)
+    return [one for one in every if one.was_given(context)]
+
+
 class Command(click.Command):
     """A command whose help lists options by section, then examples, and that takes -v."""
 
@@ -217,8 +224,6 @@ def _naming_the_option(message: str, context: click.Context) -> str:
 class Group(Command, click.Group):
     """A command with subcommands, which help lists by section."""
 
-    command_class = Command
-
     def __init__(
         self,
         *arguments: Any,  # noqa: ANN401 - click passes values of any type here
@@ -227,6 +232,10 @@ class Group(Command, click.Group):
     ) -> None:
         super().__init__(*arguments, **attributes)
         self.sections = sections
+
+    def subcommand(self, *examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:  # noqa: ANN401 - as above
+        """Make a command of this group of a function; help ends with the examples."""
+        return self.command(cls=Command, examples=examples, **attributes)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the subcommands."""
@@ -242,6 +251,16 @@ class Group(Command, click.Group):
             for title, names in self.sections.items()
         }
         _write_sections(formatter, rows)
+
+
+def command(*examples: str, cls: type[Command] = Command, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:  # noqa: ANN401 - as above
+    """Make a command of a function; help ends with the examples."""
+    return click.command(cls=cls, examples=examples, **attributes)
+
+
+def group(*examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:  # noqa: ANN401 - as above
+    """Make a group of commands of a function, which the group's own options call; help ends with the examples."""
+    return click.group(cls=Group, examples=examples, **attributes)
 
 
 def _write_sections(formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]) -> None:
@@ -318,10 +337,14 @@ service: Final = functools.partial(option, section=SERVICE)
 probing: Final = functools.partial(option, section=PROBING)
 trusting: Final = functools.partial(option, section=TRUST)
 result: Final = functools.partial(option, section=RESULT)
-_report: Final = functools.partial(option, section=REPORTING)
 
 
-def together(declarations: Iterable[Iterable[Any]]) -> Any:  # noqa: ANN401 - as above
+def _report(setting: str, words: str, *, flag: str = "", **attributes: Any) -> Any:  # noqa: ANN401 - as above
+    flag = flag or f"--report-{setting.replace('_', '-')}"
+    return option(flag, words, section=REPORTING, setting=setting, **attributes)
+
+
+def together(*declarations: Iterable[Any]) -> Any:  # noqa: ANN401 - as above
     """Make one declaration of several."""
     return tuple(itertools.chain.from_iterable(declarations))
 
@@ -335,7 +358,7 @@ def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy
         proxy: default of --proxy.
     """
     declared = {**_NETWORK, "proxy": _proxy(proxy)}
-    return together(declared[name] for name in declared if name in (only or declared) and name not in without)
+    return together(*(declared[name] for name in declared if name in (only or declared) and name not in without))
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -415,35 +438,33 @@ _NETWORK: Final = {
     "vantage": result("--vantage", "Your name for the place this runs from.", setting=True, default="", metavar="NAME"),
 }
 variants: Final = together(
-    (
-        probing(
-            "--route",
-            "Routes to use: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
-            setting=True,
-            metavar="ROUTE[,ROUTE...]",
-        ),
-        probing(
-            "--all-addresses",
-            "Probe every address of each host, and its RSA and its ECDSA certificate.",
-            setting=True,
-            is_flag=True,
-        ),
-        probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting=True, is_flag=True),
-        probing(
-            "--hello",
-            "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
-            setting=True,
-            type=Choice(HELLO_CHOICES),
-            default=HELLO_CHOICES[0],
-        ),
-        probing(
-            "--probes",
-            "Probes of each endpoint, on fresh connections, the last one after everything else.",
-            setting=True,
-            type=click.IntRange(1, PROBES_MAX),
-        ),
-        probing("--spread", "Distribute these probes over the deadline.", setting=True, is_flag=True),
-    )
+    probing(
+        "--route",
+        "Routes to use: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
+        setting=True,
+        metavar="ROUTE[,ROUTE...]",
+    ),
+    probing(
+        "--all-addresses",
+        "Probe every address of each host, and its RSA and its ECDSA certificate.",
+        setting=True,
+        is_flag=True,
+    ),
+    probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting=True, is_flag=True),
+    probing(
+        "--hello",
+        "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
+        setting=True,
+        type=Choice(HELLO_CHOICES),
+        default=HELLO_CHOICES[0],
+    ),
+    probing(
+        "--probes",
+        "Probes of each endpoint, on fresh connections, the last one after everything else.",
+        setting=True,
+        type=click.IntRange(1, PROBES_MAX),
+    ),
+    probing("--spread", "Distribute these probes over the deadline.", setting=True, is_flag=True),
 )
 """Which routes and variants are probed, and how often: the keys of an exam policy that say so."""
 locate: Final = probing("--locate", "Trace the hop at which TLS that does not look genuine is answered.", is_flag=True)
@@ -469,57 +490,32 @@ language: Final = _language()
 WAITING: Final = "Folder in which reports wait, instead of your own."
 
 collector: Final = together(
-    (
-        _report("--report-to", "Report to this collector (docs/reporting.md).", setting="to", metavar="URL"),
-        _report(
-            "--report-receipt-key",
-            "The collector's public key, a PEM file or ed25519/<base64>; repeatable.",
-            setting="receipt_key",
-            multiple=True,
-            metavar="KEY",
-        ),
-        _report(
-            "--report-pins",
-            "Pin file for the collector; repeatable.",
-            setting="pins",
-            field="report.pins",
-            multiple=True,
-            metavar="FILE",
-        ),
-        _report(
-            "--report-through-interceptor",
-            "Whether evidence may pass an interceptor: never, or where nothing else is left.",
-            setting="through_interceptor",
-            type=click.Choice(["never", "if-nothing-else"]),
-        ),
-        _report("--outbox", WAITING, setting="outbox", metavar="DIR"),
-    )
+    _report("to", "Report to this collector (docs/reporting.md).", metavar="URL"),
+    _report(
+        "receipt_key",
+        "The collector's public key, a PEM file or ed25519/<base64>; repeatable.",
+        multiple=True,
+        metavar="KEY",
+    ),
+    _report("pins", "Pin file for the collector; repeatable.", field="report.pins", multiple=True, metavar="FILE"),
+    _report(
+        "through_interceptor",
+        "Whether evidence may pass an interceptor: never, or where nothing else is left.",
+        type=click.Choice(["never", "if-nothing-else"]),
+    ),
+    _report("outbox", WAITING, flag="--outbox", metavar="DIR"),
 )
 """Which collector is reported to, and from which folder."""
 reporting: Final = together(
-    (
-        collector,
-        _report("--report-key", "Sign reports with the institution's Ed25519 key.", setting="key", metavar="PEM"),
-        _report(
-            "--report-institution", "The collector's name for the institution.", setting="institution", metavar="NAME"
-        ),
-        _report("--report-exam", "The collector's name for the exam.", setting="exam", metavar="NAME"),
-        _report(
-            "--report-pseudonym-key",
-            "Key of keyed hashes for students and networks, from `detector outbox keygen`.",
-            setting="pseudonym_key",
-            metavar="FILE",
-        ),
-        _report(
-            "--report-student", "Any name of the student; only a keyed hash is kept.", setting="student", metavar="ID"
-        ),
-        _report(
-            "--report-network",
-            "Your name for this network; only a keyed hash is kept.",
-            setting="network",
-            metavar="NAME",
-        ),
-    )
+    collector,
+    _report("key", "Sign reports with the institution's Ed25519 key.", metavar="PEM"),
+    _report("institution", "The collector's name for the institution.", metavar="NAME"),
+    _report("exam", "The collector's name for the exam.", metavar="NAME"),
+    _report(
+        "pseudonym_key", "Key of keyed hashes for students and networks, from `detector outbox keygen`.", metavar="FILE"
+    ),
+    _report("student", "Any name of the student; only a keyed hash is kept.", metavar="ID"),
+    _report("network", "Your name for this network; only a keyed hash is kept.", metavar="NAME"),
 )
 """As whom and about whom reports are made."""
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
@@ -592,17 +588,15 @@ def form(*formats: Format, flag: str = "--format", name: str = "", **how: Any) -
 
     short: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": note}
     return together(
-        (
-            result(
-                f"{flag} {name}",
-                "Output format.",
-                type=Choice(formats),
-                default=str(formats[0]),
-                callback=choose,
-                **how,
-            ),
-            result("--json", f"Short for {flag} {as_json}.", **short),
-        )
+        result(
+            f"{flag} {name}",
+            "Output format.",
+            type=Choice(formats),
+            default=str(formats[0]),
+            callback=choose,
+            **how,
+        ),
+        result("--json", f"Short for {flag} {as_json}.", **short),
     )
 
 
@@ -621,12 +615,10 @@ def written(*formats: Format, quiet: bool = True, translated: bool = False, flag
     `quiet` is whether it has -q, `translated` whether it has --language.
     """
     return together(
-        (
-            form(*formats, flag=flag, name="form", setting="form"),
-            _detail("-q --quiet detail", setting="detail") if quiet else (),
-            _language(setting="language") if translated else (),
-            _file(setting="file"),
-        )
+        form(*formats, flag=flag, name="form", setting="form"),
+        _detail("-q --quiet detail", setting="detail") if quiet else (),
+        _language(setting="language") if translated else (),
+        _file(setting="file"),
     )
 
 

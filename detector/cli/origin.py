@@ -22,6 +22,7 @@ from detector.origin import reports as origin_reports
 from detector.origin.logs import LogFormat, LogReader
 from detector.origin.networks import KEY_BYTES_MIN, Networks
 from detector.pins import parse_target
+from detector.report.sentences import gravity
 from detector.session.seams import utc_now
 from detector.version import VERSION
 
@@ -48,21 +49,17 @@ KIND: Final = "origin"
 """The kind of these runs in a history."""
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Read": ("judge",)},
-    examples=("detector origin judge detector.log --format nginx --site exam.example.edu",),
+@options.group(
+    "detector origin judge detector.log --format nginx --site exam.example.edu", sections={"Read": ("judge",)}
 )
 def origin() -> None:
     """Find interception from the server's own side."""
 
 
-@origin.command(
-    examples=(
-        "detector origin judge detector.log --format nginx --site exam.example.edu",
-        "detector origin judge detector.log --format nginx --site exam.example.edu --history runs.sqlite -v",
-        "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key secret",
-    )
+@origin.subcommand(
+    "detector origin judge detector.log --format nginx --site exam.example.edu",
+    "detector origin judge detector.log --format nginx --site exam.example.edu --history runs.sqlite -v",
+    "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key secret",
 )
 def judge(  # noqa: PLR0913 - one parameter per option
     *,
@@ -126,7 +123,9 @@ def judge(  # noqa: PLR0913 - one parameter per option
         if by_network:
             found = list(networks.found())
             shown = [one for one in found if one.name and one.share.clients >= at_least]
-            reports = sorted((origin_reports.of_network(one, about) for one in shown), key=_gravity)
+            reports = sorted(
+                (origin_reports.of_network(one, about) for one in shown), key=lambda one: (gravity(one), one.vantage)
+            )
             if left := len(found) - len(shown):
                 few = f"with fewer than {at_least} clients or without an address"
                 say(f"Note: not shown, {few}: {left} of {len(found)}.")
@@ -147,11 +146,6 @@ _EXIT_ORDER: Final = (common.CLEAN, common.INCONCLUSIVE, common.MIDDLEWARE)
 def _exit_code(report: Report, fail_on: Confidence) -> int:
     """As for other commands, but that nothing seen is what this command is content with."""
     return common.exit_code(report, fail_on) if report.verdict is Verdict.MIDDLEWARE else common.CLEAN
-
-
-def _gravity(report: Report) -> tuple[int, str]:
-    order = list(Confidence)
-    return -1 if report.confidence is None else -1 - order.index(report.confidence) - 1, report.vantage
 
 
 def _key(path: str | None, *, by_network: bool) -> bytes:

@@ -28,10 +28,8 @@ _folder: Final = options.option("--outbox", options.WAITING, section=options.REP
 _reaching: Final = options.settings(only=("data", "ct-logs", "roots", "add-roots", "proxy", "resolve", "connect-to"))
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Read": ("status", "list"), "Change": ("send", "drop"), "Set up": ("keygen",)},
-    examples=("detector outbox status",),
+@options.group(
+    "detector outbox status", sections={"Read": ("status", "list"), "Change": ("send", "drop"), "Set up": ("keygen",)}
 )
 def outbox() -> None:
     """Show and send reports that wait for a collector.
@@ -40,7 +38,7 @@ def outbox() -> None:
     """
 
 
-@outbox.command(examples=("detector outbox status", "detector outbox status --json"))
+@outbox.subcommand("detector outbox status", "detector outbox status --json")
 def status(*, folder: str | None = _folder, out: options.Output = options.record) -> int:
     """Summarize what waits, what was set aside, and what was dropped.
 
@@ -52,7 +50,7 @@ def status(*, folder: str | None = _folder, out: options.Output = options.record
     return common.CLEAN
 
 
-@outbox.command("list", examples=("detector outbox list",))
+@outbox.subcommand("detector outbox list", name="list")
 def list_(*, folder: str | None = _folder, out: options.Output = options.record) -> int:
     """List the reports, the oldest first.
 
@@ -64,11 +62,9 @@ def list_(*, folder: str | None = _folder, out: options.Output = options.record)
     return common.CLEAN
 
 
-@outbox.command(
-    examples=(
-        "detector outbox send --report-to https://collect.example.org --report-receipt-key collector.pem",
-        "detector outbox send --refused --report-to https://collect.example.org --report-receipt-key collector.pem",
-    )
+@outbox.subcommand(
+    "detector outbox send --report-to https://collect.example.org --report-receipt-key collector.pem",
+    "detector outbox send --refused --report-to https://collect.example.org --report-receipt-key collector.pem",
 )
 def send(
     *,
@@ -104,7 +100,7 @@ async def _send(sender: Sender) -> Sending:
         return await sender.send(at_once=True)
 
 
-@outbox.command(examples=("detector outbox drop --refused", "detector outbox drop --all"))
+@outbox.subcommand("detector outbox drop --refused", "detector outbox drop --all")
 def drop(
     *,
     digests: tuple[str, ...] = options.argument(nargs=-1, metavar="[DIGEST]..."),
@@ -131,7 +127,7 @@ def drop(
     return common.CLEAN
 
 
-@outbox.command(examples=("detector outbox keygen -o pseudonyms.key",))
+@outbox.subcommand("detector outbox keygen -o pseudonyms.key")
 def keygen(
     *,
     output: str = options.result("-o --output", "New file for the key.", required=True, metavar="FILE"),

@@ -40,16 +40,16 @@ March 2026), and a pin file that is not renewed should stop accusing before its 
 _data: Final = options.settings(only={"data"})
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector pins learn exam.example.edu -o pins.toml",
+    "detector pins lint pins.toml",
     sections={"Read": ("show", "lint"), "Make": ("learn",), "Exchange": ("import", "export")},
-    examples=("detector pins learn exam.example.edu -o pins.toml", "detector pins lint pins.toml"),
 )
 def pins() -> None:
     """Learn, lint and show pins; exchange them with other programs."""
 
 
-@pins.command(examples=("detector pins show", "detector pins show pins.toml -o pins.txt"))
+@pins.subcommand("detector pins show", "detector pins show pins.toml -o pins.txt")
 def show(
     *,
     paths: tuple[str, ...] = options.argument(nargs=-1, metavar="[FILE|DIR]..."),
@@ -87,7 +87,7 @@ def _described(expected: Expectations) -> Iterator[str]:
             yield (f"  {'private':<12}{len(endpoint.private_roots)} declared private root(s)")
 
 
-@pins.command(examples=("detector pins lint", "detector pins lint pins.toml -q"))
+@pins.subcommand("detector pins lint", "detector pins lint pins.toml -q")
 def lint(
     *,
     paths: tuple[str, ...] = options.argument(nargs=-1, metavar="[FILE|DIR]..."),
@@ -114,12 +114,10 @@ def lint(
     return common.BAD_INPUT if errors else common.CLEAN
 
 
-@pins.command(
-    examples=(
-        "detector pins learn exam.example.edu lms.example.org -o pins.toml",
-        "detector pins learn exam.example.edu --category exam --name finals --expires-in 60 -o pins.toml",
-        "detector pins learn intranet.example.edu --allow-private",
-    )
+@pins.subcommand(
+    "detector pins learn exam.example.edu lms.example.org -o pins.toml",
+    "detector pins learn exam.example.edu --category exam --name finals --expires-in 60 -o pins.toml",
+    "detector pins learn intranet.example.edu --allow-private",
 )
 @click.pass_obj
 def learn(  # noqa: PLR0913 - one parameter per option
@@ -185,13 +183,11 @@ def _how(evidence: EndpointEvidence) -> list[str]:
     return [f"leaf: {subject}, issued by {issuer}", *roots]
 
 
-@pins.command(
-    "import",
-    examples=(
-        "detector pins import network_security_config.xml --from android -o pins.toml",
-        "detector pins import Info.plist --from trustkit --host exam.example.edu --host lms.example.org",
-        "detector pins import headers.txt --from hpkp --host exam.example.edu",
-    ),
+@pins.subcommand(
+    "detector pins import network_security_config.xml --from android -o pins.toml",
+    "detector pins import Info.plist --from trustkit --host exam.example.edu --host lms.example.org",
+    "detector pins import headers.txt --from hpkp --host exam.example.edu",
+    name="import",
 )
 def import_(  # noqa: PLR0913 - one parameter per option
     *,
@@ -233,12 +229,10 @@ def import_(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@pins.command(
-    "export",
-    examples=(
-        "detector pins export pins.toml --to android --leave-out category --leave-out identity -o config.xml",
-        "detector pins export pins.toml --to okhttp --leave-out category --leave-out identity --leave-out expires",
-    ),
+@pins.subcommand(
+    "detector pins export pins.toml --to android --leave-out category --leave-out identity -o config.xml",
+    "detector pins export pins.toml --to okhttp --leave-out category --leave-out identity --leave-out expires",
+    name="export",
 )
 def export(  # noqa: PLR0913 - one parameter per option
     *,

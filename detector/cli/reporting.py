@@ -65,7 +65,8 @@ class Reports:
             self._settings = outbox.ReportSettings.of(values)
             self._keys = outbox.ReportKeys.load(self._settings, student=self._student)
         elif given:
-            raise click.UsageError(f"{_flag_given()} needs --report-to URL.")
+            flags = [max(option.opts, key=len) for option in options.given("report")]
+            raise click.UsageError(f"{next(iter(flags), 'Reporting')} needs --report-to URL.")
 
     def __enter__(self) -> Self:
         return self
@@ -109,13 +110,6 @@ class Reports:
         except DetectorError as error:
             self._failed = True
             say(f"Warning: {error} {WITHOUT_REPORTING}")
-
-
-def _flag_given() -> str:
-    """The first option of reporting that was given to this command."""
-    context = click.get_current_context()
-    every = [p for p in context.command.params if isinstance(p, options.Option) and p.into == "report"]
-    return next((max(option.opts, key=len) for option in every if option.was_given(context)), "Reporting")
 
 
 def connectors_of(settings: Mapping[str, Any], pins: tuple[str, ...]) -> outbox.Connectors:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from detector import audit as auditing
 from detector.aio.lazy import LazyModule
 from detector.session.seams import utc_now
@@ -30,17 +28,15 @@ _EXIT: Final = {
 """By `detector.audit.Verdict`."""
 
 
-@click.group(cls=options.Group, sections={"Read": ("audit",)}, examples=("detector roots audit",))
+@options.group("detector roots audit", sections={"Read": ("audit",)})
 def roots() -> None:
     """Audit the roots this machine trusts."""
 
 
-@roots.command(
-    examples=(
-        "detector roots audit",
-        "detector roots audit --certificates exported.pem -v",
-        "detector roots audit --json -o audit.json",
-    )
+@roots.subcommand(
+    "detector roots audit",
+    "detector roots audit --certificates exported.pem -v",
+    "detector roots audit --json -o audit.json",
 )
 def audit(
     *,

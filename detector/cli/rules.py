@@ -5,8 +5,6 @@ Room: cli.
 
 from __future__ import annotations
 
-import click
-
 from detector.model import Reason
 from detector.report import rules as text
 
@@ -14,7 +12,7 @@ from . import common, options
 from .streams import put
 
 
-@click.command(cls=options.Command, examples=("detector rules", "detector rules identity-substituted"))
+@options.command("detector rules", "detector rules identity-substituted")
 def rules(
     *,
     reason: Reason | None = options.argument(required=False, type=options.Choice(Reason), metavar="[REASON]"),

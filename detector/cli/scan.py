@@ -11,6 +11,7 @@ import enum
 import functools
 import hashlib
 import io
+import operator
 import sys
 import threading
 import time
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from typing import TextIO
 
-    from detector import outbox
     from detector.history import store
     from detector.probe.routes import resolving
     from detector.report import siem, spreadsheet
@@ -116,14 +116,11 @@ timeout_option: Final = options.probing(
 strict_option: Final = options.target("--strict", "Stop at the first line that is not a target.", is_flag=True)
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector scan --targets hosts.txt",
-        "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
-        "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
-        "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
-    ),
+@options.command(
+    "detector scan --targets hosts.txt",
+    "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
+    "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
+    "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
 )
 def scan(  # noqa: PLR0913 - one parameter per option
     *,
@@ -291,13 +288,9 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
             async for found in results:
                 tally.add(found)
                 writer.write(found)
-                reports.report(functools.partial(_report, found))
+                reports.report(operator.methodcaller("result", found))
                 if kept.add(found):
                     await run_in_thread(lambda: kept.attempt(kept.flush))  # a lock must not hold up the probes
-
-
-def _report(found: Scanned, reporter: outbox.Reporter) -> None:
-    reporter.result(found)
 
 
 def _resolver(wanted: Lookup) -> resolving.CachingResolver:

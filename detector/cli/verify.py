@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from detector import bundle as bundles
 from detector.aio.lazy import LazyModule
 from detector.bundle.form import BUNDLE_BYTES_MAX
@@ -62,13 +60,10 @@ signer_key_files: Final = options.trusting(
 )
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector verify evidence.json --key-file recorder.pem",
-        "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json",
-        "detector verify evidence.json --key-file recorder.pem -q",
-    ),
+@options.command(
+    "detector verify evidence.json --key-file recorder.pem",
+    "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json",
+    "detector verify evidence.json --key-file recorder.pem -q",
 )
 def verify(  # noqa: PLR0913 - one parameter per option
     *,
@@ -95,24 +90,30 @@ def verify(  # noqa: PLR0913 - one parameter per option
     other roots, logs or rules than the recorder's.
     """
     expected = Expectations(**settings, pins=pins or None)
-    given = (*keys, *map(load_public_key, key_files))
-    public, logs = expected.public_roots, expected.log_list
-    own_pins = expected.pin_set.endpoints if pins else ()
-    believed = None if authorities is None else trusted.load(authorities)
-    data = read_file(bundle)
-    with naming(bundle):
-        verification = bundles.verify(
-            data,
-            keys=given,
-            roots=public,
-            logs=logs,
-            known=expected.data_set,
-            pins=own_pins,
-            authorities=believed,
-        )
+    reader = brought(keys, key_files, expected)
+    reader["pins"] = expected.pin_set.endpoints if pins else ()
+    reader["authorities"] = None if authorities is None else trusted.load(authorities)
+    _, verification = assess(bundle, reader)
     with common.result_stream(out.file) as stream:
         common.write_record(verification, out, stream, _render)
     return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)
+
+
+def brought(keys: tuple[bytes, ...], key_files: tuple[str, ...], expected: Expectations) -> dict[str, Any]:
+    """What a reader brings, as arguments of `bundle.verify`. Raises `InputError`."""
+    return {
+        "keys": (*keys, *map(load_public_key, key_files)),
+        "roots": expected.public_roots,
+        "logs": expected.log_list,
+        "known": expected.data_set,
+    }
+
+
+def assess(path: str, reader: dict[str, Any]) -> tuple[bytes, Verification]:
+    """The bytes of a bundle, and what they show to this reader. Raises `BundleError`, which names the file."""
+    data = read_file(path)
+    with naming(path):
+        return data, bundles.verify(data, **reader)
 
 
 def read_file(path: str) -> bytes:

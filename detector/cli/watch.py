@@ -56,13 +56,10 @@ METRICS_CONNECTIONS_MAX: Final = 1000
 _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector watch exam.example.edu --interval 30",
-        "detector watch --duration 3600 --format jsonl -o events.jsonl",
-        "detector watch exam.example.edu --metrics 9469",
-    ),
+@options.command(
+    "detector watch exam.example.edu --interval 30",
+    "detector watch --duration 3600 --format jsonl -o events.jsonl",
+    "detector watch exam.example.edu --metrics 9469",
 )
 def watch(  # noqa: PLR0913 - one parameter per option
     *,

@@ -31,16 +31,12 @@ PORT_DEFAULT: Final = 8443
 """A port that needs no privilege; a deployment on 443 names it."""
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Set up": ("keygen",), "Run": ("serve",)},
-    examples=("detector witness keygen -o witness.key",),
-)
+@options.group("detector witness keygen -o witness.key", sections={"Set up": ("keygen",), "Run": ("serve",)})
 def witness() -> None:
     """Run a witness, which signs what it sees of connections."""
 
 
-@witness.command(examples=("detector witness keygen -o witness.key",))
+@witness.subcommand("detector witness keygen -o witness.key")
 def keygen(
     *,
     output: str = options.result("-o --output", "New file for the private key.", required=True, metavar="FILE"),
@@ -54,11 +50,9 @@ def keygen(
     return common.CLEAN
 
 
-@witness.command(
-    examples=(
-        "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key",
-        "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key --port 443",
-    )
+@witness.subcommand(
+    "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key",
+    "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key --port 443",
 )
 def serve(  # noqa: PLR0913 - one parameter per option
     *,

@@ -20,12 +20,10 @@ import msgspec
 
 from detector.judge import checks, wording
 from detector.judge.checks import pin, witness
-from detector.model import Alternative, Category, Confidence, ManagedBy, Reason, Record, Result, Verdict
+from detector.model import Alternative, Attribution, Category, Confidence, ManagedBy, Reason, Record, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from detector.model import Attribution
 
 QUESTIONS: Final[Mapping[str, str]] = {module.ID: module.QUESTION for module in checks.MODULES if module.QUESTION}
 """The question of each check, for a reader who must decide whether enough was checked."""
@@ -185,7 +183,7 @@ class Gathering:
         self._trusted: set[str] = set()
         self._left_out: dict[str, str] = {}
         self._verdicts: dict[str, Counter[Verdict]] = {}
-        self._who: dict[_Party, Attribution | None] = {}
+        self._who: dict[_Party, Attribution] = {}
         self._seen: dict[_Party, dict[str, _Occurrences]] = {}
         self._uncertain: dict[str, _Occurrences] = {}
         self._asked: dict[str, Counter[str]] = {}
@@ -219,8 +217,8 @@ class Gathering:
         """The collection that an accused endpoint belongs to: that of its party, or the uncertain ones."""
         if wording.is_uncertain(result):
             return self._uncertain
-        who = result.attribution
-        party = (None, None) if who is None else (who.product, None if who.product else who.issuer)
+        who = result.attribution or Attribution(managed_by=ManagedBy.UNKNOWN)
+        party = (who.product, None if who.product else who.issuer)
         self._who.setdefault(party, who)
         return self._seen.setdefault(party, {})
 
@@ -295,12 +293,12 @@ class Gathering:
         who, endpoints = self._who[party], self._affected(self._seen[party])
         order = list(Confidence)
         return DossierInterceptor(
-            product=who.product if who else None,
-            vendor=who.vendor if who else None,
-            category=who.category if who else "unknown",
-            managed_by=who.managed_by if who else ManagedBy.UNKNOWN,
-            issuer=who.issuer if who else None,
-            basis=who.basis if who else "",
+            product=who.product,
+            vendor=who.vendor,
+            category=who.category,
+            managed_by=who.managed_by,
+            issuer=who.issuer,
+            basis=who.basis,
             first_seen=min(e.first_seen for e in endpoints),
             last_seen=max(e.last_seen for e in endpoints),
             confidence=max((e.confidence for e in endpoints), key=order.index),

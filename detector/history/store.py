@@ -291,7 +291,9 @@ class History:
 
     def _migrate(self) -> None:
         with self._engine.connect() as connection:
-            current = _revision(connection)
+            is_new = not sa.inspect(connection).has_table("alembic_version")
+            recorded = "SELECT version_num FROM alembic_version"
+            current = None if is_new else connection.exec_driver_sql(recorded).scalar_one_or_none()
         if current == REVISION:
             return
         if current is not None and current > REVISION:
@@ -307,7 +309,8 @@ class History:
         settings = alembic_config.Config()
         settings.set_main_option("script_location", str(_MIGRATIONS))
         with self._writing.begin() as connection:
-            _lock_for_migration(connection)
+            if connection.dialect.name == "postgresql":  # one program at a time; in SQLite the transaction is a lock
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             settings.attributes["connection"] = connection
             alembic_command.upgrade(settings, REVISION)
 
@@ -421,28 +424,12 @@ def _when_unlocked(step: Callable[[], object], wait: Callable[[], float] | None)
         try:
             step()
         except (exc.OperationalError, sqlite3.OperationalError) as error:
-            if not _is_locked(error) or time.monotonic() - begun >= (LOCK_SECONDS if wait is None else wait()):
+            code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & _PRIMARY_CODE
+            if code not in _BUSY or time.monotonic() - begun >= (LOCK_SECONDS if wait is None else wait()):
                 raise
             time.sleep(LOCK_PAUSE_SECONDS)
         else:
             return
-
-
-def _is_locked(error: Exception) -> bool:
-    return getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & _PRIMARY_CODE in _BUSY
-
-
-def _revision(connection: sa.Connection) -> str | None:
-    """The schema version recorded by Alembic; None for an empty database."""
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
-
-
-def _lock_for_migration(connection: sa.Connection) -> None:
-    """Let one program migrate at a time. In SQLite the transaction is a lock already."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
 
 
 _MIGRATION_LOCK: Final = 0x746C732D

@@ -13,7 +13,6 @@ Of an uncertain result no name is shown except in the folded certificates, which
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import functools
 import hashlib
 import itertools
@@ -27,6 +26,7 @@ from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
 from detector.language import ENGLISH, Messages
 from detector.model import Audience, Confidence, Coverage, Locality, ManagedBy, Meaning, Verdict
+from detector.model.report import midnight
 from detector.trust.certificate import to_pem
 
 from . import learn_more, picture, sentences
@@ -75,7 +75,6 @@ def render(
     reports: Sequence[Report],
     *,
     timeline: Sequence[TimelineEntry] = (),
-    title: str = "",
     language: str = ENGLISH,
 ) -> str:
     """One page for one report, or for several of the same endpoints from different vantages.
@@ -92,7 +91,7 @@ def render(
         environment()
         .get_template("report.html.jinja")
         .render(
-            title=title or "TLS interception report",
+            title="TLS interception report",
             worst=worst,
             headline=sentences.headline(worst, language) if len(reports) == 1 else _headline_of_many(reports),
             what_to_do=sentences.what_to_do(worst, language),
@@ -139,15 +138,8 @@ def dossier_content(dossier: Any) -> dict[str, Any]:  # noqa: ANN401 - of a room
         picture.route("intercepted", f"{len(found.endpoints)} servers", ("TLS ends here", name))
         for found, name in zip(dossier.interceptors, names, strict=True)
     ]
-    midnight = dt.time(tzinfo=dt.UTC)
     days = [
-        TimelineEntry(
-            dt.datetime.combine(day.date, midnight),
-            dossier.vantage,
-            day.verdict,
-            day.confidence,
-            f"{day.results} results",
-        )
+        TimelineEntry(midnight(day.date), dossier.vantage, day.verdict, day.confidence, f"{day.results} results")
         for day in dossier.days
     ]
     return {
@@ -182,8 +174,8 @@ def environment(*folders: Path) -> Environment:
     found.filters.update(
         says=lambda finding: _SAYS[finding.says],
         value=_value,
-        pem=_pem,
-        instant=_instant,
+        pem=lambda certificate: to_pem([certificate.der]).rstrip(),
+        instant=lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC",
         shown=visible,
         described=describe,
     )
@@ -233,14 +225,6 @@ def _style_hash() -> str:
 def _value(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + " …"
-
-
-def _pem(certificate: PresentedCertificate) -> str:
-    return to_pem([certificate.der]).rstrip()
-
-
-def _instant(moment: dt.datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _headline_of_many(reports: Sequence[Report]) -> str:

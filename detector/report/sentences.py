@@ -208,7 +208,8 @@ def _headline(report: Report) -> Iterator[Sentence]:
         {"total": total, "clean": clean, "left": total - clean, "host": host},
     )
     if is_unreachable(report):
-        yield from map(Sentence, _endings(report))
+        endings = Counter(outcome for result in report.results if (outcome := wire_outcome(result)))
+        yield from (Sentence(wording.ended(outcome)) for outcome, _ in endings.most_common())
 
 
 def _without_accusation(report: Report, total: int, clean: int) -> Text:
@@ -230,12 +231,6 @@ def _without_accusation(report: Report, total: int, clean: int) -> Text:
 def is_unreachable(report: Report) -> bool:
     """Whether no endpoint showed anything, so that there is only one thing to say of all of them."""
     return bool(report.results) and all(wire_outcome(result) for result in report.results)
-
-
-def _endings(report: Report) -> Iterator[Text]:
-    """Yield how connections ended, the most frequent first."""
-    outcomes = Counter(outcome for result in report.results if (outcome := wire_outcome(result)))
-    yield from (wording.ended(outcome) for outcome, _ in outcomes.most_common())
 
 
 def _unfollowed(report: Report) -> UnfollowedProxy | None:
@@ -410,12 +405,9 @@ def doubts(report: Report) -> list[Doubt]:
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in sorted(report.results, key=lambda one: one.verdict is not Verdict.MIDDLEWARE):
         if result.verdict is not Verdict.CLEAN and result.attribution is None:
-            groups.setdefault(_doubt(result), []).append(result)
+            said = tuple(filter(None, (wording.cause(result), _other_explanations([result]))))
+            groups.setdefault(said, []).append(result)
     return [Doubt(hosts(results), said) for said, results in groups.items()]
-
-
-def _doubt(result: Result) -> tuple[str, ...]:
-    return tuple(filter(None, (wording.cause(result), _other_explanations([result]))))
 
 
 def rows(report: Report) -> list[Row]:

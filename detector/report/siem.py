@@ -253,21 +253,14 @@ def cef_event(event: Event) -> str:
     for number, (label, value) in enumerate(strings.items(), 1):
         if value:
             extension |= {f"cs{number}Label": label, f"cs{number}": value}
-    pairs = " ".join(f"{key}={_cef_value(value)}" for key, value in extension.items())
-    return f"CEF:0|{'|'.join(map(_cef_header, header))}|{pairs}\n"
+    pairs = " ".join(f"{key}={_cef(value, '=')}" for key, value in extension.items())
+    return f"CEF:0|{'|'.join(_cef(part, '|') for part in header)}|{pairs}\n"
 
 
-def _cef_header(text: str) -> str:
-    return _on_one_line(text).replace("\\", "\\\\").replace("|", "\\|")
-
-
-def _cef_value(text: str) -> str:
-    return _on_one_line(text).replace("\\", "\\\\").replace("=", "\\=")
-
-
-def _on_one_line(text: str) -> str:
-    """Text whose line ends, control and direction characters are spaces, so that nothing begins another event."""
-    return "".join(c if c.isprintable() else " " for c in text)
+def _cef(text: str, separator: str) -> str:
+    """Text for a part of CEF that `separator` ends; line ends, control and direction characters are spaces."""
+    on_one_line = "".join(c if c.isprintable() else " " for c in text)  # so that nothing begins another event
+    return on_one_line.replace("\\", "\\\\").replace(separator, f"\\{separator}")
 
 
 def syslog_event(event: Event) -> str:

@@ -22,7 +22,7 @@ CHECK = ("check", "127.0.0.1:1", "--offline", "--proxy", "none")
 def run(*words: str, file: dict[str, Any] | None = None, **environment: str) -> tuple[Detail, Format]:
     """What a command receives that takes all of these, as `defaults` of a file and the environment have it."""
 
-    @click.command(cls=options.Command, context_settings={"auto_envvar_prefix": "DETECTOR"})
+    @options.command(context_settings={"auto_envvar_prefix": "DETECTOR"})
     def command(*, out: Output = options.report) -> tuple[Detail, Format]:
         assert out.language is None
         return out.detail, out.form

@@ -25,10 +25,7 @@ DAYS_DEFAULT: Final = 182
 """Half a year: a term and its exams."""
 
 
-@click.command(
-    cls=options.Command,
-    examples=("detector-collect assess", "detector-collect assess --days 120 --until 2026-07-31 --json"),
-)
+@options.command("detector-collect assess", "detector-collect assess --days 120 --until 2026-07-31 --json")
 def assess(  # noqa: PLR0913 - one parameter per option
     *,
     days: int = options.service(

@@ -49,20 +49,18 @@ class _Key(click.ParamType):  # type: ignore[type-arg] # generic only in newer c
             return self.fail(f"{value[:80]!r}: this key {error}.", param, ctx)
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector-collect audit verify",
+    "detector-collect audit list",
     sections={"Verify": ("verify",), "Heads": ("sign-head", "export-heads"), "Read": ("list",)},
-    examples=("detector-collect audit verify", "detector-collect audit list"),
 )
 def audit() -> None:
     """Verify and read access records."""
 
 
-@audit.command(
-    examples=(
-        "detector-collect audit verify",
-        "detector-collect audit verify --heads heads.jsonl --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-    )
+@audit.subcommand(
+    "detector-collect audit verify",
+    "detector-collect audit verify --heads heads.jsonl --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 )
 def verify(
     *,
@@ -113,7 +111,7 @@ def verify(
     return common.CLEAN
 
 
-@audit.command("sign-head", examples=("detector-collect audit sign-head --signing-key service.key",))
+@audit.subcommand("detector-collect audit sign-head --signing-key service.key", name="sign-head")
 def sign_head(
     *,
     signing_key: str = options.service(
@@ -138,7 +136,7 @@ def sign_head(
     return common.CLEAN
 
 
-@audit.command("export-heads", examples=("detector-collect audit export-heads --since 120000 -o heads.jsonl",))
+@audit.subcommand("detector-collect audit export-heads --since 120000 -o heads.jsonl", name="export-heads")
 def export_heads(
     *,
     since: int = options.target(
@@ -158,7 +156,7 @@ def export_heads(
     return common.CLEAN
 
 
-@audit.command("list", examples=("detector-collect audit list --rows 20 --json",))
+@audit.subcommand("detector-collect audit list --rows 20 --json", name="list")
 def list_(
     *,
     rows: int = options.target(

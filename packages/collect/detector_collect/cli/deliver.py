@@ -36,14 +36,11 @@ PASSWORD_BYTES_MAX = 1024
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector-collect deliver --origin https://review.example.com --secrets hooks.json",
-        (
-            "detector-collect deliver --origin https://review.example.com --secrets hooks.json"
-            " --smtp smtp://review@mail.example.com:587 --smtp-password mail.secret --sender review@example.com"
-        ),
+@options.command(
+    "detector-collect deliver --origin https://review.example.com --secrets hooks.json",
+    (
+        "detector-collect deliver --origin https://review.example.com --secrets hooks.json"
+        " --smtp smtp://review@mail.example.com:587 --smtp-password mail.secret --sender review@example.com"
     ),
 )
 def deliver(  # noqa: PLR0913 - one parameter per option

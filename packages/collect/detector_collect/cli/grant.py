@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector-collect grant bootstrap 1 2",
+    "detector-collect grant list",
     sections={"Change": ("bootstrap", "revoke"), "Read": ("list",)},
-    examples=("detector-collect grant bootstrap 1 2", "detector-collect grant list"),
 )
 def grant() -> None:
     """List and revoke grants.
@@ -34,7 +34,7 @@ def grant() -> None:
     """
 
 
-@grant.command(examples=("detector-collect grant bootstrap 1 2 --days 90",))
+@grant.subcommand("detector-collect grant bootstrap 1 2 --days 90")
 def bootstrap(
     *,
     first: int = options.argument(type=NUMBER),
@@ -60,7 +60,7 @@ def bootstrap(
     return common.CLEAN
 
 
-@grant.command(examples=("detector-collect grant revoke 12",))
+@grant.subcommand("detector-collect grant revoke 12")
 def revoke(*, number: int = options.argument(type=NUMBER), database: str | None = database) -> int:
     """Revoke a grant, or decline its request."""
 
@@ -72,7 +72,7 @@ def revoke(*, number: int = options.argument(type=NUMBER), database: str | None 
     return common.CLEAN
 
 
-@grant.command("list", examples=("detector-collect grant list --json",))
+@grant.subcommand("detector-collect grant list --json", name="list")
 def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List grants, also those that do not count."""
     now = utc_now()

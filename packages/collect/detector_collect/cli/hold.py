@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from detector_collect.store.retention import Hold
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    'detector-collect hold place north --exam algebra --reason "case 12"',
+    "detector-collect hold list",
     sections={"Change": ("place", "release"), "Read": ("list",)},
-    examples=('detector-collect hold place north --exam algebra --reason "case 12"', "detector-collect hold list"),
 )
 def hold() -> None:
     """Place, release or list legal holds."""
 
 
-@hold.command(examples=('detector-collect hold place north --exam algebra --reason "case 12"',))
+@hold.subcommand('detector-collect hold place north --exam algebra --reason "case 12"')
 def place(
     *,
     institution: str = options.argument(type=NAME, metavar="INSTITUTION"),
@@ -56,7 +56,7 @@ def place(
     return common.CLEAN
 
 
-@hold.command(examples=("detector-collect hold release 1",))
+@hold.subcommand("detector-collect hold release 1")
 def release(
     *,
     number: int = options.argument(type=click.IntRange(1, 2**63 - 1)),
@@ -75,7 +75,7 @@ def release(
     return common.CLEAN
 
 
-@hold.command("list", examples=("detector-collect hold list", "detector-collect hold list --json"))
+@hold.subcommand("detector-collect hold list", "detector-collect hold list --json", name="list")
 def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List holds, released ones too."""
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from detector.cli import common, options
 from detector.session.seams import utc_now
 from detector_collect.store import keys
@@ -21,16 +19,14 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Set up": ("add",), "Read": ("list",)},
-    examples=('detector-collect institution add north "North University"',),
+@options.group(
+    'detector-collect institution add north "North University"', sections={"Set up": ("add",), "Read": ("list",)}
 )
 def institution() -> None:
     """Add or list institutions."""
 
 
-@institution.command(examples=('detector-collect institution add north "North University"',))
+@institution.subcommand('detector-collect institution add north "North University"')
 def add(
     *,
     name: str = options.argument(type=NAME, metavar="NAME"),
@@ -50,7 +46,7 @@ def add(
     return common.CLEAN
 
 
-@institution.command("list", examples=("detector-collect institution list", "detector-collect institution list --json"))
+@institution.subcommand("detector-collect institution list", "detector-collect institution list --json", name="list")
 def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List the institutions."""
 

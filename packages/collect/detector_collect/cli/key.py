@@ -58,11 +58,7 @@ _CERTIFICATE: Final = options.target(
 )
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Change": ("add", "rotate", "revoke"), "Read": ("list",)},
-    examples=("detector-collect key list",),
-)
+@options.group("detector-collect key list", sections={"Change": ("add", "rotate", "revoke"), "Read": ("list",)})
 def key() -> None:
     """Manage the keys that institutions send with.
 
@@ -70,11 +66,9 @@ def key() -> None:
     """
 
 
-@key.command(
-    examples=(
-        "detector-collect key add north ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --expires-in 400",
-        "detector-collect key add north --certificate client.pem --rate 60",
-    )
+@key.subcommand(
+    "detector-collect key add north ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --expires-in 400",
+    "detector-collect key add north --certificate client.pem --rate 60",
 )
 def add(  # noqa: PLR0913 - one parameter per option
     *,
@@ -111,13 +105,9 @@ def add(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@key.command(
-    examples=(
-        (
-            "detector-collect key rotate ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-            " --certificate new.pem --overlap 14"
-        ),
-    )
+@key.subcommand(
+    "detector-collect key rotate ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    " --certificate new.pem --overlap 14"
 )
 def rotate(
     *,
@@ -149,7 +139,7 @@ def rotate(
     return common.CLEAN
 
 
-@key.command(examples=("detector-collect key revoke ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",))
+@key.subcommand("detector-collect key revoke ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
 def revoke(*, key: str = options.argument(type=_Sender(), metavar="KEY"), database: str | None = database) -> int:
     """Refuse a key from now on.
 
@@ -164,7 +154,7 @@ def revoke(*, key: str = options.argument(type=_Sender(), metavar="KEY"), databa
     return common.CLEAN
 
 
-@key.command("list", examples=("detector-collect key list --institution north", "detector-collect key list --json"))
+@key.subcommand("detector-collect key list --institution north", "detector-collect key list --json", name="list")
 def list_(
     *,
     institution: str | None = institution,

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from detector.cli import common, options
 from detector.cli.streams import put
 from detector.session.seams import utc_now
@@ -23,11 +21,7 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Change": ("add", "revoke"), "Read": ("list",)},
-    examples=("detector-collect person list",),
-)
+@options.group("detector-collect person list", sections={"Change": ("add", "revoke"), "Read": ("list",)})
 def person() -> None:
     """Manage people.
 
@@ -35,7 +29,7 @@ def person() -> None:
     """
 
 
-@person.command(examples=('detector-collect person add https://identity.example.com 8d41f2 "Ada Lovelace"',))
+@person.subcommand('detector-collect person add https://identity.example.com 8d41f2 "Ada Lovelace"')
 def add(
     *,
     issuer: str = options.argument(metavar="ISSUER"),
@@ -56,7 +50,7 @@ def add(
     return common.CLEAN
 
 
-@person.command(examples=("detector-collect person revoke 7",))
+@person.subcommand("detector-collect person revoke 7")
 def revoke(*, number: int = options.argument(type=NUMBER), database: str | None = database) -> int:
     """Shut somebody out.
 
@@ -71,7 +65,7 @@ def revoke(*, number: int = options.argument(type=NUMBER), database: str | None 
     return common.CLEAN
 
 
-@person.command("list", examples=("detector-collect person list --json",))
+@person.subcommand("detector-collect person list --json", name="list")
 def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List people."""
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from detector.cli import common, options
 from detector.session.seams import utc_now
 from detector_collect.review.access import lti
@@ -22,11 +20,7 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Change": ("add", "remove"), "Read": ("list",)},
-    examples=("detector-collect platform list",),
-)
+@options.group("detector-collect platform list", sections={"Change": ("add", "remove"), "Read": ("list",)})
 def platform() -> None:
     """Manage learning platforms (LTI 1.3).
 
@@ -34,14 +28,10 @@ def platform() -> None:
     """
 
 
-@platform.command(
-    examples=(
-        (
-            "detector-collect platform add north https://lms.example.edu review-room 1"
-            " --authorization-url https://lms.example.edu/mod/lti/auth.php"
-            " --keys-url https://lms.example.edu/mod/lti/certs.php"
-        ),
-    )
+@platform.subcommand(
+    "detector-collect platform add north https://lms.example.edu review-room 1"
+    " --authorization-url https://lms.example.edu/mod/lti/auth.php"
+    " --keys-url https://lms.example.edu/mod/lti/certs.php"
 )
 def add(  # noqa: PLR0913 - one parameter per option
     *,
@@ -69,7 +59,7 @@ def add(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@platform.command(examples=("detector-collect platform remove https://lms.example.edu review-room 1",))
+@platform.subcommand("detector-collect platform remove https://lms.example.edu review-room 1")
 def remove(
     *,
     issuer: str = options.argument(),
@@ -94,7 +84,7 @@ def remove(
     return common.CLEAN
 
 
-@platform.command("list", examples=("detector-collect platform list --json",))
+@platform.subcommand("detector-collect platform list --json", name="list")
 def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List deployments."""
 

@@ -36,11 +36,7 @@ secrets: Final = options.service(
 )
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Change": ("add", "remove", "rotate"), "Read": ("list",)},
-    examples=("detector-collect receiver list",),
-)
+@options.group("detector-collect receiver list", sections={"Change": ("add", "remove", "rotate"), "Read": ("list",)})
 def receiver() -> None:
     """Manage who gets notices: webhooks and mail addresses of staff.
 
@@ -48,11 +44,9 @@ def receiver() -> None:
     """
 
 
-@receiver.command(
-    examples=(
-        "detector-collect receiver add https://hooks.example.com/tls --secrets hooks.json --event case-opened",
-        "detector-collect receiver add reviews@example.com --institution north",
-    )
+@receiver.subcommand(
+    "detector-collect receiver add https://hooks.example.com/tls --secrets hooks.json --event case-opened",
+    "detector-collect receiver add reviews@example.com --institution north",
 )
 def add(  # noqa: PLR0913 - one parameter per option
     *,
@@ -103,7 +97,7 @@ def add(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@receiver.command(examples=("detector-collect receiver remove 3 --secrets hooks.json",))
+@receiver.subcommand("detector-collect receiver remove 3 --secrets hooks.json")
 def remove(
     *,
     number: int = options.argument(type=click.IntRange(min=1), metavar="NUMBER"),
@@ -125,11 +119,9 @@ def remove(
     return common.CLEAN
 
 
-@receiver.command(
-    examples=(
-        "detector-collect receiver rotate 3 --secrets hooks.json",
-        "detector-collect receiver rotate 3 --secrets hooks.json --finish",
-    )
+@receiver.subcommand(
+    "detector-collect receiver rotate 3 --secrets hooks.json",
+    "detector-collect receiver rotate 3 --secrets hooks.json --finish",
 )
 def rotate(
     *,
@@ -152,7 +144,7 @@ def rotate(
     return common.CLEAN
 
 
-@receiver.command("list", examples=("detector-collect receiver list", "detector-collect receiver list --json"))
+@receiver.subcommand("detector-collect receiver list", "detector-collect receiver list --json", name="list")
 def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List receivers and their backlogs.
 

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector-collect retention show",
+    "detector-collect retention set watch-event 90",
     sections={"Read": ("show",), "Change": ("set",)},
-    examples=("detector-collect retention show", "detector-collect retention set watch-event 90"),
 )
 def retention() -> None:
     """Show or set how long evidence is kept."""
 
 
-@retention.command(examples=("detector-collect retention show", "detector-collect retention show --json"))
+@retention.subcommand("detector-collect retention show", "detector-collect retention show --json")
 def show(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """Show the days that each kind is kept."""
 
@@ -43,7 +43,7 @@ def show(*, database: str | None = database, form: Format = form, output: str | 
     return write_rows(rows, form, output)
 
 
-@retention.command("set", examples=("detector-collect retention set watch-event 90",))
+@retention.subcommand("detector-collect retention set watch-event 90", name="set")
 def set_(
     *,
     kind: Kind = options.argument(type=options.Choice(Kind)),

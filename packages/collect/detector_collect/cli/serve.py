@@ -47,15 +47,12 @@ _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 LOG: Final = logging.getLogger("detector_collect.service")
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector-collect serve --demo",
-        "detector-collect serve --database sqlite:///collect.sqlite --signing-key service.key",
-        (
-            "detector-collect serve --database postgresql://collector@db.example.com/collector --signing-key key.pem"
-            " --listen 0.0.0.0:8080 --proxy 192.0.2.0/28 --origin https://review.example.com"
-        ),
+@options.command(
+    "detector-collect serve --demo",
+    "detector-collect serve --database sqlite:///collect.sqlite --signing-key service.key",
+    (
+        "detector-collect serve --database postgresql://collector@db.example.com/collector --signing-key key.pem"
+        " --listen 0.0.0.0:8080 --proxy 192.0.2.0/28 --origin https://review.example.com"
     ),
 )
 def serve(  # noqa: PLR0913 - one parameter per option

@@ -27,10 +27,10 @@ DAYS_DEFAULT = 90
 """Days of a token: programs can change it every quarter."""
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector-collect token issue 7 dashboard --scope view",
+    "detector-collect token list",
     sections={"Change": ("issue", "revoke"), "Read": ("list",)},
-    examples=("detector-collect token issue 7 dashboard --scope view", "detector-collect token list"),
 )
 def token() -> None:
     """Manage tokens of programs.
@@ -39,7 +39,7 @@ def token() -> None:
     """
 
 
-@token.command(examples=("detector-collect token issue 7 dashboard --scope view --institution north --days 30",))
+@token.subcommand("detector-collect token issue 7 dashboard --scope view --institution north --days 30")
 def issue(  # noqa: PLR0913 - one parameter per option
     *,
     person: int = options.argument(type=NUMBER),
@@ -79,7 +79,7 @@ def issue(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@token.command(examples=("detector-collect token revoke dashboard",))
+@token.subcommand("detector-collect token revoke dashboard")
 def revoke(*, name: str = options.argument(type=NAME), database: str | None = database) -> int:
     """Revoke a token."""
 
@@ -91,7 +91,7 @@ def revoke(*, name: str = options.argument(type=NAME), database: str | None = da
     return common.CLEAN
 
 
-@token.command("list", examples=("detector-collect token list --json",))
+@token.subcommand("detector-collect token list --json", name="list")
 def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
     """List tokens, also those that do not count."""
 

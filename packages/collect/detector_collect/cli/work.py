@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.command(
-    cls=options.Command,
-    examples=("detector-collect work", "detector-collect work --pins vendor.toml --processes 4"),
-)
+@options.command("detector-collect work", "detector-collect work --pins vendor.toml --processes 4")
 def work(
     *,
     processes: int = options.service(
