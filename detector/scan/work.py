@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from detector.aio.bounded_map import for_each
+from detector.aio.tasks import run_in_thread
 from detector.errors import DetectorError
 from detector.judge.evidence import OTHERS_MAX, EndpointEvidence
 from detector.judge.recorded import believed
@@ -118,7 +119,8 @@ async def run(job: bytes, detector_for: Callable[[WorkerConfig], Detector] = mak
     found: dict[int, ProbedEndpoint] = {}
     try:
         detector = detector_for(request.config)
-        await detector.prepare()
+        if request.machine_roots:
+            await run_in_thread(lambda: detector.roots)  # reads files
         prober = Prober(detector.probe, request.settings)
 
         async def probe(number: int) -> None:
