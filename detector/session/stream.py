@@ -3,9 +3,10 @@
 Room: session. Starts tasks and one thread, and ends them before it returns, however it ends.
 
 `Detector.scan`, the command `detector scan` and the fleet differ in what a job is, where it is probed and how many run
-at once; `check` and the watch assess all their endpoints together instead (`judge.assess.assess_all`). What is kept is
-bounded, whatever the number of jobs: those in flight, and what `judge.assess.Assessor` keeps of results that can still
-change.
+at once; `check` and the watch assess all their endpoints together instead (`judge.assess.assess_all`): what their
+follow-up brings (a portal, HTTP dates, issuers) belongs to the context of every endpoint, so every result before it
+would be amended. What is kept is bounded, whatever the number of jobs: those in flight, and what
+`judge.assess.Assessor` keeps of results that can still change.
 """
 
 from __future__ import annotations
