@@ -320,7 +320,7 @@ def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -
         attributes.setdefault("metavar", "N")
 
     def make(receiver: str) -> Option:
-        # An option of `out` is called after its setting; any other setting after its flag, which its command never sees.
+        # An option of `out` is called after its setting; any other setting after its flag.
         name = attributes.get("setting", receiver) if receiver == "out" else receiver
         is_named = "expose_value" not in attributes and (receiver == "out" or not attributes.get("setting"))
         return Option(flags.split() + [name] * is_named, into=receiver, section=section, help=words, **attributes)
