@@ -29,7 +29,8 @@ from detector.errors import BundleError, DetectorError
 from detector.exam import native_messaging, protocol
 from detector.history import store
 from detector.knowledge import ct_logs, data_set, known_roots, part
-from detector.knowledge.catalogue import load, match, patterns
+from detector.knowledge.catalogue import entries as catalogue_entries
+from detector.knowledge.catalogue import match, patterns
 from detector.locate import tracing
 from detector.model import Endpoint, Result, toml_files
 from detector.origin import Claims, engine, logs, offer
@@ -679,7 +680,7 @@ def _of_data_files() -> list[Parser]:
     forms: dict[str, type[part.Head]] = {
         "roots": known_roots.KnownRoots,
         "logs": ct_logs.LogsFile,
-        "catalogue": load.CatalogueFile,
+        "catalogue": catalogue_entries.CatalogueFile,
     }
 
     def reader(form: type[part.Head]) -> Parse:

@@ -87,16 +87,9 @@ def named_by_environment(
     for variable in VARIABLES:
         value = environment.get(variable, "")
         for given in filter(None, value.split(os.pathsep) if variable == "SSL_CERT_DIR" else [value]):
-            read = linked if _is_folder(given) else bundle
+            read = linked if Path(given).is_dir() else bundle
             found = list(read(Path(given), f"{variable}:{files.shown(given)}", seen))
             keys = {Certificate.read(root.der).spki_sha256 for root in found if isinstance(root, InstalledRoot)}
             origin = RootOrigin.ADDED if not any(key in known for key in keys) else RootOrigin.UNKNOWN
             for item in found:
                 yield item if isinstance(item, UnreadableStore) else msgspec.structs.replace(item, origin=origin)
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return Path(name).is_dir()
-    except ValueError:
-        return False  # a NUL character: reading it will report that

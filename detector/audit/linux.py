@@ -62,7 +62,8 @@ def linux_roots(root: Path = Path("/"), seen: set[bundles.FileIdentity] | None =
 
     `seen` records the bundles that were read, so that none is read again under another name.
     """
-    refused = {found.der for name in REFUSED for found in _refused(root, name)}
+    blocked = (found for name in REFUSED for found in _found_in_folder(root, name, RootOrigin.ADDED))
+    refused = {found.der for found in blocked if isinstance(found, InstalledRoot)}
     for found in _all(root, set() if seen is None else seen):
         if isinstance(found, InstalledRoot) and found.der in refused and found.store.startswith("linux-local"):
             continue  # never reaches the bundle
@@ -103,11 +104,6 @@ def debian_roots(root: Path) -> frozenset[bytes]:
                 data, _ = files.read_file(root / name.lstrip("/"))
                 shipped |= {block.der for block in files.certificates(data).certificates}
     return frozenset(shipped)
-
-
-def _refused(root: Path, name: str) -> Iterator[InstalledRoot]:
-    """The readable roots of a directory."""
-    return (f for f in _found_in_folder(root, name, RootOrigin.ADDED) if isinstance(f, InstalledRoot))
 
 
 def _found_in_folder(root: Path, name: str, origin: RootOrigin) -> Iterator[Found]:

@@ -14,7 +14,7 @@ import contextlib
 import errno
 import itertools
 import sqlite3
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from detector.model import RootOrigin
 
@@ -65,38 +65,32 @@ Row = tuple[object, object, object, object, object, object]
 """One object, in the order of `_COLUMNS`; values may have any type."""
 
 
-class Place(NamedTuple):
-    """Where databases may be: a directory below the home directory, or a pattern for several, and the store's name."""
-
-    pattern: str
-    store: str
-
-
 PLACES: Final = {
-    "linux": (
-        Place(".pki/nssdb", "nss:user database (Chromium and others)"),
-        Place("snap/chromium/current/.pki/nssdb", "nss:user database (Chromium, snap)"),
-        Place(".mozilla/firefox/*", "nss:Firefox profile"),
-        Place(".config/mozilla/firefox/*", "nss:Firefox profile"),
-        Place("snap/firefox/common/.mozilla/firefox/*", "nss:Firefox profile (snap)"),
-        Place(".var/app/org.mozilla.firefox/.mozilla/firefox/*", "nss:Firefox profile (flatpak)"),
-    ),
-    "win32": (Place("AppData/Roaming/Mozilla/Firefox/Profiles/*", "nss:Firefox profile"),),
-    "darwin": (Place("Library/Application Support/Firefox/Profiles/*", "nss:Firefox profile"),),
+    "linux": {
+        ".pki/nssdb": "nss:user database (Chromium and others)",
+        "snap/chromium/current/.pki/nssdb": "nss:user database (Chromium, snap)",
+        ".mozilla/firefox/*": "nss:Firefox profile",
+        ".config/mozilla/firefox/*": "nss:Firefox profile",
+        "snap/firefox/common/.mozilla/firefox/*": "nss:Firefox profile (snap)",
+        ".var/app/org.mozilla.firefox/.mozilla/firefox/*": "nss:Firefox profile (flatpak)",
+    },
+    "win32": {"AppData/Roaming/Mozilla/Firefox/Profiles/*": "nss:Firefox profile"},
+    "darwin": {"Library/Application Support/Firefox/Profiles/*": "nss:Firefox profile"},
 }
-"""By `sys.platform`. Profile names are not shown: they may be names of people."""
+"""Names of stores by `sys.platform` and by the directories below the home directory where databases may be. Profile
+names are not shown: they may be names of people."""
 
 
 def nss_roots(home: Path, platform: str) -> Iterator[Found]:
     """The roots that the user databases below `home` trust (or refuse) for TLS servers."""
-    for place in PLACES.get(platform, ()):
+    for pattern, store in PLACES.get(platform, {}).items():
         try:
-            folders = sorted(itertools.islice(home.glob(place.pattern), PROFILES_MAX))
+            folders = sorted(itertools.islice(home.glob(pattern), PROFILES_MAX))
         except (OSError, ValueError) as error:
-            yield UnreadableStore(store=place.store, reason=f"cannot be listed ({type(error).__name__})")
+            yield UnreadableStore(store=store, reason=f"cannot be listed ({type(error).__name__})")
             continue
         for folder in folders:
-            yield from database_roots(folder / DATABASE, place.store)
+            yield from database_roots(folder / DATABASE, store)
 
 
 def database_roots(path: Path, store: str) -> Iterator[Found]:

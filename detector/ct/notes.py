@@ -62,11 +62,8 @@ class Checkpoint(NamedTuple):
 def verify(data: bytes, key: bytes) -> Checkpoint:
     """Read a checkpoint that the log with this key (DER SubjectPublicKeyInfo) signed.
 
-    Signatures of others, such as witnesses, are ignored; one of the log's that is wrong refuses the whole note.
-
-    Raises:
-        ForgedError: the log's key did not sign it.
-        NoteError: it is not a checkpoint.
+    Signatures of others, such as witnesses, are ignored; one of the log's that is wrong refuses the whole note. Raises
+    `ForgedError` for what the log's key did not sign, `NoteError` for what is no checkpoint.
     """
     origin, size, root, lines, note = _parse(data)
     wanted = _key_id(origin, key)

@@ -80,11 +80,8 @@ class State:
     """The state file, locked for this process until the `with` block ends.
 
     `positions` are the logs' by hexadecimal log ID, `recovered` the kinds of findings that a program that was killed
-    had not finished to report: nobody got its exit code.
-
-    Raises:
-        InputError: the file is not a state, or another process has it.
-        OutputError: it cannot be written.
+    had not finished to report: nobody got its exit code. Raises `InputError` for a file that is not a state, or that
+    another process has, and `OutputError`.
     """
 
     def __init__(self, path: str | Path, output: Output) -> None:
@@ -145,11 +142,7 @@ class State:
 
     def _acquire(self) -> filelock.BaseFileLock:
         """Lock a file next to the state, which the system unlocks however this process ends."""
-        try:
-            is_other = self._path.exists() and not self._path.is_file()
-        except ValueError:  # a NUL character in the name, which is refused below
-            is_other = False
-        if is_other:
+        if self._path.exists() and not self._path.is_file():
             raise InputError(f"--state {self._path}: is not a file.", advice=_ADVICE)
         lock = filelock.FileLock(self._path.with_name(f".{self._path.name}.lock"), timeout=0, mode=0o600)
         try:

@@ -61,9 +61,7 @@ def metadata_of(stored: StoredSet) -> Path:
 class Installer:
     """The one writer of a folder, as a context manager that holds its lock.
 
-    Raises:
-        UpdateError: when another process holds it.
-        OutputError, NoRoomError: when the folder cannot be written.
+    Raises `UpdateError` when another process holds it, `OutputError` when the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -4,7 +4,7 @@ Room: update. Reads and writes TUF's trusted metadata in the directory it is giv
 workflow is that of python-tuf (specification section 5): the root that this copy trusts verifies the next one, each
 further file is verified by the one before, and what was verified once is kept, so that nothing older is taken again.
 
-Whatever a repository holds, `UpdateError` says what is wrong (`refusals`).
+Whatever a repository holds, `UpdateError` says what is wrong (`refused`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets
 from tuf.ngclient import Updater, UpdaterConfig
 
@@ -22,8 +23,7 @@ from detector.knowledge.data_set import vendors_in
 from detector.model.files import unwritable
 
 from . import targets as names
-from .refusals import refused
-from .targets import TELL
+from .targets import STAYS, TELL, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -51,6 +51,43 @@ DOWNLOAD: Final = ".download-"
 """What directories of files that are not verified yet are called; a crash may leave one."""
 
 
+_TUF_ERRORS: Final = (exceptions.RepositoryError, exceptions.DownloadError)
+_MEANINGS: Final[dict[type[Exception], tuple[str, str]]] = {
+    exceptions.ExpiredMetadataError: (
+        "what it offers has expired, so nobody can say that it is the newest",
+        (
+            f"{STAYS} Check this machine's clock. If it is right, somebody replays an old copy, or nobody renewed it: "
+            "try another network, or export the repository again."
+        ),
+    ),
+    exceptions.UnsignedMetadataError: (
+        "not signed by enough of the keys that this copy trusts for it",
+        f"{STAYS} Check the address. For a repository of your own, name its first root: --root FILE.",
+    ),
+    exceptions.BadVersionNumberError: (
+        "older than what this copy has verified before, or put together from several states",
+        f"{STAYS} Somebody replays an old copy, or a mirror is behind: try again later, or from another place.",
+    ),
+    exceptions.LengthOrHashMismatchError: (
+        "a file is not the one that was signed",
+        f"{STAYS} It was changed, or delivered in part: try again later, or from another place.",
+    ),
+    exceptions.RepositoryError: ("not the metadata of a repository, or not in a valid state", TELL),
+    exceptions.DownloadLengthMismatchError: (
+        "a file is longer than was signed or than any has",
+        f"{STAYS} It was changed, or the address is not that of a repository.",
+    ),
+    exceptions.DownloadHTTPError: (
+        "a file is missing",
+        f"{STAYS} Check the address: its directory holds `metadata` and `targets`. Make an incomplete copy again.",
+    ),
+    exceptions.DownloadError: ("cannot be fetched", f"{STAYS} Try again later, or from another place."),
+}
+"""What each error of TUF means, the special before the general: the reader has a timer that failed."""
+REASON_CHARACTERS_MAX: Final = 300
+"""Characters of TUF's own message that are kept: it can repeat what was read."""
+
+
 class Removed(NamedTuple):
     """What the offline role says that it removed: roots by the SHA-256 of the certificate, logs by log ID (base64)."""
 
@@ -76,9 +113,7 @@ class Candidate(NamedTuple):
 class Repository:
     """One repository, and the metadata of it that this copy trusts, which is kept in `folder`.
 
-    Raises:
-        UpdateError: on construction, for a bootstrap root that is not the metadata of a root.
-        OutputError: when `folder` cannot be written.
+    Raises `UpdateError` for a bootstrap root that is not the metadata of one, `OutputError` where it cannot write.
     """
 
     def __init__(self, fetcher: Fetcher, *, root: bytes, folder: Path) -> None:
@@ -161,6 +196,22 @@ class Repository:
             f"{snapshot.version}.snapshot.json": self._kept("snapshot.json"),
             **{f"{version}.{role}.json": self._kept(f"{role}.json") for role, version in versions.items()},
         }
+
+
+@contextlib.contextmanager
+def refused(place: str, *, vendor: str | None = None) -> Iterator[None]:
+    """Raise what TUF refuses as `UpdateError`, which names the repository, what is wrong with it, and what to do.
+
+    `vendor` is set while the role of a vendor is verified: without its pins all else can be updated.
+    """
+    try:
+        yield
+    except _TUF_ERRORS as error:
+        meaning, advice = next(words for kind, words in _MEANINGS.items() if isinstance(error, kind))
+        if vendor is not None:
+            place = f"{place}: vendor {vendor}"
+            advice = f"{advice} To update without the pins of this vendor: --forget-vendor {vendor}."
+        raise UpdateError(f"{place}: {meaning} ({shown(str(error), REASON_CHARACTERS_MAX)}).", advice=advice) from error
 
 
 @contextlib.contextmanager
