@@ -140,9 +140,7 @@ async def _decide(  # noqa: PLR0913 - everything that a decision rests on
         lambda: (_decided(policy, planned, report, observed, repeats), _evidence(report, observed, keys))
     )
     return Decision(
-        action=decided.action,
-        reasons=decided.reasons,
-        message=decided.message,
+        **decided._asdict(),
         language=policy.language,
         policy=policy.name,
         report=report,
