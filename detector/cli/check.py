@@ -19,7 +19,7 @@ from detector.model import Confidence, Detail, Verdict
 from detector.model.private_files import OWNER_ONLY
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.seams import utc_now
-from detector.session.session import LOADING_DELAY, Detector
+from detector.session.session import LOADING_DELAY, Detector, observe, report_of
 from detector.trust.key_files import load_signing_key
 
 from . import common, options, reporting
@@ -156,9 +156,9 @@ async def _check(
     try:
         async with detector:
             started = utc_now()
-            evidence = await detector.observe(endpoints, deadline=deadline)
+            evidence = await observe(detector, endpoints, deadline=deadline)
             named = tuple(endpoint.name for endpoint in endpoints or ())
-            return await detector.assess(evidence, started=started, named=named), evidence
+            return await report_of(detector, evidence, started=started, named=named), evidence
     finally:
         await cancel_and_wait(meanwhile)
 

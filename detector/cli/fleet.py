@@ -19,7 +19,7 @@ from detector.judge import network
 from detector.model.validate import PORT_MAX
 from detector.scan.fleet import certificates, messages
 from detector.session.seams import utc_now
-from detector.session.session import Detector
+from detector.session.session import Detector, context_of
 from detector.session.settings import NetworkSettings
 from detector.session.stream import StreamSettings
 from detector.version import VERSION
@@ -285,7 +285,7 @@ class _Gathered:
         results = [result for _, result in by_number]
         return network.report(
             results,
-            self._detector.context(),
+            context_of(self._detector),
             started=self._started,
             finished=utc_now(),
             vantage=vantage,

@@ -277,10 +277,10 @@ def _be_verbose(context: click.Context, _: click.Parameter, count: int) -> None:
         configure_logging("debug" if verbosity >= DEBUG else "info")
 
 
-def _choose_detail(context: click.Context, parameter: click.Parameter, quiet: bool) -> Detail:  # noqa: FBT001 - click calls this with its own, positional signature
+def _choose_detail(context: click.Context, _: click.Parameter, quiet: bool) -> Detail:  # noqa: FBT001 - click calls this with its own, positional signature
     """How much the command says for people. Raises click.UsageError where -q and -v are both on the command line."""
     verbose = bool(context.meta[_VERBOSITY])
-    if quiet and not (verbose and _is_nearer(context, "verbose", str(parameter.name), "-q and -v exclude each other.")):
+    if quiet and not (verbose and _is_nearer(context, "verbose", "detail", "-q and -v exclude each other.")):
         return Detail.VERDICT
     return Detail.EVIDENCE if verbose else Detail.SUMMARY
 
@@ -320,8 +320,10 @@ def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -
         attributes.setdefault("metavar", "N")
 
     def make(receiver: str) -> Option:
-        names = [] if attributes.get("setting") or "expose_value" in attributes else [receiver]
-        return Option(flags.split() + names, into=receiver, section=section, help=words, **attributes)
+        # An option of `out` is called after its setting; any other setting after its flag.
+        name = attributes.get("setting", receiver) if receiver == "out" else receiver
+        is_named = "expose_value" not in attributes and (receiver == "out" or not attributes.get("setting"))
+        return Option(flags.split() + [name] * is_named, into=receiver, section=section, help=words, **attributes)
 
     return (make,)
 
@@ -570,14 +572,14 @@ duration: Final = probing(
 )
 
 
-def form(*formats: Format, flag: str = "--format", name: str = "", **how: Any) -> Any:  # noqa: ANN401 - as above
+def _form(formats: tuple[Format, ...], flag: str) -> Any:  # noqa: ANN401 - as above
     """Declare --format and --json; the first format is the default. `flag` is the name where --format is another."""
     as_json = Format.JSON if Format.JSON in formats else Format.JSONL
 
-    def choose(context: click.Context, parameter: click.Parameter, chosen: Format) -> Format:
+    def choose(context: click.Context, _: click.Parameter, chosen: Format) -> Format:
         """Return the format; encode standard output as UTF-8 for formats that programs read."""
-        conflict = f"--json and {parameter.opts[0]} {chosen} exclude each other."
-        if context.meta[_JSON] and chosen is not as_json and _is_nearer(context, "json", str(parameter.name), conflict):
+        conflict = f"--json and {flag} {chosen} exclude each other."
+        if context.meta[_JSON] and chosen is not as_json and _is_nearer(context, "json", "form", conflict):
             chosen = as_json
         if chosen not in {Format.TABLE, Format.TEXT}:
             streams.for_programs()
@@ -589,23 +591,23 @@ def form(*formats: Format, flag: str = "--format", name: str = "", **how: Any) -
     short: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": note}
     return together(
         result(
-            f"{flag} {name}",
+            flag,
             "Output format.",
             type=Choice(formats),
             default=str(formats[0]),
             callback=choose,
-            **how,
+            setting="form",
         ),
         result("--json", f"Short for {flag} {as_json}.", **short),
     )
 
 
-def _detail(flags: str, **how: Any) -> Any:  # noqa: ANN401 - as above
+def _detail(**how: Any) -> Any:  # noqa: ANN401 - as above
     words = "Only the verdict, in one or two lines."
-    return result(flags, words, is_flag=True, callback=_choose_detail, **how)
+    return result("-q --quiet", words, is_flag=True, callback=_choose_detail, **how)
 
 
-detail: Final = _detail("-q --quiet")
+detail: Final = _detail()
 """How much a command says for people, which it receives as `Detail`: by -q, and by -v, which every command has."""
 
 
@@ -615,8 +617,8 @@ def written(*formats: Format, quiet: bool = True, translated: bool = False, flag
     `quiet` is whether it has -q, `translated` whether it has --language.
     """
     return together(
-        form(*formats, flag=flag, name="form", setting="form"),
-        _detail("-q --quiet detail", setting="detail") if quiet else (),
+        _form(formats, flag),
+        _detail(setting="detail") if quiet else (),
         _language(setting="language") if translated else (),
         _file(setting="file"),
     )

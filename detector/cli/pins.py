@@ -20,7 +20,7 @@ from detector.model import Category, Detail, RecordedIdentity
 from detector.model.toml_files import MAX_BYTES
 from detector.pins import formats
 from detector.session.seams import utc_now
-from detector.session.session import Detector
+from detector.session.session import Detector, observe
 from detector.session.settings import Expectations
 
 from . import common, options, streams
@@ -169,7 +169,7 @@ async def _observe(
     detector: Detector, endpoints: tuple[Endpoint, ...], deadline: float
 ) -> tuple[EndpointEvidence, ...]:
     async with detector:
-        return await detector.observe(endpoints, deadline=deadline)
+        return await observe(detector, endpoints, deadline=deadline)
 
 
 def _how(evidence: EndpointEvidence) -> list[str]:

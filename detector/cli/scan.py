@@ -265,7 +265,7 @@ async def _probing(workers: int, detector: Detector, names: resolving.CachingRes
             return
         network = msgspec.structs.replace(detector.network, offline=True)
         config = work.WorkerConfig(network=network, c_ares=names.c_ares)
-        async with processes.WorkerPool(workers, detector, config) as pool:
+        async with processes.WorkerPool(workers, config) as pool:
             yield pool.probe
     finally:
         await names.close()

@@ -14,10 +14,9 @@ from detector.cli import options
 from detector.session.seams import utc_now
 from detector_collect.worker import assess_period
 
-from .common import database, form, material, with_store, write_rows
+from .common import database, listed, material, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.responsibility import Assessment
     from detector_collect.store.database import Store
 
@@ -26,7 +25,7 @@ DAYS_DEFAULT: Final = 182
 
 
 @options.command("detector-collect assess", "detector-collect assess --days 120 --until 2026-07-31 --json")
-def assess(  # noqa: PLR0913 - one parameter per option
+def assess(
     *,
     days: int = options.service(
         "--days", "Days that the period has.", type=click.IntRange(1, 3660), default=DAYS_DEFAULT, show_default=True
@@ -36,8 +35,7 @@ def assess(  # noqa: PLR0913 - one parameter per option
     ),
     settings: dict[str, Any] = options.settings(only={"data", "pins"}),
     database: str | None = database,
-    form: Format = form,
-    output: str | None = options.output,
+    out: options.Output = listed,
 ) -> int:
     """Make a statement about every institution.
 
@@ -57,4 +55,4 @@ def assess(  # noqa: PLR0913 - one parameter per option
         {"institution": one.institution, "conclusion": one.conclusion.value, "students": one.students}
         for one in assessed
     ]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)

@@ -20,12 +20,11 @@ from detector.trust.key_files import load_signing_key
 from detector_collect.review.access import records
 from detector_collect.review.access.chain import open_head
 
-from .common import database, form, with_store, write_rows
+from .common import database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.cli.options import Format
     from detector_collect.review.access.chain import Head
     from detector_collect.review.access.records import Numbered, Verification
     from detector_collect.store.database import Store
@@ -163,15 +162,14 @@ def list_(
         "--rows", "How many, the latest first.", type=click.IntRange(1, ROWS_MAX), default=ROWS_DEFAULT
     ),
     database: str | None = database,
-    form: Format = form,
-    output: str | None = options.output,
+    out: options.Output = listed,
 ) -> int:
     """List the latest records."""
 
     async def work(store: Store) -> list[Numbered]:
         return await records.listed(store, limit=rows)
 
-    return write_rows([_row(one) for one in with_store(database, work)], form, output)
+    return write_rows([_row(one) for one in with_store(database, work)], out)
 
 
 def _row(one: Numbered) -> dict[str, object]:

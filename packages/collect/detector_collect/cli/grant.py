@@ -15,10 +15,9 @@ from detector.session.seams import utc_now
 from detector_collect.review.access import people
 from detector_collect.review.access.permissions import COMMAND, GRANT_LIFE_MAX, Grant, in_force
 
-from .common import NUMBER, database, form, with_store, write_rows
+from .common import NUMBER, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 
@@ -73,7 +72,7 @@ def revoke(*, number: int = options.argument(type=NUMBER), database: str | None 
 
 
 @grant.subcommand("detector-collect grant list --json", name="list")
-def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List grants, also those that do not count."""
     now = utc_now()
 
@@ -82,4 +81,4 @@ def list_(*, database: str | None = database, form: Format = form, output: str |
             return await people.grants_of(connection)
 
     rows = [{**one._asdict(), "counts": in_force(one, now=now)} for one in with_store(database, work)]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)

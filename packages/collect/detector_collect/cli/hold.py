@@ -14,10 +14,9 @@ from detector.cli.streams import put
 from detector.session.seams import utc_now
 from detector_collect.store import retention
 
-from .common import NAME, database, form, with_store, write_rows
+from .common import NAME, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
     from detector_collect.store.retention import Hold
 
@@ -76,11 +75,11 @@ def release(
 
 
 @hold.subcommand("detector-collect hold list", "detector-collect hold list --json", name="list")
-def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List holds, released ones too."""
 
     async def work(store: Store) -> list[Hold]:
         async with store.connect() as connection:
             return await retention.list_holds(connection)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)

@@ -12,10 +12,9 @@ from detector.session.seams import utc_now
 from detector_collect.store import keys
 from detector_collect.store.keys import Institution
 
-from .common import NAME, database, form, with_store, write_rows
+from .common import NAME, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 
@@ -47,11 +46,11 @@ def add(
 
 
 @institution.subcommand("detector-collect institution list", "detector-collect institution list --json", name="list")
-def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List the institutions."""
 
     async def work(store: Store) -> list[Institution]:
         async with store.connect() as connection:
             return await keys.list_institutions(connection)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)

@@ -24,10 +24,9 @@ from detector_collect.store import keys, queue
 from detector_collect.store.errors import StoreError
 from detector_collect.store.keys import Key
 
-from .common import NAME, database, form, institution, with_store, write_rows
+from .common import NAME, database, institution, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 CERTIFICATE_BYTES_MAX: Final = 64 * 1024
@@ -195,8 +194,7 @@ def list_(
     *,
     institution: str | None = institution,
     database: str | None = database,
-    form: Format = form,
-    output: str | None = options.output,
+    out: options.Output = listed,
 ) -> int:
     """List keys, with when they end and their limits."""
 
@@ -204,7 +202,7 @@ def list_(
         async with store.connect() as connection:
             return await keys.list_keys(connection, institution)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)
 
 
 def _identifier(key: str | None, certificate: str | None) -> str:

@@ -13,10 +13,9 @@ from detector.session.seams import utc_now
 from detector_collect.review.access import people
 from detector_collect.review.access.permissions import COMMAND
 
-from .common import NUMBER, database, form, with_store, write_rows
+from .common import NUMBER, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.review.access.people import Account
     from detector_collect.store.database import Store
 
@@ -66,11 +65,11 @@ def revoke(*, number: int = options.argument(type=NUMBER), database: str | None 
 
 
 @person.subcommand("detector-collect person list --json", name="list")
-def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List people."""
 
     async def work(store: Store) -> list[Account]:
         async with store.connect() as connection:
             return await people.accounts(connection)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)

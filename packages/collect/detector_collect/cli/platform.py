@@ -13,10 +13,9 @@ from detector_collect.review.access import lti
 from detector_collect.review.access.lti import Platform
 from detector_collect.review.access.permissions import RuleError
 
-from .common import NAME, database, form, with_store, write_rows
+from .common import NAME, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 
@@ -85,11 +84,11 @@ def remove(
 
 
 @platform.subcommand("detector-collect platform list --json", name="list")
-def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List deployments."""
 
     async def work(store: Store) -> list[Platform]:
         async with store.connect() as connection:
             return await lti.find_platforms(connection)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)

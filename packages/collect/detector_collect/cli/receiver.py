@@ -22,10 +22,9 @@ from detector_collect.review.outwards.sender import webhook_url
 from detector_collect.store import deliveries
 from detector_collect.store.deliveries import Backlog, Event, ReceiverKind
 
-from .common import database, form, institution, with_store, write_rows
+from .common import database, institution, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 secrets: Final = options.service(
@@ -145,7 +144,7 @@ def rotate(
 
 
 @receiver.subcommand("detector-collect receiver list", "detector-collect receiver list --json", name="list")
-def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List receivers and their backlogs.
 
     That is how many notices wait for each, and how many were given up.
@@ -167,4 +166,4 @@ def list_(*, database: str | None = database, form: Format = form, output: str |
         }
         for one in with_store(database, work)
     ]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)

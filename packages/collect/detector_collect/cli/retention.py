@@ -13,12 +13,11 @@ from detector.cli import common, options
 from detector.outbox.submission import Kind
 from detector_collect.store import retention as kept
 
-from .common import database, form, with_store, write_rows
+from .common import database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 
@@ -32,7 +31,7 @@ def retention() -> None:
 
 
 @retention.subcommand("detector-collect retention show", "detector-collect retention show --json")
-def show(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
+def show(*, database: str | None = database, out: options.Output = listed) -> int:
     """Show the days that each kind is kept."""
 
     async def work(store: Store) -> Mapping[Kind, int]:
@@ -40,7 +39,7 @@ def show(*, database: str | None = database, form: Format = form, output: str | 
             return await kept.days_kept(connection)
 
     rows = [{"kind": kind.value, "days": days} for kind, days in with_store(database, work).items()]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)
 
 
 @retention.subcommand("detector-collect retention set watch-event 90", name="set")

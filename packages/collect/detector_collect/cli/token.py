@@ -16,10 +16,9 @@ from detector.session.seams import utc_now
 from detector_collect.review.access import people
 from detector_collect.review.access.permissions import GRANT_LIFE_MAX, SCOPES, Permission
 
-from .common import NAME, NUMBER, database, form, institution, with_store, write_rows
+from .common import NAME, NUMBER, database, institution, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.review.access.people import Token
     from detector_collect.store.database import Store
 
@@ -92,7 +91,7 @@ def revoke(*, name: str = options.argument(type=NAME), database: str | None = da
 
 
 @token.subcommand("detector-collect token list --json", name="list")
-def list_(*, database: str | None = database, form: Format = form, output: str | None = options.output) -> int:
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List tokens, also those that do not count."""
 
     async def work(store: Store) -> list[Token]:
@@ -100,4 +99,4 @@ def list_(*, database: str | None = database, form: Format = form, output: str |
             return await people.list_tokens(connection)
 
     rows = [{**one._asdict(), "scopes": " ".join(sorted(one.scopes))} for one in with_store(database, work)]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)
