@@ -172,8 +172,8 @@ def disregard(
     """Disregard what a key sent in a period.
 
     What was received in it is quarantined for good and shown as no finding, also what honest devices sent with the key.
-    Other evidence that showed the same handshakes later is assessed again. Statements about institutions that were made
-    stay as they are.
+    Other evidence that showed the same handshakes later is assessed again. Earlier statements about institutions
+    do not change.
     """
     now = utc_now()
     begun = since.replace(tzinfo=dt.UTC)
