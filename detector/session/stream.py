@@ -3,10 +3,10 @@
 Room: session. Starts tasks and one thread, and ends them before it returns, however it ends.
 
 `Detector.scan`, the command `detector scan` and the fleet differ in what a job is, where it is probed and how many run
-at once; `check` and the watch assess all their endpoints together instead (`judge.assess.assess_all`): what their
-follow-up brings (a portal, HTTP dates, issuers) belongs to the context of every endpoint, so every result before it
-would be amended. What is kept is bounded, whatever the number of jobs: those in flight, and what
-`judge.assess.Assessor` keeps of results that can still change.
+at once. `check` and the watch bound their probes by the same map, and give the same `judge.assess.Assessor` all
+endpoints in one batch, after their follow-up: what that brings (a portal, HTTP dates, issuers) belongs to the context
+of every endpoint, so every result before it would be amended. What is kept is bounded, whatever the number of jobs:
+those in flight, and what `Assessor` keeps of results that can still change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 from detector.aio.bounded_map import BoundedMap
 from detector.aio.tasks import WorkerThread
 from detector.judge import network_evidence
-from detector.judge.assess import Assessor
+from detector.judge.assess import Added, Assessor
 from detector.model import Outcome, Record
 from detector.model.validate import whole_number
 
@@ -199,7 +199,7 @@ class StreamAssessor(Generic[Label]):
                 evidence = seen.with_more(seen.context._replace(seen_before=known), seen.fetched)
             by_network.setdefault(network, []).append(evidence)
             canaries.note((evidence,), 0)
-            for entry, result in assessor.add(evidence, _Entry(label), named=named):
+            for entry, result in assessor.add([Added(evidence, _Entry(label), named)]):
                 previous, entry.result = entry.result, result
                 results.append(Assessed(entry.label, result, previous, network))
         return results, {name: self._network(name)[1].wanted(every, 0) for name, every in by_network.items()}
