@@ -29,9 +29,10 @@ from detector.errors import BundleError, DetectorError
 from detector.exam import native_messaging, protocol
 from detector.history import store
 from detector.knowledge import ct_logs, data_set, known_roots, part
-from detector.knowledge.catalogue import load, match, patterns
+from detector.knowledge.catalogue import entries as catalogue_entries
+from detector.knowledge.catalogue import match, patterns
 from detector.locate import tracing
-from detector.model import Endpoint, toml_files
+from detector.model import Endpoint, Result, toml_files
 from detector.origin import Claims, engine, logs, offer
 from detector.pins import failure_report, formats
 from detector.probe.http import client, doh, issuers, portal
@@ -403,6 +404,10 @@ def _frames(data: bytes) -> None:
             pass
 
 
+def _history_row(data: bytes) -> Result:
+    return store._stored(data, Result)  # noqa: SLF001 - the decoder alone, without a database
+
+
 def _log_list(data: bytes) -> None:
     ct_logs.parse(data, name="list")
 
@@ -644,7 +649,7 @@ def _of_files() -> list[Parser]:
         *_of_log_lines(),
         *_of_json("CT log list", _but(DetectorError, _log_list), ct_logs.LIST_BYTES_MAX, '{"operators":', "}"),
         *_of_data_files(),
-        *_of_json("history row", _but(DetectorError, store._result), MIB, '{"endpoint":', "}"),  # noqa: SLF001 - the decoder alone, without a database
+        *_of_json("history row", _but(DetectorError, _history_row), MIB, '{"endpoint":', "}"),
         *_of_json("exam request", _but(DetectorError, protocol.read_request), protocol.REQUEST_BYTES_MAX),
         Parser("native frames: empty", _frames, filled(bytes(4)), MIB, 256 * KIB),
         Parser("native frames: one byte", _frames, filled(b"\x01\x00\x00\x00a"), MIB, 256 * KIB),
@@ -675,7 +680,7 @@ def _of_data_files() -> list[Parser]:
     forms: dict[str, type[part.Head]] = {
         "roots": known_roots.KnownRoots,
         "logs": ct_logs.LogsFile,
-        "catalogue": load.CatalogueFile,
+        "catalogue": catalogue_entries.CatalogueFile,
     }
 
     def reader(form: type[part.Head]) -> Parse:

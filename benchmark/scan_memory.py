@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from detector_testing import PrivatePKI
 
-from detector.judge.evidence import EndpointEvidence
 from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome
 from detector.pins import PinSet
@@ -56,7 +55,7 @@ class Recorded(Detector):
         self._refused = Observation(outcome=Outcome.CONNECT_REFUSED)
         self._numbers = count(1)
 
-    async def probe(self, endpoint: Endpoint, **_: Any) -> EndpointEvidence:  # noqa: ANN401 - accepts whatever `Detector.probe` is called with, and ignores it
+    async def probe(self, endpoint: Endpoint, **_: Any) -> tuple[Observation, ...]:  # noqa: ANN401, ARG002 - accepts whatever `Detector.probe` is called with, and ignores it
         """Give the next recorded observation."""
         number = next(self._numbers)
         await asyncio.sleep(0)
@@ -65,7 +64,7 @@ class Recorded(Detector):
             observation = self._forged[number // 100 % FORGED]
         elif number % 10 == 0:
             observation = self._genuine[number // 10 % GENUINE]
-        return EndpointEvidence(endpoint, observation, self.context())
+        return (observation,)
 
 
 def _host(number: int) -> str:

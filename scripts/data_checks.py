@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detector.errors import DetectorError
 from detector.knowledge import data_set
-from detector.knowledge.catalogue import Catalogue, Entry, Names
-from detector.knowledge.catalogue.load import CatalogueFile
+from detector.knowledge.catalogue import Catalogue, CatalogueFile, Entry, Names
 from detector.knowledge.intermediates import IntermediatesFile
 from detector.knowledge.known_roots import KnownRoots, RootCertificates
 from detector.knowledge.part import Head, decode

@@ -39,6 +39,8 @@ _PERSONAL: Final = re.compile(r"(?<!\S)[^\s@]++@\S++|\([^()]*+\)")
 
 _ORDER: Final = list(Kind)
 _HASHES: Final = (Field.SHA256, Field.SPKI_SHA256)
+_LISTS: Final = {Kind.FORMERLY_PUBLIC: "formerly_public", Kind.SHIPPED: "shipped"}
+"""The lists of the report for trusted roots of these kinds; all others are beyond the public set."""
 
 
 class _Leaked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,8 +85,9 @@ def audit(
         audited = None
         if certificate.spki_sha256 is None or certificate.spki_sha256 not in public.keys:
             audited = _root(certificate, holding or places, catalogue, formerly, at)
-        listed = None if audited is None else _list_of(audited.kind, trusted=bool(holding))
-        if audited is not None and listed is not None:
+        listed = None
+        if audited is not None:
+            listed = _LISTS.get(audited.kind, "beyond") if holding else "distrusted"
             lists[listed].append(audited)
         if holding:
             trusted[der] = listed == "beyond"
@@ -102,13 +105,6 @@ def audit(
         trusted=len(trusted),
         public=of_roots(public),
     )
-
-
-def _list_of(kind: Kind, *, trusted: bool) -> str:
-    """The list of the report that a root belongs to."""
-    if not trusted:
-        return "distrusted"
-    return {Kind.FORMERLY_PUBLIC: "formerly_public", Kind.SHIPPED: "shipped"}.get(kind, "beyond")
 
 
 def _verdict(beyond: Sequence[AuditedRoot], *, complete: bool) -> Verdict:

@@ -17,12 +17,10 @@ from detector.model.files import reason_of
 from detector.trust.certificate import Certificate
 
 from . import files
-from .entries import InstalledRoot, UnreadableStore
+from .entries import Found, InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator, Mapping
-
-    Found = InstalledRoot | UnreadableStore
 
 FileIdentity = tuple[int, int]
 """Device and file number (stat(2)): the same for one file under several names."""
@@ -42,21 +40,8 @@ def bundle(
     `shipped` are certificates (DER) that the system's vendor ships; a merged bundle does not reveal the origin of
     others.
     """
-    if _read_before(path, seen):
-        return
-    try:
-        data, _ = files.read_file(path)
-    except FileNotFoundError:
-        return
-    except files.StoreError as error:
-        yield UnreadableStore(store=store, reason=str(error))
-        return
-    blocks = files.certificates(data)
-    for block in blocks.certificates:
-        origin = RootOrigin.SHIPPED if block.der in shipped else RootOrigin.UNKNOWN
-        yield InstalledRoot(der=block.der, store=store, origin=origin, distrusted=block.distrusted)
-    if blocks.damaged:
-        yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
+    if not _read_before(path, seen):
+        yield from files.roots_of(store, lambda: files.certificates(files.read_file(path)[0]), shipped=shipped)
 
 
 def _read_before(path: Path, seen: set[FileIdentity] | None) -> bool:
@@ -102,16 +87,9 @@ def named_by_environment(
     for variable in VARIABLES:
         value = environment.get(variable, "")
         for given in filter(None, value.split(os.pathsep) if variable == "SSL_CERT_DIR" else [value]):
-            read = linked if _is_folder(given) else bundle
+            read = linked if Path(given).is_dir() else bundle
             found = list(read(Path(given), f"{variable}:{files.shown(given)}", seen))
             keys = {Certificate.read(root.der).spki_sha256 for root in found if isinstance(root, InstalledRoot)}
             origin = RootOrigin.ADDED if not any(key in known for key in keys) else RootOrigin.UNKNOWN
             for item in found:
                 yield item if isinstance(item, UnreadableStore) else msgspec.structs.replace(item, origin=origin)
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return Path(name).is_dir()
-    except ValueError:
-        return False  # a NUL character: reading it will report that

@@ -36,6 +36,10 @@ class UnreadableStore(Record, frozen=True, kw_only=True):
     reason: str
 
 
+Found = InstalledRoot | UnreadableStore
+"""What the readers of stores yield."""
+
+
 class Scanned(Record, frozen=True, kw_only=True):
     """What the readers found on a machine."""
 

@@ -20,10 +20,10 @@ from detector.trust import der
 from detector.trust.certificate import CERTIFICATE_BYTES_MAX
 from detector.trust.roots import WHITE_SPACE
 
-from .entries import InstalledRoot, UnreadableStore
+from .entries import Found, InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 BUNDLE_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes of one bundle; the largest operating-system bundles are under 1 MB."""
@@ -51,13 +51,14 @@ class StoreError(Exception):
 class Block(NamedTuple):
     """One certificate of a file.
 
-    `distrusted` if an OpenSSL `TRUSTED CERTIFICATE` rejects TLS servers, or p11-kit refuses it; `trusted` is what
-    p11-kit says.
+    `distrusted` if an OpenSSL `TRUSTED CERTIFICATE` rejects TLS servers, or its store refuses it; `trusted` is what
+    p11-kit says, `changed` when the file or the trust setting was last changed.
     """
 
     der: bytes
     distrusted: bool = False
     trusted: bool = False
+    changed: dt.datetime | None = None
 
 
 class Blocks(NamedTuple):
@@ -67,13 +68,30 @@ class Blocks(NamedTuple):
     damaged: int
 
 
-def installed(
-    blocks: Blocks, store: str, origin: RootOrigin = RootOrigin.UNKNOWN, changed: dt.datetime | None = None
-) -> Iterator[InstalledRoot | UnreadableStore]:
-    """The certificates as roots of a store, and whether some are damaged."""
+def roots_of(
+    store: str,
+    read: Callable[[], Blocks],
+    origin: RootOrigin = RootOrigin.UNKNOWN,
+    shipped: Collection[bytes] = (),
+) -> Iterator[Found]:
+    """The roots that `read` gives of a store; nothing where it does not exist, and why where it cannot be read.
+
+    `shipped` are certificates (DER) that the system's vendor ships, whatever the origin of the others is.
+    """
+    try:
+        blocks = read()
+    except FileNotFoundError:
+        return
+    except StoreError as error:
+        yield UnreadableStore(store=store, reason=str(error))
+        return
     for block in blocks.certificates:
         yield InstalledRoot(
-            der=block.der, store=store, origin=origin, installed_at=changed, distrusted=block.distrusted
+            der=block.der,
+            store=store,
+            origin=RootOrigin.SHIPPED if block.der in shipped else origin,
+            installed_at=block.changed,
+            distrusted=block.distrusted,
         )
     if blocks.damaged:
         yield UnreadableStore(store=store, reason=damage(blocks.damaged))

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Final
 from detector.model import RootOrigin
 
 from . import bundles, files, p11_kit
-from .entries import InstalledRoot, UnreadableStore
+from .entries import Found, InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    Found = InstalledRoot | UnreadableStore
 
 BUNDLES: Final = (
     "etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, ChromeOS, Arch, Alpine
@@ -64,7 +62,8 @@ def linux_roots(root: Path = Path("/"), seen: set[bundles.FileIdentity] | None =
 
     `seen` records the bundles that were read, so that none is read again under another name.
     """
-    refused = {found.der for name in REFUSED for found in _refused(root, name)}
+    blocked = (found for name in REFUSED for found in _found_in_folder(root, name, RootOrigin.ADDED))
+    refused = {found.der for found in blocked if isinstance(found, InstalledRoot)}
     for found in _all(root, set() if seen is None else seen):
         if isinstance(found, InstalledRoot) and found.der in refused and found.store.startswith("linux-local"):
             continue  # never reaches the bundle
@@ -107,11 +106,6 @@ def debian_roots(root: Path) -> frozenset[bytes]:
     return frozenset(shipped)
 
 
-def _refused(root: Path, name: str) -> Iterator[InstalledRoot]:
-    """The readable roots of a directory."""
-    return (f for f in _found_in_folder(root, name, RootOrigin.ADDED) if isinstance(f, InstalledRoot))
-
-
 def _found_in_folder(root: Path, name: str, origin: RootOrigin) -> Iterator[Found]:
     """The roots in a directory, each with its file's time."""
     try:
@@ -128,18 +122,13 @@ def _certificates(data: bytes) -> files.Blocks:
 def _found_in_file(
     root: Path, path: Path, origin: RootOrigin, read: Callable[[bytes], files.Blocks] = _certificates
 ) -> Iterator[Found]:
-    store = f"linux-local:/{files.shown(path.relative_to(root).as_posix())}"
-    try:
+    def blocks() -> files.Blocks:
         data, changed = files.read_file(path)
-    except FileNotFoundError:
-        return  # a dangling link, or gone since the directory was listed
-    except files.StoreError as error:
-        yield UnreadableStore(store=store, reason=str(error))
-        return
-    blocks = read(data)
-    if not _is_meant_as_certificate(path, data):
-        blocks = blocks._replace(damaged=0)
-    yield from files.installed(blocks, store, origin, changed)
+        found, damaged = read(data)
+        damaged = damaged if _is_meant_as_certificate(path, data) else 0
+        return files.Blocks(tuple(block._replace(changed=changed) for block in found), damaged)
+
+    return files.roots_of(f"linux-local:/{files.shown(path.relative_to(root).as_posix())}", blocks, origin)
 
 
 def _is_meant_as_certificate(path: Path, data: bytes) -> bool:

@@ -19,7 +19,7 @@ from detector.trust.certificate import Certificate
 from detector.trust.roots import Root, Roots, TrustedRoots, label_of
 
 from . import bundles, files, linux, macos, nss, p11_kit, programs, windows
-from .entries import InstalledRoot, Scanned, UnreadableStore
+from .entries import Found, InstalledRoot, Scanned, UnreadableStore
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -47,7 +47,7 @@ def read_stores(known: frozenset[bytes]) -> Iterator[Scanned]:
     yield scan([*found, *_through_programs()])
 
 
-def _in_files(known: frozenset[bytes]) -> Iterator[InstalledRoot | UnreadableStore]:
+def _in_files(known: frozenset[bytes]) -> Iterator[Found]:
     home, seen = _home(), set[bundles.FileIdentity]()
     if sys.platform == "win32":  # pragma: no cover - tested through the readers, with fixtures
         yield from windows.windows_roots(ssl.enum_certificates, windows.registry_time)
@@ -58,7 +58,7 @@ def _in_files(known: frozenset[bytes]) -> Iterator[InstalledRoot | UnreadableSto
         yield from nss.nss_roots(home, sys.platform)
 
 
-def _through_programs() -> Iterator[InstalledRoot | UnreadableStore]:
+def _through_programs() -> Iterator[Found]:
     if sys.platform == "darwin":  # pragma: no cover - tested through the readers, with fixtures
         yield from macos.macos_roots(_home() or Path("/var/empty"), programs.run, programs.run_into_file)
     elif sys.platform != "win32" and (trust := shutil.which("trust")) is not None:  # there the working directory counts
@@ -72,7 +72,7 @@ def _home() -> Path | None:
         return None
 
 
-def scan(found: Iterable[InstalledRoot | UnreadableStore]) -> Scanned:
+def scan(found: Iterable[Found]) -> Scanned:
     """Sort the output of readers."""
     distinct = dict.fromkeys(found)
     return Scanned(

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.model import RootOrigin
 
 from . import files
-from .entries import InstalledRoot, UnreadableStore
+from .entries import UnreadableStore
 from .programs import ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from .entries import Found
     from .programs import Run
 
 SECURITY: Final = "/usr/bin/security"
@@ -63,49 +64,39 @@ class Setting(NamedTuple):
     modified: dt.datetime | None
 
 
-def macos_roots(home: Path, run: Run, export: Run) -> Iterator[InstalledRoot | UnreadableStore]:
+def macos_roots(home: Path, run: Run, export: Run) -> Iterator[Found]:
     """The roots macOS trusts for TLS servers.
 
     `run` returns the output of a program, `export` what a program writes to a file whose name is appended to the
     command (`programs.run_into_file`). Both raise `StoreError`.
     """
-    decided: dict[str, tuple[str, Setting]] = {}
+    decided: dict[str, Setting] = {}
     for flag, store in (("-d", "macos:admin-trust-settings"), ("", "macos:user-trust-settings")):
         try:
-            found = settings(export([SECURITY, "trust-settings-export", *filter(None, [flag])]))
+            # The user's settings take precedence over the machine's (SecTrustSettingsCopyTrustSettings).
+            decided |= settings(export([SECURITY, "trust-settings-export", *filter(None, [flag])]))
         except files.StoreError as error:
             if not (isinstance(error, ProgramError) and _NO_SETTINGS in error.said):
                 yield UnreadableStore(store=store, reason=str(error))
-            continue
-        # The user's settings take precedence over the machine's (SecTrustSettingsCopyTrustSettings).
-        decided.update({fingerprint: (store, setting) for fingerprint, setting in found.items()})
     yield from _keychain(APPLE_ROOTS, "macos:Apple roots", RootOrigin.SHIPPED, decided, run)
     yield from _keychain(SYSTEM, "macos:System keychain", RootOrigin.ADDED, decided, run)
     if (home / LOGIN).exists():
         yield from _keychain(str(home / LOGIN), "macos:login keychain", RootOrigin.ADDED, decided, run)
 
 
-def _keychain(
-    path: str, store: str, origin: RootOrigin, decided: dict[str, tuple[str, Setting]], run: Run
-) -> Iterator[InstalledRoot | UnreadableStore]:
-    try:
+def _keychain(path: str, store: str, origin: RootOrigin, decided: dict[str, Setting], run: Run) -> Iterator[Found]:
+    def trusted() -> files.Blocks:
         blocks = files.pem(run([SECURITY, "find-certificate", "-a", "-p", path]))
-    except files.StoreError as error:
-        yield UnreadableStore(store=store, reason=str(error))
-        return
-    for block in blocks.certificates:
-        _, setting = decided.get(hashlib.sha1(block.der, usedforsecurity=False).hexdigest(), ("", None))
-        if setting is None and origin is not RootOrigin.SHIPPED:
-            continue  # in the keychain, but nothing trusts it
-        yield InstalledRoot(
-            der=block.der,
-            store=store,
-            origin=origin,
-            installed_at=setting.modified if setting else None,
-            distrusted=setting is not None and setting.decision is Decision.DENY,
-        )
-    if blocks.damaged:
-        yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
+        found = []
+        for der, *_ in blocks.certificates:
+            setting = decided.get(hashlib.sha1(der, usedforsecurity=False).hexdigest())
+            if setting is not None:
+                found.append(files.Block(der, setting.decision is Decision.DENY, changed=setting.modified))
+            elif origin is RootOrigin.SHIPPED:  # nothing trusts what else is in a keychain
+                found.append(files.Block(der))
+        return files.Blocks(tuple(found), blocks.damaged)
+
+    return files.roots_of(store, trusted, origin)
 
 
 def settings(exported: bytes) -> dict[str, Setting]:

@@ -14,16 +14,18 @@ import contextlib
 import errno
 import itertools
 import sqlite3
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from detector.model import RootOrigin
 
 from . import files
-from .entries import InstalledRoot, UnreadableStore
+from .entries import UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from .entries import Found
 
 DATABASE: Final = "cert9.db"
 _BYTES_MAX: Final = 64 * 1024 * 1024
@@ -63,58 +65,37 @@ Row = tuple[object, object, object, object, object, object]
 """One object, in the order of `_COLUMNS`; values may have any type."""
 
 
-class TrustedCertificate(NamedTuple):
-    """A certificate with a trust object in a database."""
-
-    der: bytes
-    distrusted: bool
-
-
-class Place(NamedTuple):
-    """Where databases may be: a directory below the home directory, or a pattern for several, and the store's name."""
-
-    pattern: str
-    store: str
-
-
 PLACES: Final = {
-    "linux": (
-        Place(".pki/nssdb", "nss:user database (Chromium and others)"),
-        Place("snap/chromium/current/.pki/nssdb", "nss:user database (Chromium, snap)"),
-        Place(".mozilla/firefox/*", "nss:Firefox profile"),
-        Place(".config/mozilla/firefox/*", "nss:Firefox profile"),
-        Place("snap/firefox/common/.mozilla/firefox/*", "nss:Firefox profile (snap)"),
-        Place(".var/app/org.mozilla.firefox/.mozilla/firefox/*", "nss:Firefox profile (flatpak)"),
-    ),
-    "win32": (Place("AppData/Roaming/Mozilla/Firefox/Profiles/*", "nss:Firefox profile"),),
-    "darwin": (Place("Library/Application Support/Firefox/Profiles/*", "nss:Firefox profile"),),
+    "linux": {
+        ".pki/nssdb": "nss:user database (Chromium and others)",
+        "snap/chromium/current/.pki/nssdb": "nss:user database (Chromium, snap)",
+        ".mozilla/firefox/*": "nss:Firefox profile",
+        ".config/mozilla/firefox/*": "nss:Firefox profile",
+        "snap/firefox/common/.mozilla/firefox/*": "nss:Firefox profile (snap)",
+        ".var/app/org.mozilla.firefox/.mozilla/firefox/*": "nss:Firefox profile (flatpak)",
+    },
+    "win32": {"AppData/Roaming/Mozilla/Firefox/Profiles/*": "nss:Firefox profile"},
+    "darwin": {"Library/Application Support/Firefox/Profiles/*": "nss:Firefox profile"},
 }
-"""By `sys.platform`. Profile names are not shown: they may be names of people."""
+"""Names of stores by `sys.platform` and by the directories below the home directory where databases may be. Profile
+names are not shown: they may be names of people."""
 
 
-def nss_roots(home: Path, platform: str) -> Iterator[InstalledRoot | UnreadableStore]:
+def nss_roots(home: Path, platform: str) -> Iterator[Found]:
     """The roots that the user databases below `home` trust (or refuse) for TLS servers."""
-    for place in PLACES.get(platform, ()):
+    for pattern, store in PLACES.get(platform, {}).items():
         try:
-            folders = sorted(itertools.islice(home.glob(place.pattern), PROFILES_MAX))
+            folders = sorted(itertools.islice(home.glob(pattern), PROFILES_MAX))
         except (OSError, ValueError) as error:
-            yield UnreadableStore(store=place.store, reason=f"cannot be listed ({type(error).__name__})")
+            yield UnreadableStore(store=store, reason=f"cannot be listed ({type(error).__name__})")
             continue
         for folder in folders:
-            yield from database_roots(folder / DATABASE, place.store)
+            yield from database_roots(folder / DATABASE, store)
 
 
-def database_roots(path: Path, store: str) -> Iterator[InstalledRoot | UnreadableStore]:
+def database_roots(path: Path, store: str) -> Iterator[Found]:
     """The roots of one `cert9.db`; nothing if it does not exist."""
-    try:
-        found = interpret(rows(path))
-    except FileNotFoundError:
-        return
-    except files.StoreError as error:
-        yield UnreadableStore(store=store, reason=str(error))
-        return
-    for root in found:
-        yield InstalledRoot(der=root.der, store=store, origin=RootOrigin.ADDED, distrusted=root.distrusted)
+    return files.roots_of(store, lambda: files.Blocks(interpret(rows(path)), 0), RootOrigin.ADDED)
 
 
 def rows(path: Path) -> list[Row]:
@@ -153,7 +134,7 @@ def _select(opened: sqlite3.Connection) -> list[Row]:
     return found
 
 
-def interpret(objects: Iterable[Sequence[object]]) -> tuple[TrustedCertificate, ...]:
+def interpret(objects: Iterable[Sequence[object]]) -> tuple[files.Block, ...]:
     """The certificates with a trust object among these objects (rows as `_COLUMNS`). Never raises."""
     certificates: dict[tuple[bytes, bytes], list[bytes]] = {}
     trust: dict[tuple[bytes, bytes], set[bool]] = {}
@@ -168,7 +149,7 @@ def interpret(objects: Iterable[Sequence[object]]) -> tuple[TrustedCertificate, 
             if level in (_ANCHOR[number], _REFUSED[number]):
                 trust.setdefault((issuer, serial), set()).add(level == _REFUSED[number])
     return tuple(
-        TrustedCertificate(der, distrusted=True in refused)
+        files.Block(der, distrusted=True in refused)
         for identity, refused in trust.items()
         for der in certificates.get(identity, ())
     )

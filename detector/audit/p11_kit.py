@@ -14,11 +14,11 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from . import files
-from .entries import InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .entries import Found
     from .programs import Run
 
 STORE: Final = "p11-kit"
@@ -29,14 +29,9 @@ _LINE_BYTES_MAX: Final = 128
 """Bytes of a line that can be one of these attributes; with a value they have under 40."""
 
 
-def p11_kit_roots(trust: str, run: Run) -> Iterator[InstalledRoot | UnreadableStore]:
+def p11_kit_roots(trust: str, run: Run) -> Iterator[Found]:
     """The anchors of p11-kit. `trust` is the path of the program, `run` runs it and may raise `StoreError`."""
-    try:
-        dump = anchors(run([trust, "dump"]))
-    except files.StoreError as error:
-        yield UnreadableStore(store=STORE, reason=str(error))
-        return
-    yield from files.installed(dump, STORE)
+    return files.roots_of(STORE, lambda: anchors(run([trust, "dump"])))
 
 
 def is_persisted(data: bytes) -> bool:

@@ -21,7 +21,7 @@ import msgspec
 
 from detector.model import RootOrigin
 
-from .entries import InstalledRoot, UnreadableStore
+from .entries import Found, InstalledRoot, UnreadableStore
 from .files import SERVER_AUTH
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def shipped_with_windows() -> frozenset[str]:
     return frozenset(msgspec.json.decode(data, type=_Shipped).roots)
 
 
-def windows_roots(enumerate_store: Enumerate, written: Written) -> Iterator[InstalledRoot | UnreadableStore]:
+def windows_roots(enumerate_store: Enumerate, written: Written) -> Iterator[Found]:
     """The roots Windows trusts for TLS servers.
 
     `enumerate_store` is `ssl.enum_certificates` or a recording of it; `written` returns the time of a registry key's

@@ -87,10 +87,10 @@ from .form import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from detector.knowledge.data_set import DataSource
-    from detector.model import Attribution, Confidence, Result, UnfollowedProxy, Verdict
+    from detector.model import Attribution, Result
     from detector.trust import timestamp as timestamps
     from detector.trust.ct_logs import LogList
     from detector.trust.envelope import Signer
@@ -431,7 +431,10 @@ def recorded_endpoint(  # noqa: PLR0913 - keyword-only past the record; each is 
     endpoint = own or (
         expected.endpoint if relied_on else Endpoint(host=expected.host, port=expected.port, category=expected.category)
     )
-    context = now._replace(machine_roots=_machine_roots(record), installed_at=_installed_at(where))
+    context = now._replace(
+        machine_roots=lambda: from_recorded(record.machine_roots, name="recorded machine roots"),
+        installed_at=lambda sha256: where.installed_at.get(sha256.hex()),
+    )
     if relied_on:
         context = context._replace(
             given=(expected.name,) if expected.address_given else (),
@@ -443,14 +446,6 @@ def recorded_endpoint(  # noqa: PLR0913 - keyword-only past the record; each is 
     first, *others = map(believed if relied_on else proved, observations)
     evidence = EndpointEvidence(endpoint, first, context, record.fetched, others)
     return Recorded(part, record, observations, evidence, key, own is None and relied_on)
-
-
-def _machine_roots(record: RecordedEndpoint) -> Callable[[], Roots]:
-    return lambda: from_recorded(record.machine_roots, name="recorded machine roots")
-
-
-def _installed_at(where: Circumstances) -> Callable[[bytes], dt.datetime | None]:
-    return lambda sha256: where.installed_at.get(sha256.hex())
 
 
 def _observations(connections: Sequence[Connection], where: Circumstances) -> Iterator[Observation]:
@@ -562,23 +557,14 @@ def _failures(bundle: Bundle, checks: Sequence[EndpointCheck]) -> Iterator[str]:
             yield f"{name}: the record has no handshake signature, which its version of TLS always has."
 
 
-class _AsClaimed(NamedTuple):
-    """The parts of a claim on an endpoint that count for its network."""
-
-    endpoint: EndpointName
-    verdict: Verdict
-    confidence: Confidence | None
-    unfollowed_proxy: UnfollowedProxy | None
-
-
 def _follows(claim: NetworkClaim, endpoints: Sequence[Recorded], results: Sequence[Result]) -> bool:
     """Whether what was claimed of the network is what the claims on its endpoints give, whatever the evidence gives."""
     tally = network.Tally()
     for one, result in zip(endpoints, results, strict=True):
         endpoint = EndpointName(**{name: getattr(one.record.expected, name) for name in _NAMING})
         said = one.record.claimed
-        counted = _AsClaimed(endpoint, said.verdict, said.confidence, result.unfollowed_proxy)
-        tally.add(counted, named=claim.inconclusive_counts)
+        claimed = msgspec.structs.replace(result, endpoint=endpoint, verdict=said.verdict, confidence=said.confidence)
+        tally.add(claimed, named=claim.inconclusive_counts)
     given = tally.decision()
     return (claim.verdict, claim.confidence, claim.scope) == (given.verdict, given.confidence, given.scope)
 

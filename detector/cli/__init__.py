@@ -76,30 +76,30 @@ class Commands(UserDict[str, click.Command]):
         return len(self._modules)
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector check",
+    "detector check exam.example.edu https://lms.example.org/login",
+    "detector --config detector.toml watch",
+    "detector demo",
     commands=Commands({name: ELSEWHERE.get(name, name) for name in COMMANDS}, __name__),
     sections=SECTIONS,
-    examples=(
-        "detector check",
-        "detector check exam.example.edu https://lms.example.org/login",
-        "detector --config detector.toml watch",
-        "detector demo",
-    ),
     context_settings={
         "max_content_width": 100,
         "auto_envvar_prefix": settings.PREFIX,
     },
 )
 @click.version_option(VERSION, prog_name="detector")
-@options.option(
-    "--config",
-    "Defaults for options (TOML).  [env: DETECTOR_CONFIG; default: detector.toml in your configuration directory]",
-    envvar=settings.VARIABLE,
-    metavar="FILE",
-)
 @click.pass_context
-def detector(context: click.Context, *, config: str | None) -> None:
+def detector(
+    context: click.Context,
+    *,
+    config: str | None = options.option(
+        "--config",
+        "Defaults for options (TOML).  [env: DETECTOR_CONFIG; default: detector.toml in your configuration directory]",
+        envvar=settings.VARIABLE,
+        metavar="FILE",
+    ),
+) -> None:
     """Detect middleware that decrypts TLS between this machine and the servers it talks to.
 
     Every option can also be set in a configuration file ([check] deadline = 5) or in the environment

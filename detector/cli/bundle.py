@@ -28,22 +28,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Read": ("show",), "Change": ("redact", "sign")},
-    examples=("detector bundle show evidence.json",),
-)
+@options.group("detector bundle show evidence.json", sections={"Read": ("show",), "Change": ("redact", "sign")})
 def bundle() -> None:
     """Inspect, redact or sign an evidence bundle. `detector verify` assesses one."""
 
 
-@bundle.command(
-    examples=("detector bundle show evidence.json", "detector bundle show evidence.json endpoint-1 -o part.json")
-)
-@click.argument("file", metavar="BUNDLE")
-@click.argument("part", required=False, metavar="[PART]")
-@options.output
-def show(file: str, part: str | None, output: str | None) -> int:
+@bundle.subcommand("detector bundle show evidence.json", "detector bundle show evidence.json endpoint-1 -o part.json")
+def show(
+    *,
+    file: str = options.argument(metavar="BUNDLE"),
+    part: str | None = options.argument(required=False, metavar="[PART]"),
+    output: str | None = options.output,
+) -> int:
     """List the parts of a bundle, or print one of them.
 
     A part is printed as JSON. Nothing is assessed.
@@ -77,11 +73,13 @@ def _contents(file: str, part: str | None) -> Iterator[str]:
     yield json.dumps(json.loads(msgspec.json.encode(content)), indent=2)
 
 
-@bundle.command(examples=("detector bundle redact evidence.json endpoint-1 -o redacted.json",))
-@click.argument("file", metavar="BUNDLE")
-@click.argument("parts", nargs=-1, required=True, metavar="PART...")
-@options.output
-def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
+@bundle.subcommand("detector bundle redact evidence.json endpoint-1 -o redacted.json")
+def redact(
+    *,
+    file: str = options.argument(metavar="BUNDLE"),
+    parts: tuple[str, ...] = options.argument(nargs=-1, required=True, metavar="PART..."),
+    output: str | None = options.output,
+) -> int:
     """Remove parts from a bundle.
 
     Signatures stay valid, and everyone can see that something is missing.
@@ -95,31 +93,25 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
     return common.CLEAN
 
 
-@bundle.command(examples=("detector bundle sign evidence.json --signing-key key.pem -o signed.json",))
-@click.argument("file", metavar="BUNDLE")
-@options.result(
-    "--signing-key keys",
-    "Sign with this Ed25519 key (PKCS #8); repeatable.",
-    multiple=True,
-    metavar="PEM",
-)
-@options.probing(
-    "--tsa",
-    "Have this time-stamping authority (RFC 3161) confirm that the bundle exists; repeatable (extra timestamp).",
-    multiple=True,
-    metavar="URL",
-)
-@options.deadline("Wait this long for each authority.")
-@options.settings(only={"proxy", "resolve", "connect-to"})
-@options.output
+@bundle.subcommand("detector bundle sign evidence.json --signing-key key.pem -o signed.json")
 def sign(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    file: str,
-    keys: tuple[str, ...],
-    tsa: tuple[str, ...],
-    deadline: float,
-    output: str | None,
+    file: str = options.argument(metavar="BUNDLE"),
+    keys: tuple[str, ...] = options.result(
+        "--signing-key",
+        "Sign with this Ed25519 key (PKCS #8); repeatable.",
+        multiple=True,
+        metavar="PEM",
+    ),
+    tsa: tuple[str, ...] = options.probing(
+        "--tsa",
+        "Have this time-stamping authority (RFC 3161) confirm that the bundle exists; repeatable (extra timestamp).",
+        multiple=True,
+        metavar="URL",
+    ),
+    deadline: float = options.deadline("Wait this long for each authority."),
+    settings: dict[str, Any] = options.settings(only={"proxy", "resolve", "connect-to"}),
+    output: str | None = options.output,
 ) -> int:
     """Add signatures, timestamps, or both to a bundle.
 

@@ -19,7 +19,7 @@ from detector.model import Confidence, Detail, Verdict
 from detector.model.private_files import OWNER_ONLY
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.seams import utc_now
-from detector.session.session import LOADING_DELAY, Detector
+from detector.session.session import LOADING_DELAY, Detector, observe, report_of
 from detector.trust.key_files import load_signing_key
 
 from . import common, options, reporting
@@ -43,76 +43,53 @@ else:
 SYSLOG_SECONDS: Final = 3.0
 """For a collector, after the verdict: it is on the same network, or a round trip away."""
 
-
-def _collector(_: click.Context, __: click.Parameter, url: str | None) -> collectors.Collector | None:
-    return None if url is None else collectors.parse(url)
+_COLLECTOR: Final = options.Parsed("URL", lambda url: collectors.parse(url))  # noqa: PLW0108 - imported on use
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector check exam.example.edu",
-        "detector check https://exam.example.edu/login lms.example.org:8443 --json",
-        "detector check --pins pins.toml --format html -o report.html",
-        "detector check exam.example.edu --route all --quic -v",
-    ),
+@options.command(
+    "detector check exam.example.edu",
+    "detector check https://exam.example.edu/login lms.example.org:8443 --json",
+    "detector check --pins pins.toml --format html -o report.html",
+    "detector check exam.example.edu --route all --quic -v",
 )
-@options.targets
-@options.deadline()
-@options.fail_on()
-@options.probing(
-    "--portal-url",
-    "Control request for captive portals (http), made only when an endpoint is suspicious.",
-    default=DEFAULT_CONTROL.url,
-    metavar="URL",
-    field="control.url",
-)
-@options.probing(
-    "--portal-status",
-    "Status of the control request where there is no portal.",
-    type=click.IntRange(100, 599),
-    default=DEFAULT_CONTROL.status,
-)
-@options.probing(
-    "--doh", "Also resolve with this resolver over HTTPS, and compare (extra doh).", setting=True, metavar="URL"
-)
-@options.probing(
-    "--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL", field="control.api_url"
-)
-@options.bundle
-@options.signing_key
-@options.save_chain
-@options.history
-@options.settings()
-@options.variants
-@options.reporting
-@options.result(
-    "--syslog", "Also send each result to this collector (RFC 5424, CEF).", callback=_collector, metavar="URL"
-)
-@options.report_form
-@options.output
 @click.pass_obj
 def check(  # noqa: PLR0913 - one parameter per option
     started: float | None,
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    targets: tuple[str, ...],
-    deadline: float,
-    fail_on: Confidence,
-    portal_url: str,
-    portal_status: int,
-    portal_api: str | None,
-    locate: bool,
-    bundle: str | None,
-    signing_key: str | None,
-    save_chain: str | None,
-    syslog: collectors.Collector | None,
-    place: str | None,
-    form: options.Format,
-    detail: Detail,
-    language: str | None,
-    output: str | None,
+    targets: tuple[str, ...] = options.targets,
+    deadline: float = options.deadline(),
+    fail_on: Confidence = options.fail_on(),
+    portal_url: str = options.probing(
+        "--portal-url",
+        "Control request for captive portals (http), made only when an endpoint is suspicious.",
+        default=DEFAULT_CONTROL.url,
+        metavar="URL",
+        field="control.url",
+    ),
+    portal_status: int = options.probing(
+        "--portal-status",
+        "Status of the control request where there is no portal.",
+        type=click.IntRange(100, 599),
+        default=DEFAULT_CONTROL.status,
+    ),
+    portal_api: str | None = options.probing(
+        "--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL", field="control.api_url"
+    ),
+    bundle: str | None = options.bundle,
+    signing_key: str | None = options.signing_key,
+    save_chain: str | None = options.save_chain,
+    place: str | None = options.history,
+    settings: dict[str, Any] = options.probing(
+        "--doh", "Also resolve with this resolver over HTTPS, and compare (extra doh).", setting=True, metavar="URL"
+    )
+    + options.settings()
+    + options.variants,
+    locate: bool = options.locate,
+    report: dict[str, Any] = options.reporting,
+    syslog: collectors.Collector | None = options.result(
+        "--syslog", "Also send each result to this collector (RFC 5424, CEF).", type=_COLLECTOR, metavar="URL"
+    ),
+    out: options.Output = options.report,
 ) -> int:
     """Check whether TLS is intercepted on this network.
 
@@ -123,7 +100,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     source = click.get_current_context().get_parameter_source("signing_key")
     if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may set it for all
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
-    common.refuse_same_file(output=output, bundle=bundle, save_chain=save_chain)
+    common.refuse_same_file(output=out.file, bundle=bundle, save_chain=save_chain)
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     with contextlib.ExitStack() as stack:
         reports = stack.enter_context(reporting.Reports(report, settings))
@@ -138,23 +115,19 @@ def check(  # noqa: PLR0913 - one parameter per option
         seal = stack.enter_context(common.later(bundle, "--bundle", mode=OWNER_ONLY))
         names = [endpoint.name for endpoint in endpoints]
         save = None if save_chain is None else stack.enter_context(chains.saver(save_chain, names))
-        show = stack.enter_context(common.later(output))
+        show = stack.enter_context(common.later(out.file))
         left = common.remaining(deadline, started)
-        checking = _check(detector, endpoints if targets else None, left, form, detail)
+        checking = _check(detector, endpoints if targets else None, left, out.form, out.detail)
         found, evidence = asyncio.run(checking)
         common.in_order(
-            lambda: show(
-                lambda stream: common.write(
-                    found, form, stream, detail, history.timeline(found, form), language=language
-                )
-            ),
+            lambda: show(lambda stream: common.write(found, out, stream, history.timeline(found, out.form))),
             lambda: history.write(lambda kept: kept.record(found)),
             lambda: bundle and seal(lambda stream: stream.write(bundles.pack(found, evidence, keys=keys).decode())),
             lambda: save and save(found.results),
-            lambda: _send(found, syslog),
+            lambda: syslog and syslog.send(siem.render(found, "syslog").splitlines(), seconds=SYSLOG_SECONDS),
         )
         common.warn_of_age(found.knowledge, found.finished)
-        if form is options.Format.TABLE and detail is not Detail.VERDICT and settings.get("offline"):
+        if out.form is options.Format.TABLE and out.detail is not Detail.VERDICT and settings.get("offline"):
             _note_offline(found)
         reports.report_last(lambda reporter: reporter.bundle(bundles.pack(found, evidence)))
     return common.exit_code(found, fail_on)
@@ -165,11 +138,6 @@ def _note_offline(report: Report) -> None:
     seen = any(one.observation.chain for one in report.results)
     if seen and report.verdict is not Verdict.CLEAN and report.confidence in {None, Confidence.POSSIBLE}:
         say("Note: --offline leaves out the comparison with well-known hosts; without it the answer may be surer.")
-
-
-def _send(report: Report, to: collectors.Collector | None) -> None:
-    if to is not None:
-        to.send(siem.syslog(report).splitlines(), seconds=SYSLOG_SECONDS)
 
 
 async def _check(
@@ -188,9 +156,9 @@ async def _check(
     try:
         async with detector:
             started = utc_now()
-            evidence = await detector.observe(endpoints, deadline=deadline)
+            evidence = await observe(detector, endpoints, deadline=deadline)
             named = tuple(endpoint.name for endpoint in endpoints or ())
-            return await detector.assess(evidence, started=started, named=named), evidence
+            return await report_of(detector, evidence, started=started, named=named), evidence
     finally:
         await cancel_and_wait(meanwhile)
 

@@ -12,14 +12,17 @@ import click
 from . import options
 
 
-@click.command(
-    cls=options.Command,
+@options.command(
+    "detector collect --help",
+    "detector collect migrate --database sqlite:///collect.sqlite",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
-    examples=("detector collect --help", "detector collect migrate --database sqlite:///collect.sqlite"),
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARGS]...")
 @click.pass_context
-def collect(context: click.Context, *, arguments: tuple[str, ...]) -> object:
+def collect(
+    context: click.Context,
+    *,
+    arguments: tuple[str, ...] = options.argument(nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARGS]..."),
+) -> object:
     """Collect evidence of many institutions: the service of a vendor.
 
     It is a package of its own. Its commands are those of `detector-collect`, which docs/collect-cli.md lists.

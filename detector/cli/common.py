@@ -28,7 +28,7 @@ from detector.model.folders import user_folder
 from detector.model.private_files import OWNER_ONLY, create_private
 from detector.model.validate import naming
 
-from .options import Format
+from .options import Format, Output
 from .stderr import say
 from .streams import ESCAPED
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import datetime as dt
     import shutil
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import TextIO
+    from typing import IO, TextIO
 
     from rich import console as rich_console
 
@@ -76,15 +76,27 @@ DEADLINE_LEAST: Final = 0.05
 WIDTHS: Final = (40, 1000)
 """Columns that text is fitted to at least and at most, whatever COLUMNS says: some words need 40."""
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
+
+
+@contextlib.contextmanager
+def open_input(path: str, error: type[InputError], advice: str) -> Iterator[IO[bytes]]:
+    """Open an input file, - for standard input. Raises `error`, which names it, also where reading fails."""
+    try:
+        opened = contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb")  # noqa: SIM115 - closed by the `with` block below
+    except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
+        raise error(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
+    with opened as file:
+        try:
+            yield file
+        except OSError as problem:
+            raise error(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
 
 
 def read_file(path: str, limit: int, error: type[InputError], advice: str) -> bytes:
     """The content of an input file of at most `limit` bytes, - for standard input. Raises `error`, which names it."""
-    try:
-        with contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb") as file:
-            data = file.read(limit + 1)
-    except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
-        raise error(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice) from problem
+    with open_input(path, error, advice) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise error(f"{path}: larger than {limit // 1024 // 1024} MiB.", advice=advice)
     return data
@@ -149,10 +161,9 @@ class SideHistory:
     @property
     def genuine(self) -> Callable[[Iterable[str]], frozenset[str]] | tuple[()]:
         """What of some endpoints was genuine before, for `Detector`; nothing where the history does not say."""
-        return () if self._history is None else self._genuine
-
-    def _genuine(self, names: Iterable[str]) -> frozenset[str]:
-        return self._read(lambda history: history.genuine(names), frozenset())
+        if self._history is None:
+            return ()
+        return lambda names: self._read(lambda history: history.genuine(names), frozenset())
 
     def _read(self, read: Callable[[store.History], T], otherwise: T) -> T:
         if self._history is None or self._failure is not None:
@@ -382,36 +393,25 @@ def load_format(form: Format) -> None:
         importlib.import_module(name)
 
 
-def write(  # noqa: PLR0913 - what a report is written from
-    report: Report,
-    form: Format,
-    stream: TextIO,
-    detail: Detail,
-    timeline: Sequence[reports.TimelineEntry] = (),
-    *,
-    language: str | None = None,
-) -> None:
-    """Write a report in this format; the table has this detail, HTML shows `timeline`, the earlier runs.
-
-    In both, what students read is in this language, else in English.
-    """
-    match form:
+def write(report: Report, out: Output, stream: TextIO, timeline: Sequence[reports.TimelineEntry] = ()) -> None:
+    """Write a report as `out` says; HTML shows `timeline`, the earlier runs."""
+    match form := out.form:
         case Format.HTML:
-            text = reports.html([report], timeline=timeline, language=language or ENGLISH)
+            text = reports.html([report], timeline=timeline, language=out.language or ENGLISH)
         case Format.TABLE:
-            text = as_table(report, stream, detail, language)
+            text = as_table(report, stream, out.detail, out.language)
         case Format.ECS | Format.OCSF | Format.CEF | Format.SYSLOG | Format.SARIF:
-            text = getattr(siem, form)(report)
+            text = siem.render(report, form)
         case _:
             text = getattr(reports, form)(report)  # these functions, too, are called after their format
     stream.write(text)
 
 
 def write_record(
-    record: Record, form: Format, stream: TextIO, table: Callable[[], rich_console.RenderableType]
+    record: R, out: Output, stream: TextIO, table: Callable[[R, Detail], rich_console.RenderableType]
 ) -> None:
     """Write a record as indented JSON, or as the table that `table` makes of it."""
-    stream.write(as_json(record) if form is Format.JSON else as_text(table(), stream))
+    stream.write(as_json(record) if out.form is Format.JSON else as_text(table(record, out.detail), stream))
 
 
 def as_json(record: Record) -> str:

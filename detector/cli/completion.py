@@ -21,9 +21,8 @@ _AUTOLOADED: Final = ("$zsh_eval_context[-1] == loadautofunc", "$funcstack[1] ==
 what holds in every call."""
 
 
-@click.command(cls=options.Command, examples=("detector completion bash", 'eval "$(detector completion bash)"'))
-@click.argument("shell", type=options.Choice(["bash", "zsh", "fish"]))
-def completion(*, shell: str) -> int:
+@options.command("detector completion bash", 'eval "$(detector completion bash)"')
+def completion(*, shell: str = options.argument(type=options.Choice(["bash", "zsh", "fish"]))) -> int:
     """Print the completion script of a shell.
 
     Put `eval "$(detector completion bash)"` into ~/.bashrc.

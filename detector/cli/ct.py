@@ -44,10 +44,8 @@ INTERVAL_MOST: Final = 86400.0
 _PROVEN: Final = (Assurance.PINNED, Assurance.WITNESSED)
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Follow": ("watch",)},
-    examples=("detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once",),
+@options.group(
+    "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once", sections={"Follow": ("watch",)}
 )
 def ct() -> None:
     """Follow Certificate Transparency logs."""
@@ -70,55 +68,47 @@ class _Screen:
         self.write(pending.text)
 
 
-@ct.command(
-    examples=(
-        "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json",
-        "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once --json",
-        "detector ct watch --pins pins.toml --log https://elm.ct.example/2026=elm.pem --state ct.json --from-start",
-        "detector ct watch --pins pins.toml --log mirror/elm=elm.pem --state ct.json --once -o found.txt",
-    )
+@ct.subcommand(
+    "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json",
+    "detector ct watch --pins pins.toml --ct-logs log_list.json --state ct.json --once --json",
+    "detector ct watch --pins pins.toml --log https://elm.ct.example/2026=elm.pem --state ct.json --from-start",
+    "detector ct watch --pins pins.toml --log mirror/elm=elm.pem --state ct.json --once -o found.txt",
 )
-@options.target(
-    "--log named",
-    "Follow this log: where its files are, and its public key; repeatable.",
-    multiple=True,
-    metavar="URL|DIR=KEY",
-)
-@options.target("--from-start", "Read logs that the state does not know from their first entry.", is_flag=True)
-@options.target(
-    "--since", "Read logs that the state does not know from this entry.", type=click.IntRange(0, SIZE_MAX), metavar="N"
-)
-@options.probing("--once", "Read what the logs have now, and end.", is_flag=True)
-@options.probing(
-    "--interval",
-    "Time between the end of one reading and the next.",
-    type=click.FloatRange(INTERVAL_LEAST, INTERVAL_MOST),
-    default=INTERVAL_DEFAULT,
-    metavar="SECONDS",
-)
-@options.duration
-@options.trusting(
-    "--leaf-keys-only", "Also report certificates below a pinned CA, unless their own key is known.", is_flag=True
-)
-@options.known_history
-@options.settings(only={"data", "pins", "ct-logs", "proxy", "resolve", "connect-to"})
-@options.result("--state", "Where each log was read to; made if it is not there.", required=True, metavar="STATE")
-@options.form(Format.TABLE, Format.JSONL)
-@options.output
 def watch(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    named: tuple[str, ...],
-    from_start: bool,
-    since: int | None,
-    once: bool,
-    interval: float,
-    duration: float,
-    leaf_keys_only: bool,
-    place: str | None,
-    state: str,
-    form: Format,
-    output: str | None,
+    named: tuple[str, ...] = options.target(
+        "--log",
+        "Follow this log: where its files are, and its public key; repeatable.",
+        multiple=True,
+        metavar="URL|DIR=KEY",
+    ),
+    from_start: bool = options.target(
+        "--from-start", "Read logs that the state does not know from their first entry.", is_flag=True
+    ),
+    since: int | None = options.target(
+        "--since",
+        "Read logs that the state does not know from this entry.",
+        type=click.IntRange(0, SIZE_MAX),
+        metavar="N",
+    ),
+    once: bool = options.probing("--once", "Read what the logs have now, and end.", is_flag=True),
+    interval: float = options.probing(
+        "--interval",
+        "Time between the end of one reading and the next.",
+        type=click.FloatRange(INTERVAL_LEAST, INTERVAL_MOST),
+        default=INTERVAL_DEFAULT,
+        metavar="SECONDS",
+    ),
+    duration: float = options.duration,
+    leaf_keys_only: bool = options.trusting(
+        "--leaf-keys-only", "Also report certificates below a pinned CA, unless their own key is known.", is_flag=True
+    ),
+    place: str | None = options.known_history,
+    settings: dict[str, Any] = options.settings(only={"data", "pins", "ct-logs", "proxy", "resolve", "connect-to"}),
+    state: str = options.result(
+        "--state", "Where each log was read to; made if it is not there.", required=True, metavar="STATE"
+    ),
+    out: options.Output = options.written(Format.TABLE, Format.JSONL, quiet=False),
 ) -> int:
     """Report certificates in public logs whose keys nobody here knows.
 
@@ -135,19 +125,19 @@ def watch(  # noqa: PLR0913 - one parameter per option
         raise click.UsageError("--from-start and --since exclude each other.")
     if once and duration != math.inf:
         raise click.UsageError("--once and --duration exclude each other.")
-    common.refuse_same_file(state=state, output=output)
+    common.refuse_same_file(state=state, output=out.file)
     detector = Detector(**settings)
     watched = _watched(detector, place, leaf_keys_only=leaf_keys_only)
     followed = _followed(detector, named, listed="logs" in settings or not named)
     with contextlib.ExitStack() as stack:
-        found = stack.enter_context(State(state, stack.enter_context(_output(output))))
+        found = stack.enter_context(State(state, stack.enter_context(_output(out.file))))
         _describe(watched, followed)
         monitor = Monitor(
             logs=followed,
             watched=watched,
             state=found,
             clock=utc_now,
-            line=_as_line if form is Format.TABLE else lambda finding: finding.to_json().decode(),
+            line=_as_line if out.form is Format.TABLE else lambda finding: finding.to_json().decode(),
             note=say,
             start=0 if from_start else since,
         )

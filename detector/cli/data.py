@@ -5,10 +5,9 @@ Room: cli. The only commands that fetch knowledge, with `watch --update`; docs/d
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import click
 
 from detector.aio.lazy import LazyModule
 from detector.errors import InputError
@@ -22,10 +21,8 @@ if TYPE_CHECKING:
 
     import detector.guard as guards
     import detector.update as updates
-    from detector.model import Detail
     from detector.update import status, table
 
-    from .options import Format
 else:
     guards = LazyModule("detector.guard")
     status = LazyModule("detector.update.status")
@@ -35,16 +32,13 @@ else:
 DEADLINE_DEFAULT: Final = 120.0
 """Seconds for one update, as in `detector.update.transport`, which is imported late."""
 
-_folder: Final = options.trusting(
-    "--data folder", "Folder of the installed data sets, instead of your own.", metavar="DIR"
-)
+_folder: Final = options.trusting("--data", "Folder of the installed data sets, instead of your own.", metavar="DIR")
 _root: Final = options.trusting(
     "--root", "Begin with this root metadata instead of the one that comes with the package.", metavar="FILE"
 )
 _allow_test_root: Final = options.trusting(
     "--allow-test-root", "Use a root that is marked as made for tests.", is_flag=True
 )
-_trusted: Final = options.together((_root, _allow_test_root, _folder))
 _guarded: Final = options.settings(only=("pins", "ct-logs", "roots", "add-roots", "proxy", "resolve", "connect-to"))
 _NETWORK: Final = ("proxy", "resolve")
 """Settings that the connector takes."""
@@ -52,57 +46,42 @@ _TRUST: Final = ("data", "pins", "logs", "roots", "add_roots")
 """Settings that the guard takes."""
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector data update --from https://data.example.org/knowledge",
+    "detector data show",
     sections={"Update": ("update", "export"), "Read": ("show", "verify")},
-    examples=(
-        "detector data update --from https://data.example.org/knowledge",
-        "detector data show",
-    ),
 )
 def data() -> None:
     """Update what is known of roots, logs and products."""
 
 
-@data.command(
-    examples=(
-        "detector data update --from https://data.example.org/knowledge",
-        "detector data update --vendor acme",
-        "detector data update --from /media/usb/knowledge",
-    )
+@data.subcommand(
+    "detector data update --from https://data.example.org/knowledge",
+    "detector data update --vendor acme",
+    "detector data update --from /media/usb/knowledge",
 )
-@options.target(
-    "--from place",
-    "The repository: an https or file URL, or a directory.  [default: the URL of the last update]",
-    metavar="URL|DIR",
-)
-@options.target(
-    "--vendor vendors",
-    "Install the pins of this vendor, too, now and in later updates; repeatable.",
-    multiple=True,
-    metavar="NAME",
-)
-@options.target(
-    "--forget-vendor forget", "Stop installing the pins of this vendor; repeatable.", multiple=True, metavar="NAME"
-)
-@options.deadline("Give up after this time.", shortest=1.0, default=DEADLINE_DEFAULT)
-@_trusted
-@_guarded
-@options.record_form
-@options.output
 def update(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    place: str | None,
-    vendors: tuple[str, ...],
-    forget: tuple[str, ...],
-    deadline: float,
-    root: str | None,
-    allow_test_root: bool,
-    folder: str | None,
-    form: Format,
-    detail: Detail,
-    output: str | None,
+    place: str | None = options.target(
+        "--from",
+        "The repository: an https or file URL, or a directory.  [default: the URL of the last update]",
+        metavar="URL|DIR",
+    ),
+    vendors: tuple[str, ...] = options.target(
+        "--vendor",
+        "Install the pins of this vendor, too, now and in later updates; repeatable.",
+        multiple=True,
+        metavar="NAME",
+    ),
+    forget: tuple[str, ...] = options.target(
+        "--forget-vendor", "Stop installing the pins of this vendor; repeatable.", multiple=True, metavar="NAME"
+    ),
+    deadline: float = options.deadline("Give up after this time.", shortest=1.0, default=DEADLINE_DEFAULT),
+    root: str | None = _root,
+    allow_test_root: bool = _allow_test_root,
+    folder: str | None = _folder,
+    settings: dict[str, Any] = _guarded,
+    out: options.Output = options.record,
 ) -> int:
     """Fetch the newest signed set, and use it from now on.
 
@@ -112,7 +91,7 @@ def update(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 updated, or already the newest; 2 bad usage or input; 3 it could not be fetched or verified, or is held
     back; 74 no room. In each case but 0 the set in use stays.
     """
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         done = updates.update(
             place or last_repository(folder),
             folder=folder_of(folder),
@@ -123,15 +102,12 @@ def update(  # noqa: PLR0913 - one parameter per option
             connect=connector_of(settings),
             seconds=deadline,
         )
-        common.write_record(done, form, stream, lambda: table.of_update(done, detail))
+        common.write_record(done, out, stream, table.of_update)
     return common.CLEAN
 
 
-@data.command(examples=("detector data show", "detector data show --json"))
-@_folder
-@options.record_form
-@options.output
-def show(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
+@data.subcommand("detector data show", "detector data show --json")
+def show(*, folder: str | None = _folder, out: options.Output = options.record) -> int:
     """Say what serves: each part with its version, date, age and origin.
 
     Exit code: 0; 2 bad usage or input, as a folder that does not exist.
@@ -141,23 +117,18 @@ def show(*, folder: str | None, form: Format, detail: Detail, output: str | None
         raise InputError(f"--data {folder}: is no folder.", advice="Name one that `detector data update --data` made.")
     serving = data_set.shipped() if place is None else data_set.DataSet(*store.open_installed(place))
     found = status.status(serving, folder=str(place or ""), at=utc_now())
-    with common.result_stream(output) as stream:
-        common.write_record(found, form, stream, lambda: table.of_status(found, detail))
+    with common.result_stream(out.file) as stream:
+        common.write_record(found, out, stream, table.of_status)
     return common.CLEAN
 
 
-@data.command(examples=("detector data verify",))
-@_trusted
-@options.record_form
-@options.output
-def verify(  # noqa: PLR0913 - one parameter per option
+@data.subcommand("detector data verify")
+def verify(
     *,
-    root: str | None,
-    allow_test_root: bool,
-    folder: str | None,
-    form: Format,
-    detail: Detail,
-    output: str | None,
+    root: str | None = _root,
+    allow_test_root: bool = _allow_test_root,
+    folder: str | None = _folder,
+    out: options.Output = options.record,
 ) -> int:
     """Verify the installed set again, from the first root on.
 
@@ -166,16 +137,20 @@ def verify(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 right; 2 bad usage or input, or no set is installed; 3 the set is damaged, or not signed by those who
     may.
     """
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         found = updates.verify(folder_of(folder), root=root, test_root=_test_root(allow=allow_test_root))
-        common.write_record(found, form, stream, lambda: table.of_verification(found, detail, utc_now()))
+        common.write_record(found, out, stream, functools.partial(table.of_verification, at=utc_now()))
     return common.CLEAN
 
 
-@data.command(examples=("detector data export /media/usb/knowledge",))
-@click.argument("directory")
-@_trusted
-def export(*, directory: str, root: str | None, allow_test_root: bool, folder: str | None) -> int:
+@data.subcommand("detector data export /media/usb/knowledge")
+def export(
+    *,
+    directory: str = options.argument(),
+    root: str | None = _root,
+    allow_test_root: bool = _allow_test_root,
+    folder: str | None = _folder,
+) -> int:
     """Write the installed set as a repository for closed networks.
 
     `detector data update --from` takes it there, and verifies it as it does any other. A repository that is in the

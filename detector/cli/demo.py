@@ -37,9 +37,8 @@ DEADLINE: Final = 5.0
 """Seconds for each of the two checks; on loopback they take a few hundredths."""
 
 
-@click.command(cls=options.Command, examples=("detector demo", "detector demo -q"))
-@options.detail
-def demo(*, detail: Detail) -> int:
+@options.command("detector demo", "detector demo -q")
+def demo(*, detail: Detail = options.detail) -> int:
     """Show a clean and an intercepted network, on loopback.
 
     In the second one a school filter intercepts all but the bank. Nothing leaves this machine.

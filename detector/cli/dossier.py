@@ -10,32 +10,25 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-import click
-
-from detector import bundle as bundle_room
 from detector.aio.lazy import LazyModule
 from detector.errors import BundleError, HistoryError
 from detector.history.dossier import Gathering, Item
 from detector.model.validate import naming
 from detector.session.seams import utc_now
 from detector.session.settings import Expectations
-from detector.trust.key_files import load_public_key
 
-from . import common, options
+from . import common, options, verify
 from .options import Format
 from .stderr import say
 from .streams import printable
-from .verify import read_file, reviewing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from detector import report as reports
     from detector.bundle import Verification
     from detector.history.store import History
     from detector.model import Reason
-
-    Verifier = Callable[[str], tuple[str, Verification]]
 else:
     reports = LazyModule("detector.report")
 
@@ -50,31 +43,22 @@ _HOLDS: Final = {
 }
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector dossier --history runs.sqlite --vantage room-12 -o dossier.html",
-        "detector dossier monday.json tuesday.json --key-file recorder.pem --days 30 --json",
-    ),
+@options.command(
+    "detector dossier --history runs.sqlite --vantage room-12 -o dossier.html",
+    "detector dossier monday.json tuesday.json --key-file recorder.pem --days 30 --json",
 )
-@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
-@options.read_history
-@options.target("--vantage", "The place, as its runs name it; by default as the bundles do.", metavar="NAME")
-@options.days
-@reviewing
-@options.form(Format.HTML, Format.JSON)
-@options.output
 def dossier(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    bundles: tuple[str, ...],
-    place: str | None,
-    vantage: str | None,
-    days: int | None,
-    keys: tuple[bytes, ...],
-    key_files: tuple[str, ...],
-    form: Format,
-    output: str | None,
+    bundles: tuple[str, ...] = options.argument(metavar="[BUNDLE]...", nargs=-1),
+    place: str | None = options.read_history,
+    vantage: str | None = options.target(
+        "--vantage", "The place, as its runs name it; by default as the bundles do.", metavar="NAME"
+    ),
+    days: int | None = options.days,
+    keys: tuple[bytes, ...] = verify.signer_keys,
+    key_files: tuple[str, ...] = verify.signer_key_files,
+    settings: dict[str, Any] = options.trust,
+    out: options.Output = options.written(Format.HTML, Format.JSON, quiet=False),
 ) -> int:
     """Report what is known of one place, for its review.
 
@@ -90,15 +74,15 @@ def dossier(  # noqa: PLR0913 - one parameter per option
         )
     made = utc_now()
     since = None if days is None else made - dt.timedelta(days=days)
-    with common.result_stream(output) as stream:
-        given = (*keys, *map(load_public_key, key_files))
-        gathering, known = _from_bundles(bundles, _verifier(given, settings), vantage, since)
+    with common.result_stream(out.file) as stream:
+        reader = verify.brought(keys, key_files, Expectations(**settings))
+        gathering, known = _from_bundles(bundles, reader, vantage, since)
         unfinished = 0
         if place is not None:
             with naming(common.HISTORY), common.open_history(place) as history:
                 unfinished = _from_history(gathering, history, since, known)
         found = gathering.dossier(made=made, unfinished_runs=unfinished)
-        stream.write(common.as_json(found) if form is Format.JSON else reports.render_dossier(found))
+        stream.write(common.as_json(found) if out.form is Format.JSON else reports.render_dossier(found))
     return common.CLEAN
 
 
@@ -117,22 +101,8 @@ class _Key(NamedTuple):
         return cls(item.at, result.endpoint.name, result.reason, leaf)
 
 
-def _verifier(keys: tuple[bytes, ...], settings: dict[str, Any]) -> Verifier:
-    """The function that names and verifies the bundle in a file. It raises `BundleError`."""
-    expected = Expectations(**settings)
-    public, logs = expected.public_roots, expected.log_list
-
-    def verify(path: str) -> tuple[str, Verification]:
-        data = read_file(path)
-        with naming(path):
-            verification = bundle_room.verify(data, keys=keys, roots=public, logs=logs, known=expected.data_set)
-        return f"bundle {Path(path).name} (SHA-256 {hashlib.sha256(data).hexdigest()})", verification
-
-    return verify
-
-
 def _from_bundles(
-    paths: Iterable[str], verify: Verifier, vantage: str | None, since: dt.datetime | None
+    paths: Iterable[str], reader: dict[str, Any], vantage: str | None, since: dt.datetime | None
 ) -> tuple[Gathering, set[_Key]]:
     """Collect what bundles show, one after the other. Returns the dossier so far and the keys of its results.
 
@@ -142,7 +112,8 @@ def _from_bundles(
     first, place = "", vantage
     known: set[_Key] = set()
     for path in paths:
-        source, verification = verify(path)
+        data, verification = verify.assess(path, reader)
+        source = f"bundle {Path(path).name} (SHA-256 {hashlib.sha256(data).hexdigest()})"
         where = verification.report.vantage
         if gathering is None or place is None:
             first, place, gathering = path, where, Gathering(where)

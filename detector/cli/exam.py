@@ -24,8 +24,8 @@ from detector.exam.policy import DEADLINE_LEAST, Action, Policy
 from detector.knowledge.data_set import SHIPPED
 from detector.locate.locate import Locating
 from detector.model import Detail, encode
-from detector.model.files import reason_of
 from detector.model.private_files import OWNER_ONLY
+from detector.model.validate import naming
 from detector.pins.encoding import WITNESS_PREFIX
 from detector.pins.load import VENDOR
 from detector.session.plan import FILE_PREFIX
@@ -60,23 +60,12 @@ _PATHS: Final = frozenset(
 )
 """Options whose values are paths: a browser starts the host in a directory of its own choice."""
 
-_probing: Final = options.together(
-    (
-        options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE"),
-        options.signing_key,
-        options.language,
-        options.settings(),
-        options.variants,
-        options.reporting,
-    )
-)
-"""How to probe and what the exam requires. What is given here takes precedence over the policy's keys."""
+_policy_file: Final = options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE")
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector exam gate --policy policy.toml",
     sections={"At exam start": ("gate",), "Browser extension": ("manifest", "native-host")},
-    examples=("detector exam gate --policy policy.toml",),
 )
 def exam() -> None:
     """Decide whether an exam may start on this network.
@@ -85,36 +74,27 @@ def exam() -> None:
     """
 
 
-@exam.command(
-    examples=(
-        "detector exam gate --policy policy.toml",
-        "detector exam gate --policy policy.toml --format text",
-        "detector exam gate --policy policy.toml --bundle evidence.json --signing-key key.pem",
-    )
+@exam.subcommand(
+    "detector exam gate --policy policy.toml",
+    "detector exam gate --policy policy.toml --format text",
+    "detector exam gate --policy policy.toml --bundle evidence.json --signing-key key.pem",
 )
-@options.target("--request", "Request (JSON) to answer; - reads it from standard input.", metavar="FILE|-")
-@options.bundle
-@options.known_history
-@_probing
-@options.form(Format.JSON, Format.TEXT)
-@options.detail
-@options.output
 @click.pass_obj
 def gate(  # noqa: PLR0913 - one parameter per option
     started: float | None,
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    policy: str | None,
-    signing_key: str | None,
-    language: str | None,
-    locate: bool,
-    request: str | None,
-    bundle: str | None,
-    place: str | None,
-    form: Format,
-    detail: Detail,
-    output: str | None,
+    request: str | None = options.target(
+        "--request", "Request (JSON) to answer; - reads it from standard input.", metavar="FILE|-"
+    ),
+    bundle: str | None = options.bundle,
+    place: str | None = options.known_history,
+    policy: str | None = _policy_file,
+    signing_key: str | None = options.signing_key,
+    language: str | None = options.language,
+    settings: dict[str, Any] = options.settings() + options.variants,
+    locate: bool = options.locate,
+    report: dict[str, Any] = options.reporting,
+    out: options.Output = options.written(Format.JSON, Format.TEXT),
 ) -> int:
     """Probe this network once and decide.
 
@@ -123,7 +103,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 the exam may begin (allow, or warn), 3 it may not (block: the exam server was not confirmed), 2 bad
     usage, policy, pins or request, 70 internal error, 74 no room for the result or the bundle, 130 interrupted.
     """
-    common.refuse_same_file(output=output, bundle=bundle)
+    common.refuse_same_file(output=out.file, bundle=bundle)
     chosen = _policy(policy, language)
     asked = _read_request(request, chosen.deadline) if request else protocol.Request()
     if asked.task is not protocol.Task.GATE:
@@ -138,12 +118,12 @@ def gate(  # noqa: PLR0913 - one parameter per option
         history = stack.enter_context(common.SideHistory(place, common.history_wait(deadline, started)))
         detector = _detector(chosen, settings, locate=locate, seen_before=history.genuine)
         seal = stack.enter_context(common.later(bundle, "--bundle", mode=OWNER_ONLY))
-        respond = stack.enter_context(common.later(output))
+        respond = stack.enter_context(common.later(out.file))
         left = common.remaining(deadline, started)
         asked = msgspec.structs.replace(asked, deadline=max(left, DEADLINE_LEAST))
         decision = asyncio.run(gatekeeper.serve_request(asked, policy=chosen, detector=detector, keys=keys))
         common.in_order(
-            lambda: respond(lambda stream: _write_decision(decision, asked, form, detail, stream)),
+            lambda: respond(lambda stream: _write_decision(decision, asked, out.form, out.detail, stream)),
             lambda: bundle and seal(lambda stream: stream.write(decision.evidence.decode("utf-8"))),
         )
         reports.report_last(lambda reporter: reporter.decision(decision))
@@ -160,16 +140,15 @@ def _write_decision(decision: Decision, asked: protocol.Request, form: Format, d
         stream.write(common.as_table(decision.report, stream, detail, decision.language))
 
 
-@exam.command("native-host", examples=("detector exam native-host --policy policy.toml",))
-@_probing
+@exam.subcommand("detector exam native-host --policy policy.toml", name="native-host")
 def native_host(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    policy: str | None,
-    signing_key: str | None,
-    language: str | None,
-    locate: bool,
+    policy: str | None = _policy_file,
+    signing_key: str | None = options.signing_key,
+    language: str | None = options.language,
+    settings: dict[str, Any] = options.settings() + options.variants,
+    locate: bool = options.locate,
+    report: dict[str, Any] = options.reporting,
 ) -> int:
     """Answer a browser extension (native messaging).
 
@@ -196,33 +175,32 @@ def native_host(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@exam.command(
-    examples=(
-        "detector exam manifest --browser firefox --extension-id exam@example.edu --policy policy.toml",
-        "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install",
-    )
+@exam.subcommand(
+    "detector exam manifest --browser firefox --extension-id exam@example.edu --policy policy.toml",
+    "detector exam manifest --browser chrome --extension-id abcdefghijklmnopabcdefghijklmnop --install",
 )
-@options.browser(
-    "--browser", "The browser that will start the host.", type=options.Choice(manifests.Browser), required=True
-)
-@options.browser("--extension-id", "The one extension that may talk to it.", required=True, metavar="ID")
-@options.browser("--install", "Write both files for this user instead of showing them.", is_flag=True)
-@options.browser("--user-data-dir", "For a browser that is started with this option, not Firefox.", metavar="DIR")
-@_probing
 @click.pass_context
 def manifest(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    policy: str | None,
-    signing_key: str | None,
-    language: str | None,
-    locate: bool,
-    browser: manifests.Browser,
-    extension_id: str,
-    install: bool,
-    user_data_dir: str | None,
+    browser: manifests.Browser = options.browser(
+        "--browser", "The browser that will start the host.", type=options.Choice(manifests.Browser), required=True
+    ),
+    extension_id: str = options.browser(
+        "--extension-id", "The one extension that may talk to it.", required=True, metavar="ID"
+    ),
+    install: bool = options.browser(
+        "--install", "Write both files for this user instead of showing them.", is_flag=True
+    ),
+    user_data_dir: str | None = options.browser(
+        "--user-data-dir", "For a browser that is started with this option, not Firefox.", metavar="DIR"
+    ),
+    policy: str | None = _policy_file,
+    signing_key: str | None = options.signing_key,
+    language: str | None = options.language,
+    settings: dict[str, Any] = options.settings() + options.variants,
+    locate: bool = options.locate,
+    report: dict[str, Any] = options.reporting,
 ) -> int:
     """Create the files with which a browser starts the host.
 
@@ -271,9 +249,7 @@ def _policy(source: str | None, language: str | None) -> Policy:
 
 def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
-    context = click.get_current_context()
-    every = [p for p in context.command.params if isinstance(p, options.Option) and p.into == "settings"]
-    chosen = {option.setting for option in every if option.was_given(context)}
+    chosen = {option.setting for option in options.given("settings")}
     given = {name: value for name, value in settings.items() if name in chosen}
     locating = Locating() if locate else None
     detector = gatekeeper.make_detector(policy, locating=locating, **given, seen_before=seen_before)
@@ -287,24 +263,11 @@ def _keys(signing_key: str | None) -> tuple[Ed25519PrivateKey, ...]:
 
 def _read_request(source: str, patience: float) -> protocol.Request:
     """A request from a file, or from standard input. Raises `RequestError`."""
-    data = _request_bytes(source, patience)
-    try:
-        return protocol.read_request(data)
-    except RequestError as error:
-        raise RequestError(f"--request {source}: {error.message}", advice=error.advice) from error
-
-
-def _request_bytes(source: str, patience: float) -> bytes:
-    """A request from a file, or from standard input. Raises `RequestError`."""
-    if source == "-":
-        return _read_input(patience)
-    try:
-        with Path(source).open("rb") as file:
-            return file.read(protocol.REQUEST_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        raise RequestError(
-            f"--request {source}: cannot be read ({reason_of(error)}).", advice="Name a readable file."
-        ) from error
+    with naming(source):
+        if source == common.STDIN:
+            return protocol.read_request(_read_input(patience))
+        with common.open_input(source, RequestError, "Name a readable file.") as file:
+            return protocol.read_request(file.read(protocol.REQUEST_BYTES_MAX + 1))
 
 
 def _read_input(patience: float) -> bytes:
@@ -321,9 +284,7 @@ def _read_input(patience: float) -> bytes:
     reader.start()
     reader.join(patience)
     if reader.is_alive():
-        raise RequestError(
-            "--request -: standard input did not end in time.", advice="Close it after writing the request."
-        )
+        raise RequestError("standard input did not end in time.", advice="Close it after writing the request.")
     return b"".join(received)
 
 

@@ -28,71 +28,53 @@ from . import chains, common, options
 from .stderr import say
 
 if TYPE_CHECKING:
-    from detector.model import Confidence, Detail, Result
+    from detector.model import Confidence, Result
     from detector.pins.failure_report import FailureReport
 
 PASSWORD_BYTES_MAX: Final = 1024
 """Largest password file, in bytes: key derivation hashes the password once for each key."""
 
 
-class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """An RFC 3339 time with an offset."""
-
-    name = "RFC3339"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dt.datetime:
-        if isinstance(value, dt.datetime):
-            return value
-        try:
-            moment = dt.datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not an RFC 3339 time such as 2026-11-23T09:00:00Z.", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} has no offset; write Z for UTC: 2026-11-23T09:00:00Z.", param, ctx)
-        return moment.astimezone(dt.UTC)
+def _moment(text: str) -> dt.datetime:
+    """An RFC 3339 time with an offset. Raises ValueError."""
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an RFC 3339 time such as 2026-11-23T09:00:00Z.") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset; write Z for UTC: 2026-11-23T09:00:00Z.")
+    return moment.astimezone(dt.UTC)
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector examine chain.pem --host exam.example.edu",
-        "detector examine chain.pem --host https://exam.example.edu/ --at 2026-11-23T09:00:00Z --json",
-        "detector examine chain.pem --host exam.example.edu:8443 --pins pins.toml -v",
-        "detector examine --report report.json",
-    ),
+@options.command(
+    "detector examine chain.pem --host exam.example.edu",
+    "detector examine chain.pem --host https://exam.example.edu/ --at 2026-11-23T09:00:00Z --json",
+    "detector examine chain.pem --host exam.example.edu:8443 --pins pins.toml -v",
+    "detector examine --report report.json",
 )
-@click.argument("chain", metavar="FILE|-")
-@options.target("--host", "The host that presented the certificates.", metavar="HOST[:PORT]")
-@options.target("--at", "Assess as of this time instead of now.", type=_Moment())
-@options.target("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
-@options.target(
-    "--as-presented", "Keep the file's order, even where the first certificate is another one.", is_flag=True
-)
-@options.target(
-    "--report is_report", "FILE is a client's report of pins that did not fit (RFC 7469, TrustKit).", is_flag=True
-)
-@options.target("--password-file", "File with the password of a PKCS #12 file.", metavar="FILE")
-@options.fail_on()
-@options.save_chain
-@options.settings(only={"data", "pins", "roots", "add-roots", "ct-logs", "vantage"})
-@options.report_form
-@options.output
 def examine(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    chain: str,
-    host: str | None,
-    at: dt.datetime | None,
-    key_not_proved: bool,
-    as_presented: bool,
-    is_report: bool,
-    password_file: str | None,
-    fail_on: Confidence,
-    save_chain: str | None,
-    form: options.Format,
-    detail: Detail,
-    language: str | None,
-    output: str | None,
+    chain: str = options.argument(metavar="FILE|-"),
+    host: str | None = options.target("--host", "The host that presented the certificates.", metavar="HOST[:PORT]"),
+    at: dt.datetime | None = options.target(
+        "--at", "Assess as of this time instead of now.", type=options.Parsed("RFC3339", _moment)
+    ),
+    key_not_proved: bool = options.target(
+        "--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True
+    ),
+    as_presented: bool = options.target(
+        "--as-presented", "Keep the file's order, even where the first certificate is another one.", is_flag=True
+    ),
+    is_report: bool = options.target(
+        "--report", "FILE is a client's report of pins that did not fit (RFC 7469, TrustKit).", is_flag=True
+    ),
+    password_file: str | None = options.target(
+        "--password-file", "File with the password of a PKCS #12 file.", metavar="FILE"
+    ),
+    fail_on: Confidence = options.fail_on(),
+    save_chain: str | None = options.save_chain,
+    settings: dict[str, Any] = options.settings(only={"data", "pins", "roots", "add-roots", "ct-logs", "vantage"}),
+    out: options.Output = options.report,
 ) -> int:
     """Assess certificates that were captured elsewhere.
 
@@ -102,7 +84,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
     With --report the chain, the host and the time come from a client's report. What the client made of them is not
     believed, and the report proves no key.
     """
-    common.refuse_same_file(output=output, save_chain=save_chain)
+    common.refuse_same_file(output=out.file, save_chain=save_chain)
     if is_report:
         claims = _report(chain, at)
         name, port = (claims.host, claims.port) if host is None else parse_target(host)
@@ -121,7 +103,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
     context = assessment_context(Expectations(**trusted), at=at)
     names = [Endpoint(host=name, port=port).name]
     with (
-        common.later(output) as show,
+        common.later(out.file) as show,
         chains.saver(save_chain, names) if save_chain else contextlib.nullcontext() as save,
     ):
         result = examine_chain(
@@ -150,7 +132,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
         for note in (*found.notes, *_notes_on_result(found, result)):
             say(f"Note: {note}")
         common.in_order(
-            lambda: show(lambda stream: common.write(report, form, stream, detail, language=language)),
+            lambda: show(lambda stream: common.write(report, out, stream)),
             lambda: save and save(report.results),
         )
     return common.exit_code(report, fail_on)

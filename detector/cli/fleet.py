@@ -19,7 +19,7 @@ from detector.judge import network
 from detector.model.validate import PORT_MAX
 from detector.scan.fleet import certificates, messages
 from detector.session.seams import utc_now
-from detector.session.session import Detector
+from detector.session.session import Detector, context_of
 from detector.session.settings import NetworkSettings
 from detector.session.stream import StreamSettings
 from detector.version import VERSION
@@ -30,13 +30,14 @@ from .stderr import say
 from .streams import put
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
     from typing import TextIO
 
     from detector import report as reports
-    from detector.model import Report
+    from detector.model import Confidence, Report
     from detector.scan import Scanned
     from detector.scan.fleet import connection, coordinator, scheduler, worker
-    from detector.scan.fleet.coordinator import FromVantage, Refused, Workers
+    from detector.scan.fleet.coordinator import Connection, FromVantage, Refused, Workers
 else:
     coordinator = LazyModule("detector.scan.fleet.coordinator")
     connection = LazyModule("detector.scan.fleet.connection")
@@ -48,31 +49,29 @@ PORT: Final = 8786
 """Default port of schedulers."""
 
 
-class _SchedulerAddress(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """The address of a scheduler, which must be encrypted."""
-
-    name = "address"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the address; fails as options do."""
-        host, _, port = value.removeprefix("tls://").rpartition(":")
-        if not value.startswith("tls://") or not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
-            self.fail(f"{value!r} is no address of a scheduler: write tls://HOST:PORT.", param, ctx)
-        return value
+def _address(text: str) -> str:
+    """The address of a scheduler, which must be encrypted. Raises ValueError."""
+    host, _, port = text.removeprefix("tls://").rpartition(":")
+    if not text.startswith("tls://") or not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
+        raise ValueError(f"{text!r} is no address of a scheduler: write tls://HOST:PORT.")
+    return text
 
 
 _tls = options.service(
-    "--tls folder", "Folder with the files from `detector fleet certificates`.", required=True, metavar="DIR"
+    "--tls", "Folder with the files from `detector fleet certificates`.", required=True, metavar="DIR"
 )
 _scheduler = options.service(
-    "--scheduler", "Address of the scheduler.", required=True, type=_SchedulerAddress(), metavar="tls://HOST:PORT"
+    "--scheduler",
+    "Address of the scheduler.",
+    required=True,
+    type=options.Parsed("address", _address),
+    metavar="tls://HOST:PORT",
 )
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector fleet certificates fleet --host scheduler.example.edu",
     sections={"Set up": ("certificates", "scheduler", "worker"), "Use": ("scan",)},
-    examples=("detector fleet certificates fleet --host scheduler.example.edu",),
 )
 def fleet() -> None:
     """Scan from many machines and vantages.
@@ -82,23 +81,25 @@ def fleet() -> None:
     """
 
 
-@fleet.command(
+@fleet.subcommand(
+    "detector fleet certificates fleet --host scheduler.example.edu",
+    "detector fleet certificates fleet --host 192.0.2.7 --host scheduler.example.edu --expires-in 90",
     name="certificates",
-    examples=(
-        "detector fleet certificates fleet --host scheduler.example.edu",
-        "detector fleet certificates fleet --host 192.0.2.7 --host scheduler.example.edu --expires-in 90",
+)
+def make_certificates(
+    *,
+    folder: str = options.argument(metavar="DIR"),
+    hosts: tuple[str, ...] = options.target(
+        "--host", "Names of the scheduler.", multiple=True, required=True, metavar="NAME|ADDRESS"
     ),
-)
-@click.argument("folder", metavar="DIR")
-@options.target("--host hosts", "Names of the scheduler.", multiple=True, required=True, metavar="NAME|ADDRESS")
-@options.result(
-    "--expires-in",
-    "Days that the certificates are valid.",
-    type=click.IntRange(1, 3650),
-    default=certificates.DAYS_VALID,
-    metavar="DAYS",
-)
-def make_certificates(*, folder: str, hosts: tuple[str, ...], expires_in: int) -> int:
+    expires_in: int = options.result(
+        "--expires-in",
+        "Days that the certificates are valid.",
+        type=click.IntRange(1, 3650),
+        default=certificates.DAYS_VALID,
+        metavar="DAYS",
+    ),
+) -> int:
     """Create the certificates of a fleet.
 
     Writes ca.pem, and a .pem and .key for scheduler, worker and client.
@@ -109,11 +110,13 @@ def make_certificates(*, folder: str, hosts: tuple[str, ...], expires_in: int) -
     return common.CLEAN
 
 
-@fleet.command(name="scheduler", examples=("detector fleet scheduler --tls fleet --port 8786",))
-@_tls
-@options.service("--host", "Address to listen on.  [default: all]", default="", metavar="ADDRESS")
-@options.service("--port", "Port to listen on.", type=click.IntRange(0, PORT_MAX), default=PORT)
-def run_scheduler(*, folder: str, host: str, port: int) -> int:
+@fleet.subcommand("detector fleet scheduler --tls fleet --port 8786", name="scheduler")
+def run_scheduler(
+    *,
+    folder: str = _tls,
+    host: str = options.service("--host", "Address to listen on.  [default: all]", default="", metavar="ADDRESS"),
+    port: int = options.service("--port", "Port to listen on.", type=click.IntRange(0, PORT_MAX), default=PORT),
+) -> int:
     """Run the scheduler until it is stopped."""
     asyncio.run(_scheduling(folder, host, port))
     return common.CLEAN
@@ -133,15 +136,20 @@ async def _scheduling(folder: str, host: str, port: int) -> None:
         ) from error
 
 
-@fleet.command(
-    name="worker",
-    examples=("detector fleet worker --tls fleet --scheduler tls://scheduler.example.edu:8786 --vantage library",),
+@fleet.subcommand(
+    "detector fleet worker --tls fleet --scheduler tls://scheduler.example.edu:8786 --vantage library", name="worker"
 )
-@_tls
-@_scheduler
-@options.service("--vantage", "Your name for the place this worker probes from.", required=True, metavar="NAME")
-@options.probing("--threads", "Jobs of 32 targets at once.", type=click.IntRange(1, messages.THREADS_MAX), default=8)
-def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int) -> int:
+def run_worker(
+    *,
+    folder: str = _tls,
+    scheduler: str = _scheduler,
+    vantage: str = options.service(
+        "--vantage", "Your name for the place this worker probes from.", required=True, metavar="NAME"
+    ),
+    threads: int = options.probing(
+        "--threads", "Jobs of 32 targets at once.", type=click.IntRange(1, messages.THREADS_MAX), default=8
+    ),
+) -> int:
     """Run a worker that probes for a scheduler.
 
     It ends when it is stopped, or its scheduler has been gone for a minute.
@@ -152,40 +160,43 @@ def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int) -> in
     return common.CLEAN
 
 
-@fleet.command(
+@fleet.subcommand(
+    "detector fleet scan --tls fleet --scheduler tls://scheduler.example.edu:8786 --targets hosts.txt",
+    "detector fleet scan --tls fleet --scheduler tls://127.0.0.1:8786 exam.example.edu --format html -o page.html",
     name="scan",
-    examples=(
-        "detector fleet scan --tls fleet --scheduler tls://scheduler.example.edu:8786 --targets hosts.txt",
-        "detector fleet scan --tls fleet --scheduler tls://127.0.0.1:8786 exam.example.edu --format html -o page.html",
+)
+def scan_fleet(  # noqa: PLR0913 - one parameter per option
+    *,
+    folder: str = _tls,
+    scheduler: str = _scheduler,
+    targets: tuple[str, ...] = options.targets,
+    files: tuple[str, ...] = scan.target_files,
+    mode: str = options.probing(
+        "--mode",
+        "Probe every target from every vantage, or spread the targets over all vantages.",
+        type=options.Choice(["every", "spread"]),
+        default="every",
     ),
-)
-@_tls
-@_scheduler
-@options.targets
-@scan.target_files
-@options.probing(
-    "--mode",
-    "Probe every target from every vantage, or spread the targets over all vantages.",
-    type=options.Choice(["every", "spread"]),
-    default="every",
-)
-@options.target("--vantage vantages", "Only these vantages; repeatable.", multiple=True, metavar="NAME")
-@options.probing("--concurrency", "Targets of one job at once.", type=click.IntRange(1, 1024), default=32)
-@scan.timeout_option
-@scan.retries_option
-@options.probing(
-    "--lost-after",
-    "How long to wait for a vantage whose last worker is gone.",
-    type=click.FloatRange(1, 3600),
-    default=30.0,
-    metavar="SECONDS",
-)
-@options.settings(without={"resolve", "connect-to", "vantage"}, proxy="env")
-@scan.strict_option
-@options.fail_on()
-@options.form(Format.JSONL, Format.HTML)
-@options.output
-def scan_fleet(*, settings: dict[str, Any], **given: Any) -> int:  # noqa: ANN401 - click passes what the options declare
+    vantages: tuple[str, ...] = options.target(
+        "--vantage", "Only these vantages; repeatable.", multiple=True, metavar="NAME"
+    ),
+    concurrency: int = options.probing(
+        "--concurrency", "Targets of one job at once.", type=click.IntRange(1, 1024), default=32
+    ),
+    timeout: float = scan.timeout_option,
+    retries: int = scan.retries_option,
+    lost_after: float = options.probing(
+        "--lost-after",
+        "How long to wait for a vantage whose last worker is gone.",
+        type=click.FloatRange(1, 3600),
+        default=30.0,
+        metavar="SECONDS",
+    ),
+    settings: dict[str, Any] = options.settings(without={"resolve", "connect-to", "vantage"}, proxy="env"),
+    strict: bool = scan.strict_option,
+    fail_on: Confidence = options.fail_on(),
+    out: options.Output = options.written(Format.JSONL, Format.HTML, quiet=False),
+) -> int:
     """Probe targets from every vantage, and assess here.
 
     Writes one line for each target and vantage, or one page; with --mode spread each target is probed from one. Each
@@ -194,45 +205,52 @@ def scan_fleet(*, settings: dict[str, Any], **given: Any) -> int:  # noqa: ANN40
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive, as for `detector
     check`: targets of arguments and files count as named.
     """
-    proxy = settings.pop("proxy")
-    detector = Detector(**settings, proxy="none")
-    sources = scan.Sources(given["targets"], given["files"])
-    tally = scan.Tally(strict=given["strict"])
-    as_page = given["form"] is Format.HTML
-    # A page is there complete or not at all; lines are valid one by one.
-    opened = common.result_stream if as_page else common.growing_stream
-    with opened(given["output"]) as stream:
-        gathered = _Gathered(detector, stream, as_page=as_page)
-        asyncio.run(_scanning(detector, sources, tally, gathered, given, proxy))
-        gathered.finish()
-    say(tally.sentence())
-    return common.exit_code(tally.decision(), given["fail_on"])
-
-
-async def _scanning(  # noqa: PLR0913, PLR0917 - the parts of one scan
-    detector: Detector, sources: scan.Sources, tally: scan.Tally, gathered: _Gathered, given: dict[str, Any], proxy: str
-) -> None:
-    probes = StreamSettings(timeout=given["timeout"], concurrency=given["concurrency"], retries=given["retries"])
-    settings = coordinator.FleetSettings(
-        probes, NetworkSettings(proxy=proxy, offline=True), lost_after=given["lost_after"]
+    fleet_settings = coordinator.FleetSettings(
+        StreamSettings(timeout=timeout, concurrency=concurrency, retries=retries),
+        NetworkSettings(proxy=settings.pop("proxy"), offline=True),
+        lost_after=lost_after,
     )
-    context = certificates.context(given["folder"], certificates.CLIENT, now=utc_now())
-    async with coordinator.connect(given["scheduler"], context) as fleet_connection:
-        workers = _only(coordinator.register_workers(fleet_connection.workers.values()), given["vantages"])
-        for refused in workers.refused:
-            _refuse(refused)
-        say(f"{len(workers.numbers)} workers probe from {', '.join(sorted(workers.vantages)) or 'no vantage'}.")
-        results = coordinator.scan(
-            fleet_connection,
+    detector = Detector(**settings, proxy="none")
+    tally = scan.Tally(strict=strict)
+
+    def begin(connected: Connection, workers: Workers) -> AsyncGenerator[FromVantage, None]:
+        return coordinator.scan(
+            connected,
             detector,
-            scan.read(sources, detector),
+            scan.read(scan.Sources(targets, files), detector),
             workers=workers,
-            mode=coordinator.Mode(given["mode"]),
-            settings=settings,
+            mode=coordinator.Mode(mode),
+            settings=fleet_settings,
             on_bad_line=tally.bad_line,
             on_refused=_refuse,
         )
-        async with contextlib.aclosing(results):
+
+    as_page = out.form is Format.HTML
+    # A page is there complete or not at all; lines are valid one by one.
+    opened = common.result_stream if as_page else common.growing_stream
+    with opened(out.file) as stream:
+        gathered = _Gathered(detector, stream, as_page=as_page)
+        asyncio.run(_scanning(folder, scheduler, vantages, begin, tally, gathered))
+        gathered.finish()
+    say(tally.sentence())
+    return common.exit_code(tally.decision(), fail_on)
+
+
+async def _scanning(  # noqa: PLR0913, PLR0917 - the parts of one scan
+    folder: str,
+    scheduler: str,
+    vantages: tuple[str, ...],
+    begin: Callable[[Connection, Workers], AsyncGenerator[FromVantage, None]],
+    tally: scan.Tally,
+    gathered: _Gathered,
+) -> None:
+    context = certificates.context(folder, certificates.CLIENT, now=utc_now())
+    async with coordinator.connect(scheduler, context) as connected:
+        workers = _only(coordinator.register_workers(connected.workers.values()), vantages)
+        for refused in workers.refused:
+            _refuse(refused)
+        say(f"{len(workers.numbers)} workers probe from {', '.join(sorted(workers.vantages)) or 'no vantage'}.")
+        async with contextlib.aclosing(begin(connected, workers)) as results:
             async for found in results:
                 tally.add(found.result, vantage=found.vantage)
                 gathered.add(found)
@@ -267,7 +285,7 @@ class _Gathered:
         results = [result for _, result in by_number]
         return network.report(
             results,
-            self._detector.context(),
+            context_of(self._detector),
             started=self._started,
             finished=utc_now(),
             vantage=vantage,

@@ -39,32 +39,22 @@ WORSE: Final = frozenset({ChangeKind.INTERCEPTED, ChangeKind.OTHER_INTERCEPTOR, 
 """Changes that make `diff` exit with 1."""
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector history --history runs.sqlite",
+    "detector history --history runs.sqlite --vantage room-12 --days 30",
+    "detector history show 1 --history runs.sqlite",
     invoke_without_command=True,
     sections={"Read": ("show",)},
-    examples=(
-        "detector history --history runs.sqlite",
-        "detector history --history runs.sqlite --vantage room-12 --days 30",
-        "detector history show 1 --history runs.sqlite",
-    ),
 )
-@options.read_history
-@options.target("--vantage", "Only runs from this place.", metavar="NAME")
-@options.days
-@options.target("--limit", "Maximum number of runs.", type=click.IntRange(1, 100000), default=50)
-@options.form(Format.TABLE, Format.JSONL)
-@options.output
 @click.pass_context
 def history(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
     *,
-    place: str | None,
-    vantage: str | None,
-    days: int | None,
-    limit: int,
-    form: Format,
-    output: str | None,
+    place: str | None = options.read_history,
+    vantage: str | None = options.target("--vantage", "Only runs from this place.", metavar="NAME"),
+    days: int | None = options.days,
+    limit: int = options.target("--limit", "Maximum number of runs.", type=click.IntRange(1, 100000), default=50),
+    out: options.Output = options.written(Format.TABLE, Format.JSONL, quiet=False),
 ) -> int:
     """List the runs of the history, newest first.
 
@@ -77,11 +67,11 @@ def history(  # noqa: PLR0913 - one parameter per option
         _refuse_options_of_the_list(context)
         return common.CLEAN
     since = None if days is None else utc_now() - dt.timedelta(days=days)
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         with _open(place) as kept:
             found = kept.runs(vantage=vantage, since=since, limit=limit)
         for run in found:
-            line = printable(_line(run)) if form is Format.TABLE else msgspec.json.encode(run._asdict()).decode()
+            line = printable(_line(run)) if out.form is Format.TABLE else msgspec.json.encode(run._asdict()).decode()
             stream.write(f"{line}\n")
     if not found:
         say("The history has no such run.")
@@ -99,54 +89,41 @@ def _refuse_options_of_the_list(context: click.Context) -> None:
             )
 
 
-@history.command(
-    examples=(
-        "detector history show 1 --history runs.sqlite",
-        "detector history --history runs.sqlite show 1 --format html -o run.html",
-    )
+@history.subcommand(
+    "detector history show 1 --history runs.sqlite",
+    "detector history --history runs.sqlite show 1 --format html -o run.html",
 )
-@click.argument("run", type=int)
-@options.read_history
-@options.report_form
-@options.output
 @click.pass_obj
-def show(  # noqa: PLR0913 - one parameter per option
+def show(
     place_of_group: str | None,
     *,
-    run: int,
-    place: str | None,
-    form: Format,
-    detail: Detail,
-    language: str | None,
-    output: str | None,
+    run: int = options.argument(type=int),
+    place: str | None = options.read_history,
+    out: options.Output = options.report,
 ) -> int:
     """Show the report of one run.
 
     As HTML it has the earlier runs of its vantage.
     """
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         with _open(place or place_of_group) as kept:
             report = kept.load(run)
-            timeline = common.timeline(kept, report, form)
-        common.write(report, form, stream, detail, timeline, language=language)
+            timeline = common.timeline(kept, report, out.form)
+        common.write(report, out, stream, timeline)
     return common.CLEAN
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector diff 1 2 --history runs.sqlite",
-        "detector diff yesterday.json today.json --json",
-        "detector diff 1 today.json --history runs.sqlite -o changes.txt",
-    ),
+@options.command(
+    "detector diff 1 2 --history runs.sqlite",
+    "detector diff yesterday.json today.json --json",
+    "detector diff 1 today.json --history runs.sqlite -o changes.txt",
 )
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="B")
-@options.read_history
-@options.record_form
-@options.output
-def diff(  # noqa: PLR0913 - one parameter per option
-    *, before: str, after: str, place: str | None, form: Format, detail: Detail, output: str | None
+def diff(
+    *,
+    before: str = options.argument(metavar="A"),
+    after: str = options.argument(metavar="B"),
+    place: str | None = options.read_history,
+    out: options.Output = options.record,
 ) -> int:
     """Report what changed from one run to another.
 
@@ -155,12 +132,12 @@ def diff(  # noqa: PLR0913 - one parameter per option
 
     Exit code: 0 nothing got worse, 1 something did, 2 bad usage or input.
     """
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         found = compare(_report(before, place), _report(after, place), names=(_named(before), _named(after)))
-        if form is Format.JSON:
+        if out.form is Format.JSON:
             stream.write(common.as_json(found))
         else:
-            stream.writelines(f"{printable(line)}\n" for line in _lines(found, detail))
+            stream.writelines(f"{printable(line)}\n" for line in _lines(found, out.detail))
     return common.MIDDLEWARE if any(change.kind in WORSE for change in found.changes) else common.CLEAN
 
 

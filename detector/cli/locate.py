@@ -41,47 +41,34 @@ HOPS_LONGEST: Final = 64
 """Hops that no route exceeds: the usual TTL of a packet."""
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector locate exam.example.edu",
-        "detector locate https://exam.example.edu/login --ipv4 --max-hops 20",
-        "detector locate exam.example.edu --control-port 80 --control-port 22 --json",
-    ),
+@options.command(
+    "detector locate exam.example.edu",
+    "detector locate https://exam.example.edu/login --ipv4 --max-hops 20",
+    "detector locate exam.example.edu --control-port 80 --control-port 22 --json",
 )
-@click.argument("target", metavar="HOST[:PORT]")
-@options.probing(
-    "--control-port control_ports",
-    "Port of the same address to compare with; repeatable.",
-    type=click.IntRange(1, 65535),
-    multiple=True,
-    default=(80,),
-    metavar="PORT",
-)
-@options.probing("--max-hops", "Hops to try.", type=click.IntRange(1, HOPS_LONGEST), default=30)
-@options.probing("--ipv4 ip_version", "Trace an IPv4 address.", flag_value=4, type=int)
-@options.probing("--ipv6 ip_version", "Trace an IPv6 address.", flag_value=6, type=int)
-@options.settings(only={"resolve", "connect-to"})
-@options.deadline(
-    longest=DEADLINE_LONGEST,
-    shortest=0.5,
-    default=DEADLINE_DEFAULT,
-)
-@options.record_form
-@options.output
 @click.pass_obj
 def locate(  # noqa: PLR0913 - one parameter per option
     started: float | None,
     *,
-    settings: dict[str, Any],
-    target: str,
-    control_ports: tuple[int, ...],
-    max_hops: int,
-    ip_version: int | None,
-    deadline: float,
-    form: options.Format,
-    detail: Detail,
-    output: str | None,
+    target: str = options.argument(metavar="HOST[:PORT]"),
+    control_ports: tuple[int, ...] = options.probing(
+        "--control-port",
+        "Port of the same address to compare with; repeatable.",
+        type=click.IntRange(1, 65535),
+        multiple=True,
+        default=(80,),
+        metavar="PORT",
+    ),
+    max_hops: int = options.probing("--max-hops", "Hops to try.", type=click.IntRange(1, HOPS_LONGEST), default=30),
+    ip_version: int | None = options.probing("--ipv4", "Trace an IPv4 address.", flag_value=4, type=int)
+    + options.probing("--ipv6", "Trace an IPv6 address.", flag_value=6, type=int),
+    settings: dict[str, Any] = options.settings(only={"resolve", "connect-to"}),
+    deadline: float = options.deadline(
+        longest=DEADLINE_LONGEST,
+        shortest=0.5,
+        default=DEADLINE_DEFAULT,
+    ),
+    out: options.Output = options.record,
 ) -> int:
     """Trace the hop at which TLS to a host is answered.
 
@@ -93,7 +80,7 @@ def locate(  # noqa: PLR0913 - one parameter per option
     """
     host, port = parse_target(target)
     rules = dict(map(parse_rule, settings.get("resolve", ())))
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         located = asyncio.run(
             locate_host(
                 host,
@@ -106,10 +93,10 @@ def locate(  # noqa: PLR0913 - one parameter per option
                 version=VERSION,
             )
         )
-        if form is options.Format.JSON:
+        if out.form is options.Format.JSON:
             stream.write(encode(located).decode() + "\n")
         else:
-            stream.write(common.as_text(as_list(located, detail), stream))
+            stream.write(common.as_text(as_list(located, out.detail), stream))
     return common.INCONCLUSIVE if located.location.where is Where.UNKNOWN else common.CLEAN
 
 

@@ -31,29 +31,21 @@ class _Plugin(options.Command):
             raise SystemExit(_unknown(error.format_message())) from error
 
 
-@click.command(
+@options.command(
+    "detector nagios exam.example.edu",
+    "detector nagios --pins /etc/detector/pins --fail-on proven --deadline 20",
     cls=_Plugin,
-    examples=(
-        "detector nagios exam.example.edu",
-        "detector nagios --pins /etc/detector/pins --fail-on proven --deadline 20",
-    ),
 )
-@options.targets
-@options.deadline()
-@options.fail_on("Lowest confidence of middleware that is CRITICAL; below it is WARNING.")
-@options.known_history
-@options.settings()
-@options.output
 @click.pass_obj
 def nagios(  # noqa: PLR0913 - one parameter per option
     started: float | None,
     *,
-    settings: dict[str, Any],
-    targets: tuple[str, ...],
-    deadline: float,
-    fail_on: Confidence,
-    place: str | None,
-    output: str | None,
+    targets: tuple[str, ...] = options.targets,
+    deadline: float = options.deadline(),
+    fail_on: Confidence = options.fail_on("Lowest confidence of middleware that is CRITICAL; below it is WARNING."),
+    place: str | None = options.known_history,
+    settings: dict[str, Any] = options.settings(),
+    output: str | None = options.output,
 ) -> int:
     """Print one line for Nagios, Icinga and similar systems.
 

@@ -2,7 +2,8 @@
 
 Room: cli.
 
-An option with a `setting` is a keyword argument of `Detector`: every command that makes one passes all of them on as
+What a command receives it declares as the defaults of its parameters: `deadline: float = options.deadline()`. An
+option with a `setting` is a keyword argument of `Detector`: every command that makes one passes all of them on as
 `settings`, so a new one is declared only below `_NETWORK`.
 """
 
@@ -10,14 +11,16 @@ from __future__ import annotations
 
 import enum
 import functools
+import inspect
+import itertools
 import math
 import os
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
 from detector.aio.lazy import LazyModule
-from detector.errors import DetectorError, TargetError
+from detector.errors import DetectorError
 from detector.language import check as check_language
 from detector.model import Confidence, Detail
 from detector.pins.target import CONNECT_TO, RESOLVE, parse_rule
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
     import difflib
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 else:
     difflib = LazyModule("difflib")
 
@@ -56,6 +58,7 @@ DEBUG: Final = 3
 """How often -v is given for the log of these levels; once is for the evidence in the result."""
 
 Member = TypeVar("Member", bound=str)
+T = TypeVar("T")
 
 
 class Format(enum.StrEnum):
@@ -75,6 +78,15 @@ class Format(enum.StrEnum):
     TEXT = "text"
 
 
+class Output(NamedTuple):
+    """The result of a command: its format, how much it says for people, in which language, and its file if any."""
+
+    form: Format
+    detail: Detail = Detail.SUMMARY
+    language: str | None = None
+    file: str | None = None
+
+
 SIEM_LINES: Final = (Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG)
 """Formats with a line for each result (docs/siem.md)."""
 
@@ -82,9 +94,8 @@ SIEM_LINES: Final = (Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG)
 class Option(click.Option):
     """An option that help lists in its `section`.
 
-    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True; with
-    `into` the command receives it in the dictionary of that name instead of `settings`. `field` is what messages call
-    it where that is neither this setting nor its name.
+    With a `setting` the command receives it in the dictionary `into`, under that name, or under the option's if True.
+    `field` is what messages call it where that is neither this setting nor its name.
     """
 
     def __init__(
@@ -96,6 +107,7 @@ class Option(click.Option):
         field: str = "",
         **attributes: Any,  # noqa: ANN401 - click passes values of any type here
     ) -> None:
+        self._convert = attributes.get("callback")
         if setting:
             attributes |= {"expose_value": False, "callback": self._collect}
         super().__init__(*flags, **attributes)
@@ -111,6 +123,8 @@ class Option(click.Option):
 
     def _collect(self, context: click.Context, _: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click passes values of any type here
         """Add a value that was given to the command's `settings`; without one the default of `Detector` holds."""
+        if self._convert is not None:
+            value = self._convert(context, self, value)
         settings = context.params.setdefault(self.into, {})
         if value not in (None, ()):
             settings[self.setting] = (*settings.get(self.setting, ()), *value) if self.multiple else value
@@ -119,6 +133,13 @@ class Option(click.Option):
     def was_given(self, context: click.Context) -> bool:
         """Whether the value comes from the command line, the environment or a configuration file."""
         return context.get_parameter_source(str(self.name)) is not click.core.ParameterSource.DEFAULT
+
+
+def given(into: str) -> list[Option]:
+    """The options of the current command that were given and that it receives in the dictionary of this name."""
+    context = click.get_current_context()
+    every = (one for one in context.command.params if isinstance(one, Option) and one.into == into)
+    return [one for one in every if one.was_given(context)]
 
 
 class Command(click.Command):
@@ -131,6 +152,8 @@ class Command(click.Command):
         **attributes: Any,  # noqa: ANN401 - click passes values of any type here
     ) -> None:
         super().__init__(*arguments, **attributes)
+        declared = getattr(inspect.unwrap(self.callback), "__kwdefaults__", None) if self.callback else None
+        self.params += [make(name) for name, makes in (declared or {}).items() for make in makes]
         self.examples = examples
         self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
         words = "Show the evidence; twice: also log to standard error; three times: in detail, with tracebacks."
@@ -150,6 +173,8 @@ class Command(click.Command):
         What names a setting by its field in Python names the option instead.
         """
         LOG.info("%s, version %s", ctx.command_path, VERSION)
+        if (out := ctx.params.get("out")) is not None:
+            ctx.params["out"] = Output(**out)
         try:
             return super().invoke(ctx)
         except DetectorError as error:
@@ -186,8 +211,8 @@ def _naming_the_option(message: str, context: click.Context) -> str:
                 return message
             if colon and field and field == parameter.field:
                 return f"{flag}: {rest}"
-            given = context.params.get(parameter.into, {}) if parameter.setting else context.params
-            values = given.get(parameter.setting or str(parameter.name))
+            given = context.params.get(parameter.into) if parameter.setting else context.params
+            values = given.get(parameter.setting or str(parameter.name)) if isinstance(given, dict) else None
             for value in values if isinstance(values, tuple) else (values,):
                 if isinstance(value, str) and value and message.startswith((f"{value}:", f"{value}/")):
                     return f"{flag} {message}"
@@ -199,8 +224,6 @@ def _naming_the_option(message: str, context: click.Context) -> str:
 class Group(Command, click.Group):
     """A command with subcommands, which help lists by section."""
 
-    command_class = Command
-
     def __init__(
         self,
         *arguments: Any,  # noqa: ANN401 - click passes values of any type here
@@ -209,6 +232,10 @@ class Group(Command, click.Group):
     ) -> None:
         super().__init__(*arguments, **attributes)
         self.sections = sections
+
+    def subcommand(self, *examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:  # noqa: ANN401 - as above
+        """Make a command of this group of a function; help ends with the examples."""
+        return self.command(cls=Command, examples=examples, **attributes)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the subcommands."""
@@ -224,6 +251,16 @@ class Group(Command, click.Group):
             for title, names in self.sections.items()
         }
         _write_sections(formatter, rows)
+
+
+def command(*examples: str, cls: type[Command] = Command, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:  # noqa: ANN401 - as above
+    """Make a command of a function; help ends with the examples."""
+    return click.command(cls=cls, examples=examples, **attributes)
+
+
+def group(*examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:  # noqa: ANN401 - as above
+    """Make a group of commands of a function, which the group's own options call; help ends with the examples."""
+    return click.group(cls=Group, examples=examples, **attributes)
 
 
 def _write_sections(formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]) -> None:
@@ -276,12 +313,24 @@ class Choice(click.Choice[Member]):
         return suggestion or super().get_invalid_choice_message(value, ctx)
 
 
-def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click passes values of any type here
-    """Declare an option; `flags` are its names (and the parameter's, if different), `words` its help text."""
+def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Any:  # noqa: ANN401 - click passes values of any type here, and parameters have any type
+    """Declare an option by its names and its help text: what makes it, given the name of the command's parameter."""
     attributes.setdefault("show_default", attributes.get("default") not in (None, ""))
     if isinstance(attributes.get("type"), click.IntRange | click.FloatRange):
         attributes.setdefault("metavar", "N")
-    return click.option(*flags.split(), cls=Option, section=section, help=words, **attributes)
+
+    def make(receiver: str) -> Option:
+        # An option of `out` is called after its setting; any other setting after its flag.
+        name = attributes.get("setting", receiver) if receiver == "out" else receiver
+        is_named = "expose_value" not in attributes and (receiver == "out" or not attributes.get("setting"))
+        return Option(flags.split() + [name] * is_named, into=receiver, section=section, help=words, **attributes)
+
+    return (make,)
+
+
+def argument(**attributes: Any) -> Any:  # noqa: ANN401 - as above
+    """Declare an argument, which messages and help call by its `metavar`."""
+    return (lambda receiver: click.Argument([receiver], **attributes),)
 
 
 target: Final = functools.partial(option, section=TARGETS)
@@ -290,22 +339,19 @@ service: Final = functools.partial(option, section=SERVICE)
 probing: Final = functools.partial(option, section=PROBING)
 trusting: Final = functools.partial(option, section=TRUST)
 result: Final = functools.partial(option, section=RESULT)
-_report: Final = functools.partial(option, section=REPORTING, into="report")
 
 
-def together(options: Iterable[Decorator]) -> Decorator:
-    """Make one decorator of several."""
-    in_reverse = tuple(options)[::-1]
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for declare in in_reverse:
-            command = declare(command)
-        return command
-
-    return decorate
+def _report(setting: str, words: str, *, flag: str = "", **attributes: Any) -> Any:  # noqa: ANN401 - as above
+    flag = flag or f"--report-{setting.replace('_', '-')}"
+    return option(flag, words, section=REPORTING, setting=setting, **attributes)
 
 
-def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy: str = MACHINE) -> Decorator:
+def together(*declarations: Iterable[Any]) -> Any:  # noqa: ANN401 - as above
+    """Make one declaration of several."""
+    return tuple(itertools.chain.from_iterable(declarations))
+
+
+def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy: str = MACHINE) -> Any:  # noqa: ANN401 - as above
     """Give a command the options that are keyword arguments of `Detector`; it receives them as `settings`.
 
     Args:
@@ -314,27 +360,37 @@ def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy
         proxy: default of --proxy.
     """
     declared = {**_NETWORK, "proxy": _proxy(proxy)}
-    return together(declared[name] for name in declared if name in (only or declared) and name not in without)
+    return together(*(declared[name] for name in declared if name in (only or declared) and name not in without))
 
 
-class _Rule(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
+class Parsed(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
+    """What a function makes of a word; the ValueError that it raises says what is wrong with it."""
+
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Return what the word stands for; fails as options do."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
+def _rule(form: str) -> Parsed:
     """Where to connect instead of resolving a name, in one form; validated, and passed on unchanged."""
 
-    name = "rule"
+    def parse(rule: str) -> str:
+        parse_rule(rule, (form,))
+        return rule
 
-    def __init__(self, form: str) -> None:
-        self._form = form
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the rule; fails as options do."""
-        try:
-            parse_rule(value, (self._form,))
-        except TargetError as error:
-            self.fail(str(error), param, ctx)
-        return value
+    return Parsed("rule", parse)
 
 
-def _proxy(default: str) -> Decorator:
+def _proxy(default: str) -> Any:  # noqa: ANN401 - as above
     return probing(
         "--proxy",
         "Proxy to use: an http, https, socks4a or socks5 URL, or where it is configured.",
@@ -369,7 +425,7 @@ _NETWORK: Final = {
         "Connect to this address for this host and port, as curl does; repeatable.",
         setting=True,
         multiple=True,
-        type=_Rule(RESOLVE),
+        type=_rule(RESOLVE),
         metavar=RESOLVE,
     ),
     "connect-to": probing(
@@ -377,116 +433,93 @@ _NETWORK: Final = {
         "Connect to HOST2:PORT2 for HOST1:PORT1, as curl does; repeatable.",
         setting="resolve",
         multiple=True,
-        type=_Rule(CONNECT_TO),
+        type=_rule(CONNECT_TO),
         metavar=CONNECT_TO,
     ),
     "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting=True, is_flag=True),
     "vantage": result("--vantage", "Your name for the place this runs from.", setting=True, default="", metavar="NAME"),
 }
 variants: Final = together(
-    (
-        probing(
-            "--route",
-            "Routes to use: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
-            setting=True,
-            metavar="ROUTE[,ROUTE...]",
-        ),
-        probing(
-            "--all-addresses",
-            "Probe every address of each host, and its RSA and its ECDSA certificate.",
-            setting=True,
-            is_flag=True,
-        ),
-        probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting=True, is_flag=True),
-        probing(
-            "--hello",
-            "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
-            setting=True,
-            type=Choice(HELLO_CHOICES),
-            default=HELLO_CHOICES[0],
-        ),
-        probing(
-            "--probes",
-            "Probes of each endpoint, on fresh connections, the last one after everything else.",
-            setting=True,
-            type=click.IntRange(1, PROBES_MAX),
-        ),
-        probing("--spread", "Distribute these probes over the deadline.", setting=True, is_flag=True),
-        probing("--locate", "Trace the hop at which TLS that does not look genuine is answered.", is_flag=True),
-    )
+    probing(
+        "--route",
+        "Routes to use: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
+        setting=True,
+        metavar="ROUTE[,ROUTE...]",
+    ),
+    probing(
+        "--all-addresses",
+        "Probe every address of each host, and its RSA and its ECDSA certificate.",
+        setting=True,
+        is_flag=True,
+    ),
+    probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting=True, is_flag=True),
+    probing(
+        "--hello",
+        "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
+        setting=True,
+        type=Choice(HELLO_CHOICES),
+        default=HELLO_CHOICES[0],
+    ),
+    probing(
+        "--probes",
+        "Probes of each endpoint, on fresh connections, the last one after everything else.",
+        setting=True,
+        type=click.IntRange(1, PROBES_MAX),
+    ),
+    probing("--spread", "Distribute these probes over the deadline.", setting=True, is_flag=True),
 )
 """Which routes and variants are probed, and how often: the keys of an exam policy that say so."""
+locate: Final = probing("--locate", "Trace the hop at which TLS that does not look genuine is answered.", is_flag=True)
 trust: Final = settings(only=("data", "roots", "add-roots", "ct-logs"))
 """What commands that assess recorded evidence need of these."""
 
 days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))
-targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
-output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
+targets: Final = argument(nargs=-1, metavar="[HOST[:PORT]]...")
+_file: Final = functools.partial(
+    result, "-o --output", "Write the result to this file instead of standard output.", metavar="FILE"
+)
+output: Final = _file()
 
 
 def _known_language(_: click.Context, __: click.Parameter, tag: str | None) -> str | None:
     return None if tag is None else check_language(tag, "--language")
 
 
-language: Final = result(
-    "--language", "Language of what students read, such as en or de.", metavar="TAG", callback=_known_language
+_language: Final = functools.partial(
+    result, "--language", "Language of what students read, such as en or de.", metavar="TAG", callback=_known_language
 )
+language: Final = _language()
 WAITING: Final = "Folder in which reports wait, instead of your own."
 
 collector: Final = together(
-    (
-        _report("--report-to", "Report to this collector (docs/reporting.md).", setting="to", metavar="URL"),
-        _report(
-            "--report-receipt-key",
-            "The collector's public key, a PEM file or ed25519/<base64>; repeatable.",
-            setting="receipt_key",
-            multiple=True,
-            metavar="KEY",
-        ),
-        _report(
-            "--report-pins",
-            "Pin file for the collector; repeatable.",
-            setting="pins",
-            field="report.pins",
-            multiple=True,
-            metavar="FILE",
-        ),
-        _report(
-            "--report-through-interceptor",
-            "Whether evidence may pass an interceptor: never, or where nothing else is left.",
-            setting="through_interceptor",
-            type=click.Choice(["never", "if-nothing-else"]),
-        ),
-        _report("--outbox", WAITING, setting="outbox", metavar="DIR"),
-    )
+    _report("to", "Report to this collector (docs/reporting.md).", metavar="URL"),
+    _report(
+        "receipt_key",
+        "The collector's public key, a PEM file or ed25519/<base64>; repeatable.",
+        multiple=True,
+        metavar="KEY",
+    ),
+    _report("pins", "Pin file for the collector; repeatable.", field="report.pins", multiple=True, metavar="FILE"),
+    _report(
+        "through_interceptor",
+        "Whether evidence may pass an interceptor: never, or where nothing else is left.",
+        type=click.Choice(["never", "if-nothing-else"]),
+    ),
+    _report("outbox", WAITING, flag="--outbox", metavar="DIR"),
 )
 """Which collector is reported to, and from which folder."""
 reporting: Final = together(
-    (
-        collector,
-        _report("--report-key", "Sign reports with the institution's Ed25519 key.", setting="key", metavar="PEM"),
-        _report(
-            "--report-institution", "The collector's name for the institution.", setting="institution", metavar="NAME"
-        ),
-        _report("--report-exam", "The collector's name for the exam.", setting="exam", metavar="NAME"),
-        _report(
-            "--report-pseudonym-key",
-            "Key of keyed hashes for students and networks, from `detector outbox keygen`.",
-            setting="pseudonym_key",
-            metavar="FILE",
-        ),
-        _report(
-            "--report-student", "Any name of the student; only a keyed hash is kept.", setting="student", metavar="ID"
-        ),
-        _report(
-            "--report-network",
-            "Your name for this network; only a keyed hash is kept.",
-            setting="network",
-            metavar="NAME",
-        ),
-    )
+    collector,
+    _report("key", "Sign reports with the institution's Ed25519 key.", metavar="PEM"),
+    _report("institution", "The collector's name for the institution.", metavar="NAME"),
+    _report("exam", "The collector's name for the exam.", metavar="NAME"),
+    _report(
+        "pseudonym_key", "Key of keyed hashes for students and networks, from `detector outbox keygen`.", metavar="FILE"
+    ),
+    _report("student", "Any name of the student; only a keyed hash is kept.", metavar="ID"),
+    _report("network", "Your name for this network; only a keyed hash is kept.", metavar="NAME"),
 )
-"""As whom and about whom reports are made; a command receives these options as `report`."""
+"""As whom and about whom reports are made."""
 signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
 save_chain: Final = result(
     "--save-chain",
@@ -497,9 +530,9 @@ save_chain: Final = result(
 bundle: Final = result("--bundle", "Also write the evidence to this file, for `detector verify`.", metavar="FILE")
 
 
-def _history(words: str) -> Decorator:
+def _history(words: str) -> Any:  # noqa: ANN401 - as above
     return result(
-        "--history place", f"{words}  [env: DETECTOR_HISTORY]", envvar="DETECTOR_HISTORY", metavar="FILE|URL|default"
+        "--history", f"{words}  [env: DETECTOR_HISTORY]", envvar="DETECTOR_HISTORY", metavar="FILE|URL|default"
     )
 
 
@@ -513,7 +546,7 @@ read_history: Final = _history("The history to read.")
 
 def fail_on(
     words: str = "Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.",
-) -> Decorator:
+) -> Any:  # noqa: ANN401 - as above
     """Declare --fail-on; `words` say what the lowest confidence decides there."""
     return result("--fail-on", words, type=Choice(Confidence), default="probable")
 
@@ -524,7 +557,7 @@ def deadline(
     longest: float = DEADLINE_LONGEST,
     shortest: float = 0.1,
     default: float = DEADLINE_DEFAULT,
-) -> Decorator:
+) -> Any:  # noqa: ANN401 - as above
     """Declare --deadline in seconds; `words` say what must be done by then."""
     return probing("--deadline", words, type=click.FloatRange(shortest, longest), default=default, metavar="SECONDS")
 
@@ -539,11 +572,8 @@ duration: Final = probing(
 )
 
 
-def form(*formats: Format, flag: str = "--format") -> Decorator:
-    """Declare --format and --json, which the command receives as `form`; the first format is the default.
-
-    `flag` is the option's name where --format says what is read.
-    """
+def _form(formats: tuple[Format, ...], flag: str) -> Any:  # noqa: ANN401 - as above
+    """Declare --format and --json; the first format is the default. `flag` is the name where --format is another."""
     as_json = Format.JSON if Format.JSON in formats else Format.JSONL
 
     def choose(context: click.Context, _: click.Parameter, chosen: Format) -> Format:
@@ -560,16 +590,39 @@ def form(*formats: Format, flag: str = "--format") -> Decorator:
 
     short: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": note}
     return together(
-        (
-            result(f"{flag} form", "Output format.", type=Choice(formats), default=str(formats[0]), callback=choose),
-            result("--json", f"Short for {flag} {as_json}.", **short),
-        )
+        result(
+            flag,
+            "Output format.",
+            type=Choice(formats),
+            default=str(formats[0]),
+            callback=choose,
+            setting="form",
+        ),
+        result("--json", f"Short for {flag} {as_json}.", **short),
     )
 
 
-detail: Final = result(
-    "-q --quiet detail", "Only the verdict, in one or two lines.", is_flag=True, callback=_choose_detail
-)
+def _detail(**how: Any) -> Any:  # noqa: ANN401 - as above
+    words = "Only the verdict, in one or two lines."
+    return result("-q --quiet", words, is_flag=True, callback=_choose_detail, **how)
+
+
+detail: Final = _detail()
 """How much a command says for people, which it receives as `Detail`: by -q, and by -v, which every command has."""
-report_form: Final = together((form(*(form for form in Format if form is not Format.TEXT)), detail, language))
-record_form: Final = together((form(Format.TABLE, Format.JSON), detail))
+
+
+def written(*formats: Format, quiet: bool = True, translated: bool = False, flag: str = "--format") -> Any:  # noqa: ANN401 - as above
+    """Declare what says how the result is written, which a command receives as `out`, an `Output`.
+
+    `quiet` is whether it has -q, `translated` whether it has --language.
+    """
+    return together(
+        _form(formats, flag),
+        _detail(setting="detail") if quiet else (),
+        _language(setting="language") if translated else (),
+        _file(setting="file"),
+    )
+
+
+report: Final = written(*(form for form in Format if form is not Format.TEXT), translated=True)
+record: Final = written(Format.TABLE, Format.JSON)

@@ -5,13 +5,10 @@ Room: cli.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import functools
 import os
 import stat
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -21,11 +18,11 @@ from detector.aio.lazy import LazyModule
 from detector.errors import InputError
 from detector.knowledge import data_set
 from detector.model import Category, Confidence, Detail, EndpointName, KnowledgeKind, Verdict
-from detector.model.files import reason_of
 from detector.origin import reports as origin_reports
 from detector.origin.logs import LogFormat, LogReader
 from detector.origin.networks import KEY_BYTES_MIN, Networks
 from detector.pins import parse_target
+from detector.report.sentences import gravity
 from detector.session.seams import utc_now
 from detector.version import VERSION
 
@@ -34,8 +31,8 @@ from .options import Format
 from .stderr import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import BinaryIO, TextIO
+    from collections.abc import Sequence
+    from typing import IO, TextIO
 
     from detector import report as reporting
     from detector.model import Report
@@ -52,62 +49,49 @@ KIND: Final = "origin"
 """The kind of these runs in a history."""
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Read": ("judge",)},
-    examples=("detector origin judge detector.log --format nginx --site exam.example.edu",),
+@options.group(
+    "detector origin judge detector.log --format nginx --site exam.example.edu", sections={"Read": ("judge",)}
 )
 def origin() -> None:
     """Find interception from the server's own side."""
 
 
-@origin.command(
-    examples=(
-        "detector origin judge detector.log --format nginx --site exam.example.edu",
-        "detector origin judge detector.log --format nginx --site exam.example.edu --history runs.sqlite -v",
-        "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key secret",
-    )
+@origin.subcommand(
+    "detector origin judge detector.log --format nginx --site exam.example.edu",
+    "detector origin judge detector.log --format nginx --site exam.example.edu --history runs.sqlite -v",
+    "detector origin judge detector.log --format nginx --site exam.example.edu --by-network --network-key secret",
 )
-@click.argument("log", metavar="FILE|-")
-@options.target("--format log_format", "Whose log it is.", type=options.Choice(LogFormat), required=True)
-@options.target("--site", "The site that logged, as reports name it.", metavar="HOST[:PORT]", default="this-site")
-@options.target("--by-network", "Report on each network (/24, /48) by itself, named by a keyed hash.", is_flag=True)
-@options.target(
-    "--network-key", f"File with the secret key of these hashes, of {KEY_BYTES_MIN} bytes or more.", metavar="FILE"
-)
-@options.target(
-    "--at-least",
-    "Show no network with fewer clients than this.",
-    type=click.IntRange(1, 1_000_000),
-    default=AT_LEAST,
-)
-@options.target(
-    "--nothing-in-between", "No CDN or front of your own ends TLS before the server that logged.", is_flag=True
-)
-@options.fail_on()
-@options.kept_history
-@options.settings(only={"data", "vantage"})
-@options.form(
-    *(Format.TABLE, Format.JSON, Format.JSONL, Format.HTML, Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG),
-    flag="--output-format",
-)
-@options.detail
-@options.output
 def judge(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    log: str,
-    log_format: LogFormat,
-    site: str,
-    by_network: bool,
-    network_key: str | None,
-    at_least: int,
-    nothing_in_between: bool,
-    fail_on: Confidence,
-    place: str | None,
-    form: Format,
-    detail: Detail,
-    output: str | None,
+    log: str = options.argument(metavar="FILE|-"),
+    log_format: LogFormat = options.target(
+        "--format", "Whose log it is.", type=options.Choice(LogFormat), required=True
+    ),
+    site: str = options.target(
+        "--site", "The site that logged, as reports name it.", metavar="HOST[:PORT]", default="this-site"
+    ),
+    by_network: bool = options.target(
+        "--by-network", "Report on each network (/24, /48) by itself, named by a keyed hash.", is_flag=True
+    ),
+    network_key: str | None = options.target(
+        "--network-key", f"File with the secret key of these hashes, of {KEY_BYTES_MIN} bytes or more.", metavar="FILE"
+    ),
+    at_least: int = options.target(
+        "--at-least",
+        "Show no network with fewer clients than this.",
+        type=click.IntRange(1, 1_000_000),
+        default=AT_LEAST,
+    ),
+    nothing_in_between: bool = options.target(
+        "--nothing-in-between", "No CDN or front of your own ends TLS before the server that logged.", is_flag=True
+    ),
+    fail_on: Confidence = options.fail_on(),
+    place: str | None = options.kept_history,
+    settings: dict[str, Any] = options.settings(only={"data", "vantage"}),
+    out: options.Output = options.written(
+        *(Format.TABLE, Format.JSON, Format.JSONL, Format.HTML, Format.ECS, Format.OCSF, Format.CEF, Format.SYSLOG),
+        flag="--output-format",
+    ),
 ) -> int:
     """Assess the ClientHellos of a server's log.
 
@@ -122,7 +106,7 @@ def judge(  # noqa: PLR0913 - one parameter per option
     key = _key(network_key, by_network=by_network)
     known, reader = data_set.read(settings.get("data")), LogReader(log_format)
     networks = Networks(key, nothing_in_between=nothing_in_between, data=known.browser_offers)
-    with common.result_stream(output) as stream, common.SideHistory(place) as kept:
+    with common.result_stream(out.file) as stream, common.SideHistory(place) as kept:
         moments = _read(log, reader, networks)
         _report_faults(log, reader, networks)
         common.warn_of_age((known.part(KnowledgeKind.BROWSER_OFFERS),), utc_now())
@@ -139,7 +123,9 @@ def judge(  # noqa: PLR0913 - one parameter per option
         if by_network:
             found = list(networks.found())
             shown = [one for one in found if one.name and one.share.clients >= at_least]
-            reports = sorted((origin_reports.of_network(one, about) for one in shown), key=_gravity)
+            reports = sorted(
+                (origin_reports.of_network(one, about) for one in shown), key=lambda one: (gravity(one), one.vantage)
+            )
             if left := len(found) - len(shown):
                 few = f"with fewer than {at_least} clients or without an address"
                 say(f"Note: not shown, {few}: {left} of {len(found)}.")
@@ -147,7 +133,7 @@ def judge(  # noqa: PLR0913 - one parameter per option
             reports = [origin_reports.of_log(networks, about, vantage=settings.get("vantage", ""))]
             say(f"Note: {origin_reports.share_of(reports[0])}")
         common.in_order(
-            lambda: _write(reports, form, stream, detail, at_least if by_network else None),
+            lambda: _write(reports, out, stream, at_least if by_network else None),
             lambda: kept.write(lambda history: [history.record(report, kind=KIND) for report in reports]),
         )
     codes = (_exit_code(report, fail_on) for report in reports)
@@ -160,11 +146,6 @@ _EXIT_ORDER: Final = (common.CLEAN, common.INCONCLUSIVE, common.MIDDLEWARE)
 def _exit_code(report: Report, fail_on: Confidence) -> int:
     """As for other commands, but that nothing seen is what this command is content with."""
     return common.exit_code(report, fail_on) if report.verdict is Verdict.MIDDLEWARE else common.CLEAN
-
-
-def _gravity(report: Report) -> tuple[int, str]:
-    order = list(Confidence)
-    return -1 if report.confidence is None else -1 - order.index(report.confidence) - 1, report.vantage
 
 
 def _key(path: str | None, *, by_network: bool) -> bytes:
@@ -185,8 +166,9 @@ def _key(path: str | None, *, by_network: bool) -> bytes:
 def _read(path: str, reader: LogReader, networks: Networks) -> tuple[dt.datetime, dt.datetime] | None:
     """Take a whole log; return the moments of its first and last entry, None where it has none. Raises `InputError`."""
     first = last = None
-    with _open(path) as file:
-        for entry in reader.entries(_chunks(file, path)):
+    with common.open_input(path, InputError, "Name a readable log, or - for standard input.") as file:
+        _refuse_device(file, path)
+        for entry in reader.entries(iter(functools.partial(file.read, CHUNK_BYTES), b"")):
             networks.add(entry)
             first, last = first or entry.time, entry.time
     if last is None:
@@ -195,32 +177,12 @@ def _read(path: str, reader: LogReader, networks: Networks) -> tuple[dt.datetime
     return begun, ended
 
 
-def _open(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    if path == common.STDIN:
-        return contextlib.nullcontext(sys.stdin.buffer)
-    try:
-        file = Path(path).open("rb")  # noqa: SIM115 - the caller closes what is returned
-    except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
-        raise _unreadable(path, problem) from problem
-    mode = os.fstat(file.fileno()).st_mode
+def _refuse_device(file: IO[bytes], path: str) -> None:
+    mode = 0 if path == common.STDIN else os.fstat(file.fileno()).st_mode
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        file.close()
         raise InputError(
             f"{path}: is a device, which may never end.", advice="Name a log, a pipe, or - for standard input."
         )
-    return file
-
-
-def _chunks(file: BinaryIO, path: str) -> Iterator[bytes]:
-    try:
-        yield from iter(functools.partial(file.read, CHUNK_BYTES), b"")
-    except OSError as problem:
-        raise _unreadable(path, problem) from problem
-
-
-def _unreadable(path: str, problem: OSError | ValueError) -> InputError:
-    advice = "Name a readable log, or - for standard input."
-    return InputError(f"{path}: cannot be read ({reason_of(problem)}).", advice=advice)
 
 
 def _moment(text: str) -> dt.datetime:
@@ -247,12 +209,12 @@ def _named(path: str) -> str:
     return "standard input" if path == common.STDIN else path
 
 
-def _write(reports: Sequence[Report], form: Format, stream: TextIO, detail: Detail, at_least: int | None) -> None:
+def _write(reports: Sequence[Report], out: options.Output, stream: TextIO, at_least: int | None) -> None:
     """Write one report on all, or those on networks of so many clients."""
-    match form:
+    match out.form:
         case Format.TABLE if at_least is not None:
             stream.write(
-                _table(reports, stream, detail) if reports else f"No network has {at_least} clients or more.\n"
+                _table(reports, stream, out.detail) if reports else f"No network has {at_least} clients or more.\n"
             )
         case Format.JSON if at_least is not None:
             stream.write("[\n" + ",\n".join(common.as_json(report).rstrip() for report in reports) + "\n]\n")
@@ -262,7 +224,7 @@ def _write(reports: Sequence[Report], form: Format, stream: TextIO, detail: Deta
             stream.write(reporting.html(reports))
         case _:
             for report in reports:
-                common.write(report, form, stream, detail)
+                common.write(report, out, stream)
 
 
 def _table(reports: Sequence[Report], stream: TextIO, detail: Detail) -> str:

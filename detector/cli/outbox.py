@@ -20,20 +20,16 @@ from . import common, options, reporting
 from .stderr import say
 
 if TYPE_CHECKING:
-    from detector.model import Detail
     from detector.outbox.sender import Sending
     from detector.outbox.store import Part
 
-    from .options import Format
 
-_folder: Final = options.option("--outbox folder", options.WAITING, section=options.REPORTING, metavar="DIR")
+_folder: Final = options.option("--outbox", options.WAITING, section=options.REPORTING, metavar="DIR")
 _reaching: Final = options.settings(only=("data", "ct-logs", "roots", "add-roots", "proxy", "resolve", "connect-to"))
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Read": ("status", "list"), "Change": ("send", "drop"), "Set up": ("keygen",)},
-    examples=("detector outbox status",),
+@options.group(
+    "detector outbox status", sections={"Read": ("status", "list"), "Change": ("send", "drop"), "Set up": ("keygen",)}
 )
 def outbox() -> None:
     """Show and send reports that wait for a collector.
@@ -42,46 +38,40 @@ def outbox() -> None:
     """
 
 
-@outbox.command(examples=("detector outbox status", "detector outbox status --json"))
-@_folder
-@options.record_form
-@options.output
-def status(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
+@outbox.subcommand("detector outbox status", "detector outbox status --json")
+def status(*, folder: str | None = _folder, out: options.Output = options.record) -> int:
     """Summarize what waits, what was set aside, and what was dropped.
 
     Exit code: 0; 2 bad usage or input.
     """
     found = outboxes.Outbox(folder).status()
-    with common.result_stream(output) as stream:
-        common.write_record(found, form, stream, lambda: table.of_status(found, detail))
+    with common.result_stream(out.file) as stream:
+        common.write_record(found, out, stream, table.of_status)
     return common.CLEAN
 
 
-@outbox.command("list", examples=("detector outbox list",))
-@_folder
-@options.record_form
-@options.output
-def list_(*, folder: str | None, form: Format, detail: Detail, output: str | None) -> int:
+@outbox.subcommand("detector outbox list", name="list")
+def list_(*, folder: str | None = _folder, out: options.Output = options.record) -> int:
     """List the reports, the oldest first.
 
     Exit code: 0; 2 bad usage or input.
     """
     found = outboxes.Outbox(folder).listing()
-    with common.result_stream(output) as stream:
-        common.write_record(found, form, stream, lambda: table.of_listing(found, detail))
+    with common.result_stream(out.file) as stream:
+        common.write_record(found, out, stream, table.of_listing)
     return common.CLEAN
 
 
-@outbox.command(
-    examples=(
-        "detector outbox send --report-to https://collect.example.org --report-receipt-key collector.pem",
-        "detector outbox send --refused --report-to https://collect.example.org --report-receipt-key collector.pem",
-    )
+@outbox.subcommand(
+    "detector outbox send --report-to https://collect.example.org --report-receipt-key collector.pem",
+    "detector outbox send --refused --report-to https://collect.example.org --report-receipt-key collector.pem",
 )
-@options.collector
-@options.target("--refused", "Also send again what the collector refused.", is_flag=True)
-@_reaching
-def send(*, report: dict[str, Any], settings: dict[str, Any], refused: bool) -> int:
+def send(
+    *,
+    report: dict[str, Any] = options.collector,
+    refused: bool = options.target("--refused", "Also send again what the collector refused.", is_flag=True),
+    settings: dict[str, Any] = _reaching,
+) -> int:
     """Send what waits for a collector, now.
 
     Exit code: 0 nothing waits any more, 2 bad usage or input, 3 something still waits, 74 no room.
@@ -110,13 +100,15 @@ async def _send(sender: Sender) -> Sending:
         return await sender.send(at_once=True)
 
 
-@outbox.command(examples=("detector outbox drop --refused", "detector outbox drop --all"))
-@click.argument("digests", nargs=-1, metavar="[DIGEST]...")
-@_folder
-@options.target("--all everything", "Everything that waits.", is_flag=True)
-@options.target("--refused", "What the collector refused.", is_flag=True)
-@options.target("--damaged", "What is damaged.", is_flag=True)
-def drop(*, digests: tuple[str, ...], folder: str | None, everything: bool, refused: bool, damaged: bool) -> int:
+@outbox.subcommand("detector outbox drop --refused", "detector outbox drop --all")
+def drop(
+    *,
+    digests: tuple[str, ...] = options.argument(nargs=-1, metavar="[DIGEST]..."),
+    folder: str | None = _folder,
+    everything: bool = options.target("--all", "Everything that waits.", is_flag=True),
+    refused: bool = options.target("--refused", "What the collector refused.", is_flag=True),
+    damaged: bool = options.target("--damaged", "What is damaged.", is_flag=True),
+) -> int:
     """Drop reports without sending them; they are counted.
 
     Exit code: 0; 2 bad usage or input, 74 no room.
@@ -135,9 +127,11 @@ def drop(*, digests: tuple[str, ...], folder: str | None, everything: bool, refu
     return common.CLEAN
 
 
-@outbox.command(examples=("detector outbox keygen -o pseudonyms.key",))
-@options.result("-o --output", "New file for the key.", required=True, metavar="FILE")
-def keygen(output: str) -> int:
+@outbox.subcommand("detector outbox keygen -o pseudonyms.key")
+def keygen(
+    *,
+    output: str = options.result("-o --output", "New file for the key.", required=True, metavar="FILE"),
+) -> int:
     """Create a key for pseudonyms of students and networks.
 
     Give every client of the institution the same, and the collector none.

@@ -20,7 +20,7 @@ from detector.model import Category, Detail, RecordedIdentity
 from detector.model.toml_files import MAX_BYTES
 from detector.pins import formats
 from detector.session.seams import utc_now
-from detector.session.session import Detector
+from detector.session.session import Detector, observe
 from detector.session.settings import Expectations
 
 from . import common, options, streams
@@ -40,20 +40,22 @@ March 2026), and a pin file that is not renewed should stop accusing before its 
 _data: Final = options.settings(only={"data"})
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector pins learn exam.example.edu -o pins.toml",
+    "detector pins lint pins.toml",
     sections={"Read": ("show", "lint"), "Make": ("learn",), "Exchange": ("import", "export")},
-    examples=("detector pins learn exam.example.edu -o pins.toml", "detector pins lint pins.toml"),
 )
 def pins() -> None:
     """Learn, lint and show pins; exchange them with other programs."""
 
 
-@pins.command(examples=("detector pins show", "detector pins show pins.toml -o pins.txt"))
-@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
-@_data
-@options.output
-def show(*, settings: dict[str, Any], paths: tuple[str, ...], output: str | None) -> int:
+@pins.subcommand("detector pins show", "detector pins show pins.toml -o pins.txt")
+def show(
+    *,
+    paths: tuple[str, ...] = options.argument(nargs=-1, metavar="[FILE|DIR]..."),
+    settings: dict[str, Any] = _data,
+    output: str | None = options.output,
+) -> int:
     """Show the endpoints of pin files.
 
     Without a name those of the data set; with vendor:NAME the installed ones of a vendor.
@@ -85,12 +87,14 @@ def _described(expected: Expectations) -> Iterator[str]:
             yield (f"  {'private':<12}{len(endpoint.private_roots)} declared private root(s)")
 
 
-@pins.command(examples=("detector pins lint", "detector pins lint pins.toml -q"))
-@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
-@_data
-@options.detail
-@options.output
-def lint(*, settings: dict[str, Any], paths: tuple[str, ...], detail: Detail, output: str | None) -> int:
+@pins.subcommand("detector pins lint", "detector pins lint pins.toml -q")
+def lint(
+    *,
+    paths: tuple[str, ...] = options.argument(nargs=-1, metavar="[FILE|DIR]..."),
+    settings: dict[str, Any] = _data,
+    detail: Detail = options.detail,
+    output: str | None = options.output,
+) -> int:
     """Report what is stale or weak in pin files.
 
     Exit code: 0 nothing, or warnings only, 2 errors.
@@ -110,35 +114,33 @@ def lint(*, settings: dict[str, Any], paths: tuple[str, ...], detail: Detail, ou
     return common.BAD_INPUT if errors else common.CLEAN
 
 
-@pins.command(
-    examples=(
-        "detector pins learn exam.example.edu lms.example.org -o pins.toml",
-        "detector pins learn exam.example.edu --category exam --name finals --expires-in 60 -o pins.toml",
-        "detector pins learn intranet.example.edu --allow-private",
-    )
+@pins.subcommand(
+    "detector pins learn exam.example.edu lms.example.org -o pins.toml",
+    "detector pins learn exam.example.edu --category exam --name finals --expires-in 60 -o pins.toml",
+    "detector pins learn intranet.example.edu --allow-private",
 )
-@click.argument("targets", nargs=-1, required=True, metavar="HOST[:PORT]...")
-@options.output
-@options.result("--name", "Name of the pin file.", default="learned")
-@options.result("--category", "What these endpoints are for.", type=options.Choice(Category), default="other")
-@options.result(
-    "--expires-in", "Days that the pins are evaluated.", type=click.IntRange(1, 3650), default=PINS_LIVE, metavar="DAYS"
-)
-@options.trusting("--allow-private", "Also learn from chains without a public root.", is_flag=True)
-@options.deadline()
-@options.settings(without={"pins", "vantage"}, proxy="env")
 @click.pass_obj
 def learn(  # noqa: PLR0913 - one parameter per option
     started: float | None,
     *,
-    targets: tuple[str, ...],
-    settings: dict[str, Any],
-    output: str | None,
-    name: str,
-    category: Category,
-    expires_in: int,
-    allow_private: bool,
-    deadline: float,
+    targets: tuple[str, ...] = options.argument(nargs=-1, required=True, metavar="HOST[:PORT]..."),
+    output: str | None = options.output,
+    name: str = options.result("--name", "Name of the pin file.", default="learned"),
+    category: Category = options.result(
+        "--category", "What these endpoints are for.", type=options.Choice(Category), default="other"
+    ),
+    expires_in: int = options.result(
+        "--expires-in",
+        "Days that the pins are evaluated.",
+        type=click.IntRange(1, 3650),
+        default=PINS_LIVE,
+        metavar="DAYS",
+    ),
+    allow_private: bool = options.trusting(
+        "--allow-private", "Also learn from chains without a public root.", is_flag=True
+    ),
+    deadline: float = options.deadline(),
+    settings: dict[str, Any] = options.settings(without={"pins", "vantage"}, proxy="env"),
 ) -> int:
     """Connect to each host and write its keys to a pin file.
 
@@ -167,7 +169,7 @@ async def _observe(
     detector: Detector, endpoints: tuple[Endpoint, ...], deadline: float
 ) -> tuple[EndpointEvidence, ...]:
     async with detector:
-        return await detector.observe(endpoints, deadline=deadline)
+        return await observe(detector, endpoints, deadline=deadline)
 
 
 def _how(evidence: EndpointEvidence) -> list[str]:
@@ -181,30 +183,24 @@ def _how(evidence: EndpointEvidence) -> list[str]:
     return [f"leaf: {subject}, issued by {issuer}", *roots]
 
 
-@pins.command(
-    "import",
-    examples=(
-        "detector pins import network_security_config.xml --from android -o pins.toml",
-        "detector pins import Info.plist --from trustkit --host exam.example.edu --host lms.example.org",
-        "detector pins import headers.txt --from hpkp --host exam.example.edu",
-    ),
+@pins.subcommand(
+    "detector pins import network_security_config.xml --from android -o pins.toml",
+    "detector pins import Info.plist --from trustkit --host exam.example.edu --host lms.example.org",
+    "detector pins import headers.txt --from hpkp --host exam.example.edu",
+    name="import",
 )
-@click.argument("file", metavar="FILE|-")
-@options.output
-@options.target(
-    "--from form", "Format of the file.", type=options.Choice(formats.PinFormat), required=True, metavar="FORMAT"
-)
-@options.target("--host hosts", "Import the pins of this host alone; repeatable.", multiple=True, metavar="HOST")
-@options.result("--name", "Name of the pin file.", default="imported")
-@_data
 def import_(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    file: str,
-    form: formats.PinFormat,
-    hosts: tuple[str, ...],
-    name: str,
-    output: str | None,
+    file: str = options.argument(metavar="FILE|-"),
+    output: str | None = options.output,
+    form: formats.PinFormat = options.target(
+        "--from", "Format of the file.", type=options.Choice(formats.PinFormat), required=True, metavar="FORMAT"
+    ),
+    hosts: tuple[str, ...] = options.target(
+        "--host", "Import the pins of this host alone; repeatable.", multiple=True, metavar="HOST"
+    ),
+    name: str = options.result("--name", "Name of the pin file.", default="imported"),
+    settings: dict[str, Any] = _data,
 ) -> int:
     """Make a pin file of the pins of another program.
 
@@ -233,33 +229,26 @@ def import_(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@pins.command(
-    "export",
-    examples=(
-        "detector pins export pins.toml --to android --leave-out category --leave-out identity -o config.xml",
-        "detector pins export pins.toml --to okhttp --leave-out category --leave-out identity --leave-out expires",
-    ),
+@pins.subcommand(
+    "detector pins export pins.toml --to android --leave-out category --leave-out identity -o config.xml",
+    "detector pins export pins.toml --to okhttp --leave-out category --leave-out identity --leave-out expires",
+    name="export",
 )
-@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR...")
-@options.output
-@options.result(
-    "--to form", "Format to write.", type=options.Choice(formats.PinFormat), required=True, metavar="FORMAT"
-)
-@options.result(
-    "--leave-out", "Field that may be lost; repeatable.", type=click.Choice(formats.FIELDS_LEFT_OUT), multiple=True
-)
-@options.result("--backups-as-pins", "Write backup pins like the others.", is_flag=True)
-@options.result("--keys-of", "Whose keys all pins are, for ats.", type=options.Choice(formats.KeysOf))
-@_data
 def export(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    paths: tuple[str, ...],
-    form: formats.PinFormat,
-    leave_out: tuple[str, ...],
-    backups_as_pins: bool,
-    keys_of: formats.KeysOf | None,
-    output: str | None,
+    paths: tuple[str, ...] = options.argument(nargs=-1, required=True, metavar="FILE|DIR..."),
+    output: str | None = options.output,
+    form: formats.PinFormat = options.result(
+        "--to", "Format to write.", type=options.Choice(formats.PinFormat), required=True, metavar="FORMAT"
+    ),
+    leave_out: tuple[str, ...] = options.result(
+        "--leave-out", "Field that may be lost; repeatable.", type=click.Choice(formats.FIELDS_LEFT_OUT), multiple=True
+    ),
+    backups_as_pins: bool = options.result("--backups-as-pins", "Write backup pins like the others.", is_flag=True),
+    keys_of: formats.KeysOf | None = options.result(
+        "--keys-of", "Whose keys all pins are, for ats.", type=options.Choice(formats.KeysOf)
+    ),
+    settings: dict[str, Any] = _data,
 ) -> int:
     """Write the pins of pin files for another program.
 

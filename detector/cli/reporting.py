@@ -65,7 +65,8 @@ class Reports:
             self._settings = outbox.ReportSettings.of(values)
             self._keys = outbox.ReportKeys.load(self._settings, student=self._student)
         elif given:
-            raise click.UsageError(f"{_flag_given()} needs --report-to URL.")
+            flags = [max(option.opts, key=len) for option in options.given("report")]
+            raise click.UsageError(f"{next(iter(flags), 'Reporting')} needs --report-to URL.")
 
     def __enter__(self) -> Self:
         return self
@@ -76,16 +77,12 @@ class Reports:
 
     def start(self) -> None:
         """Begin to send what earlier commands left."""
-        self._report(lambda reporter: reporter.start())
-
-    def report(self, make: Callable[[outbox.Reporter], object]) -> None:
-        """Report something while the command goes on."""
-        self._report(make)
+        self.report(lambda reporter: reporter.start())
 
     def report_aside(self, make: Callable[[outbox.Reporter], object]) -> None:
         """Report something in a thread of the event loop, which ends when that is done: the first time takes long."""
         if self._settings is not None:
-            asyncio.get_running_loop().run_in_executor(None, self._report, make)
+            asyncio.get_running_loop().run_in_executor(None, self.report, make)
 
     def report_last(self, make: Callable[[outbox.Reporter], object]) -> None:
         """Report something after the result, to whose reader standard output ends before that."""
@@ -93,35 +90,26 @@ class Reports:
             sys.stdout.flush()
             with contextlib.suppress(OSError, ValueError):  # it is no file of this process
                 redirect_to_null(sys.stdout)
-            self._report(make)
+            self.report(make)
 
-    def _report(self, make: Callable[[outbox.Reporter], object]) -> None:
+    def report(self, make: Callable[[outbox.Reporter], object]) -> None:
+        """Report something while the command goes on."""
         if self._settings is None or self._failed:
             return
         try:
             with self._lock:
                 if self._reporter is None:
-                    self._reporter = self._open(self._settings)
+                    self._reporter = outbox.Reporter(
+                        self._settings,
+                        keys=self._keys,
+                        student=self._student,
+                        connectors=connectors_of(self._options, self._settings.pins),
+                        on_problem=lambda error: say(f"Warning: {error}"),
+                    )
             make(self._reporter)
         except DetectorError as error:
             self._failed = True
             say(f"Warning: {error} {WITHOUT_REPORTING}")
-
-    def _open(self, settings: outbox.ReportSettings) -> outbox.Reporter:
-        return outbox.Reporter(
-            settings,
-            keys=self._keys,
-            student=self._student,
-            connectors=connectors_of(self._options, settings.pins),
-            on_problem=lambda error: say(f"Warning: {error}"),
-        )
-
-
-def _flag_given() -> str:
-    """The first option of reporting that was given to this command."""
-    context = click.get_current_context()
-    every = [p for p in context.command.params if isinstance(p, options.Option) and p.into == "report"]
-    return next((max(option.opts, key=len) for option in every if option.was_given(context)), "Reporting")
 
 
 def connectors_of(settings: Mapping[str, Any], pins: tuple[str, ...]) -> outbox.Connectors:

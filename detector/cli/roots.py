@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from detector import audit as auditing
 from detector.aio.lazy import LazyModule
 from detector.session.seams import utc_now
@@ -18,7 +16,6 @@ from . import common, options
 
 if TYPE_CHECKING:
     from detector.audit import table
-    from detector.model import Detail
 else:
     table = LazyModule("detector.audit.table")
 
@@ -31,34 +28,26 @@ _EXIT: Final = {
 """By `detector.audit.Verdict`."""
 
 
-@click.group(cls=options.Group, sections={"Read": ("audit",)}, examples=("detector roots audit",))
+@options.group("detector roots audit", sections={"Read": ("audit",)})
 def roots() -> None:
     """Audit the roots this machine trusts."""
 
 
-@roots.command(
-    examples=(
-        "detector roots audit",
-        "detector roots audit --certificates exported.pem -v",
-        "detector roots audit --json -o audit.json",
-    )
+@roots.subcommand(
+    "detector roots audit",
+    "detector roots audit --certificates exported.pem -v",
+    "detector roots audit --json -o audit.json",
 )
-@options.target(
-    "--certificates bundles",
-    "Audit this file of certificates instead of the machine; repeatable.",
-    multiple=True,
-    metavar="FILE",
-)
-@options.settings(only={"data", "roots", "add-roots"})
-@options.record_form
-@options.output
 def audit(
     *,
-    settings: dict[str, Any],
-    bundles: tuple[str, ...],
-    form: options.Format,
-    detail: Detail,
-    output: str | None,
+    bundles: tuple[str, ...] = options.target(
+        "--certificates",
+        "Audit this file of certificates instead of the machine; repeatable.",
+        multiple=True,
+        metavar="FILE",
+    ),
+    settings: dict[str, Any] = options.settings(only={"data", "roots", "add-roots"}),
+    out: options.Output = options.record,
 ) -> int:
     """List every root this machine trusts beyond the public set.
 
@@ -72,10 +61,10 @@ def audit(
     expected = Expectations(**settings)
     public, data = expected.public_roots, expected.data_set
     known = data.known_roots.keys
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         scanned = auditing.read_bundles(bundles) if bundles else auditing.read_machine(known)
         report = auditing.audit(
             scanned, public=public, known=known, catalogue=data.catalogue, at=utc_now().replace(microsecond=0)
         )
-        common.write_record(report, form, stream, lambda: table.render(report, detail))
+        common.write_record(report, out, stream, table.render)
     return _EXIT[report.verdict]

@@ -5,8 +5,6 @@ Room: cli.
 
 from __future__ import annotations
 
-import click
-
 from detector.model import Reason
 from detector.report import rules as text
 
@@ -14,9 +12,11 @@ from . import common, options
 from .streams import put
 
 
-@click.command(cls=options.Command, examples=("detector rules", "detector rules identity-substituted"))
-@click.argument("reason", required=False, type=options.Choice(Reason), metavar="[REASON]")
-def rules(reason: Reason | None) -> int:
+@options.command("detector rules", "detector rules identity-substituted")
+def rules(
+    *,
+    reason: Reason | None = options.argument(required=False, type=options.Choice(Reason), metavar="[REASON]"),
+) -> int:
     """Explain how verdicts are reached.
 
     Lists every rule of the decision table, or explains the one called REASON. REASON is what a report gives as the

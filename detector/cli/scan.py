@@ -11,13 +11,14 @@ import enum
 import functools
 import hashlib
 import io
+import operator
 import sys
 import threading
 import time
 from collections import Counter
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 import msgspec
@@ -25,32 +26,29 @@ import msgspec
 from detector import scan as scans
 from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
-from detector.aio.tasks import run_in_thread
+from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.errors import HistoryError, InputError, MissingExtraError, NoRoomError, install_extra
 from detector.judge import network, wording
-from detector.model import Confidence, Detail, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
+from detector.model import Confidence, Detail, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
 from detector.model.validate import PORT_MAX, naming
 from detector.pins.target import parse_host
-from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target
+from detector.scan import BadLine, Scanned, ScanRecord, Target
 from detector.session.seams import Seams, utc_now
 from detector.session.session import Detector
 from detector.session.stream import StreamSettings
 from detector.version import VERSION
 
 from . import common, options, reporting
+from . import progress as progress_line
 from .options import Format
-from .stderr import is_terminal, say
+from .stderr import is_terminal, say, show_line
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from typing import TextIO
 
-    from rich import console as rich_console
-    from rich import progress as rich_progress
-
-    from detector import outbox
     from detector.history import store
     from detector.probe.routes import resolving
     from detector.report import siem, spreadsheet
@@ -59,8 +57,6 @@ if TYPE_CHECKING:
 else:
     processes = LazyModule("detector.scan.processes")
     resolving = LazyModule("detector.probe.routes.resolving")
-    rich_console = LazyModule("rich.console")
-    rich_progress = LazyModule("rich.progress")
     siem = LazyModule("detector.report.siem")
     spreadsheet = LazyModule("detector.report.spreadsheet")
     store = LazyModule("detector.history.store")  # the extra `history`
@@ -79,8 +75,6 @@ PROCESSES_MAX: Final = 256
 """More than any machine has processors for."""
 FINGERPRINT_BYTES: Final = 64 * 1024
 """Bytes of each target file that identify it, with its size."""
-Line = TypeVar("Line")
-"""How a line of an output is read back."""
 
 
 class Evidence(enum.StrEnum):
@@ -111,7 +105,7 @@ class Sources(NamedTuple):
 
 
 target_files: Final = options.target(
-    "--targets files", "File of targets, - for stdin; repeatable.", multiple=True, metavar="FILE|-"
+    "--targets", "File of targets, - for stdin; repeatable.", multiple=True, metavar="FILE|-"
 )
 retries_option: Final = options.probing(
     "--retries", "Retries after transient failures.", type=click.IntRange(0, 10), default=1
@@ -122,92 +116,71 @@ timeout_option: Final = options.probing(
 strict_option: Final = options.target("--strict", "Stop at the first line that is not a target.", is_flag=True)
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector scan --targets hosts.txt",
-        "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
-        "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
-        "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
-    ),
+@options.command(
+    "detector scan --targets hosts.txt",
+    "detector scan --network 192.0.2.0/24 --port 443 --port 8443 --server-name exam.example.edu",
+    "detector scan --targets hosts.csv --format jsonl -o results.jsonl --resume scan.state",
+    "detector scan exam.example.edu https://lms.example.org/ --format csv --rate 50",
 )
-@options.targets
-@target_files
-@options.target("--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True)
-@options.target("--network networks", "Every address of a network; repeatable.", multiple=True, metavar="CIDR")
-@options.target(
-    "--port ports",
-    "Port of targets without one; repeatable.  [default: 443]",
-    multiple=True,
-    type=click.IntRange(1, PORT_MAX),
-)
-@options.target(
-    "--server-name server_names",
-    "Server name (SNI) for targets that are addresses; repeatable.",
-    multiple=True,
-    metavar="NAME",
-)
-@options.probing("--concurrency", "Targets at once.", type=click.IntRange(1, 20000), default=256)
-@options.probing(
-    "--processes",
-    "Processes of this machine that probe; one assesses.",
-    type=click.IntRange(1, PROCESSES_MAX),
-    default=1,
-)
-@options.probing("--rate", "Connections per second, in total.", type=click.FloatRange(min=0.001), metavar="N")
-@options.probing(
-    "--rate-per-host", "Connections per second to one host.", type=click.FloatRange(min=0.001), metavar="N"
-)
-@retries_option
-@timeout_option
-@options.result("--resume", "Record progress there; given again, continue from it. Needs --output.", metavar="STATE")
-@strict_option
-@options.result(
-    "--evidence",
-    "Write the certificates for all, for those that are not clean, or for none.",
-    type=options.Choice(Evidence),
-    default="odd",
-)
-@options.probing(
-    "--resolver",
-    "How names are resolved; auto is c-ares if aiodns is installed.",
-    type=options.Choice(Lookup),
-    default="auto",
-)
-@options.result("--progress/--no-progress", "Report progress on stderr.", default=True)
-@options.fail_on()
-@options.history
-@options.settings()
-@options.reporting
-@options.form(Format.TEXT, Format.JSONL, Format.CSV, *options.SIEM_LINES)
-@options.detail
-@options.output
 def scan(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    targets: tuple[str, ...],
-    files: tuple[str, ...],
-    table: bool,
-    networks: tuple[str, ...],
-    ports: tuple[int, ...],
-    server_names: tuple[str, ...],
-    concurrency: int,
-    processes: int,
-    rate: float | None,
-    rate_per_host: float | None,
-    retries: int,
-    timeout: float,
-    resume: str | None,
-    strict: bool,
-    evidence: Evidence,
-    resolver: Lookup,
-    progress: bool,
-    fail_on: Confidence,
-    form: Format,
-    detail: Detail,
-    output: str | None,
-    place: str | None,
+    targets: tuple[str, ...] = options.targets,
+    files: tuple[str, ...] = target_files,
+    table: bool = options.target(
+        "--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True
+    ),
+    networks: tuple[str, ...] = options.target(
+        "--network", "Every address of a network; repeatable.", multiple=True, metavar="CIDR"
+    ),
+    ports: tuple[int, ...] = options.target(
+        "--port",
+        "Port of targets without one; repeatable.  [default: 443]",
+        multiple=True,
+        type=click.IntRange(1, PORT_MAX),
+    ),
+    server_names: tuple[str, ...] = options.target(
+        "--server-name",
+        "Server name (SNI) for targets that are addresses; repeatable.",
+        multiple=True,
+        metavar="NAME",
+    ),
+    concurrency: int = options.probing("--concurrency", "Targets at once.", type=click.IntRange(1, 20000), default=256),
+    processes: int = options.probing(
+        "--processes",
+        "Processes of this machine that probe; one assesses.",
+        type=click.IntRange(1, PROCESSES_MAX),
+        default=1,
+    ),
+    rate: float | None = options.probing(
+        "--rate", "Connections per second, in total.", type=click.FloatRange(min=0.001), metavar="N"
+    ),
+    rate_per_host: float | None = options.probing(
+        "--rate-per-host", "Connections per second to one host.", type=click.FloatRange(min=0.001), metavar="N"
+    ),
+    retries: int = retries_option,
+    timeout: float = timeout_option,
+    resume: str | None = options.result(
+        "--resume", "Record progress there; given again, continue from it. Needs --output.", metavar="STATE"
+    ),
+    strict: bool = strict_option,
+    evidence: Evidence = options.result(
+        "--evidence",
+        "Write the certificates for all, for those that are not clean, or for none.",
+        type=options.Choice(Evidence),
+        default="odd",
+    ),
+    resolver: Lookup = options.probing(
+        "--resolver",
+        "How names are resolved; auto is c-ares if aiodns is installed.",
+        type=options.Choice(Lookup),
+        default="auto",
+    ),
+    progress: bool = options.result("--progress/--no-progress", "Report progress on stderr.", default=True),
+    fail_on: Confidence = options.fail_on(),
+    place: str | None = options.history,
+    settings: dict[str, Any] = options.settings(),
+    report: dict[str, Any] = options.reporting,
+    out: options.Output = options.written(Format.TEXT, Format.JSONL, Format.CSV, *options.SIEM_LINES),
 ) -> int:
     """Scan any number of targets, one line of result for each.
 
@@ -221,7 +194,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive, as for `detector
     check`: targets of arguments and files count as named.
     """
-    if resume is not None and (output is None or form is not Format.JSONL):
+    if resume is not None and (out.file is None or out.form is not Format.JSONL):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: it continues from the output.")
     with naming("--server-name"):
         sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
@@ -232,16 +205,19 @@ def scan(  # noqa: PLR0913 - one parameter per option
         history = stack.enter_context(common.SideHistory(place, functools.partial(_patience, ending)))
         detector = Detector(**settings, seen_before=history.genuine, seams=Seams(resolver=names))
         record = None
-        if resume is not None and output is not None:
-            record = ScanRecord(resume, output, scan=_fingerprint(sources, settings), now=utc_now())
+        if resume is not None and out.file is not None:
+            record = ScanRecord(resume, out.file, scan=_fingerprint(sources, settings), now=utc_now())
             stack.callback(record.close)
         kept = _Kept(history, detector, tally, started=utc_now() if record is None else record.started)
-        stream = None if record else stack.enter_context(common.growing_stream(output))
-        writer = _Writer(form, detail, evidence, detector.vantage, record, stream)
+        stream = None if record else stack.enter_context(common.growing_stream(out.file))
+        writer = _Writer(out.form, out.detail, evidence, detector.vantage, record, stream)
         reports = stack.enter_context(reporting.Reports(report, settings))
         reports.start()
         kept.attempt(kept.begin)
-        _count_earlier(writer, tally, kept, full=place is not None)
+        for line in writer.earlier():
+            tally.add_earlier(line)
+            if kept.add(line):
+                kept.attempt(kept.flush)
         pace = StreamSettings(
             concurrency=_affordable(concurrency, processes),
             rate=rate,
@@ -250,9 +226,9 @@ def scan(  # noqa: PLR0913 - one parameter per option
             timeout=timeout,
         )
         try:
-            with _progress(tally) if progress and detail is not Detail.VERDICT else contextlib.nullcontext():
-                probing = _probing(processes, detector, names)
-                asyncio.run(_scan(detector, sources, pace, tally, (writer, kept, reports), probing))
+            probing = _probing(processes, detector, names)
+            scanning = _scan(detector, sources, pace, tally, (writer, kept, reports), probing)
+            asyncio.run(_shown(scanning, tally) if progress and out.detail is not Detail.VERDICT else scanning)
         except KeyboardInterrupt:
             ending.set()
             say(tally.sentence(interrupted=True))
@@ -289,7 +265,7 @@ async def _probing(workers: int, detector: Detector, names: resolving.CachingRes
             return
         network = msgspec.structs.replace(detector.network, offline=True)
         config = work.WorkerConfig(network=network, c_ares=names.c_ares)
-        async with processes.WorkerPool(workers, detector, config) as pool:
+        async with processes.WorkerPool(workers, config) as pool:
             yield pool.probe
     finally:
         await names.close()
@@ -312,22 +288,9 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
             async for found in results:
                 tally.add(found)
                 writer.write(found)
-                reports.report(functools.partial(_report, found))
+                reports.report(operator.methodcaller("result", found))
                 if kept.add(found):
                     await run_in_thread(lambda: kept.attempt(kept.flush))  # a lock must not hold up the probes
-
-
-def _report(found: Scanned, reporter: outbox.Reporter) -> None:
-    reporter.result(found)
-
-
-def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept, *, full: bool) -> None:
-    """Count the results that a resumed scan has already written; read in full, they are recorded as well."""
-    wanted: type[_Earlier | Scanned] = Scanned if full else _Earlier
-    for line in writer.earlier(wanted):
-        tally.add_earlier(line)
-        if isinstance(line, Scanned) and kept.add(line):
-            kept.attempt(kept.flush)
 
 
 def _resolver(wanted: Lookup) -> resolving.CachingResolver:
@@ -389,30 +352,6 @@ def _fingerprint(sources: Sources, settings: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-class _Route(msgspec.Struct, frozen=True):
-    """What is counted of an observation."""
-
-    unfollowed_proxy: UnfollowedProxy | None = None
-
-
-class _Earlier(msgspec.Struct, frozen=True):
-    """What is counted of a line that an interrupted scan wrote, or of a result that was amended."""
-
-    endpoint: EndpointName
-    verdict: Verdict
-    confidence: Confidence | None = None
-    named: bool = False
-    replaces: Replaced | None = None
-    observation: _Route = _Route()
-    other_observations: tuple[_Route, ...] = ()
-
-    @property
-    def unfollowed_proxy(self) -> UnfollowedProxy | None:
-        """Why a probe of it did not follow the proxy setting of the machine."""
-        reasons = (one.unfollowed_proxy for one in (self.observation, *self.other_observations))
-        return next((reason for reason in reasons if reason is not None), None)
-
-
 class Tally:
     """Results so far: in numbers, and for each vantage as one network."""
 
@@ -430,17 +369,17 @@ class Tally:
         """How many targets have a result."""
         return self._found.total()
 
-    def add_earlier(self, found: Scanned | _Earlier) -> None:
+    def add_earlier(self, found: Scanned) -> None:
         """Count a result of the same scan from before it was interrupted."""
         self.add(found)
         self._earlier = self.total
 
-    def add(self, found: Scanned | _Earlier, *, vantage: str = "") -> None:
+    def add(self, found: Scanned, *, vantage: str = "") -> None:
         """Count a result from this vantage. One that amends an earlier one carries what it replaces."""
         before = None
         if found.replaces is not None:
-            route = _Route(found.unfollowed_proxy)  # an amendment rests on the same observations
-            before = _Earlier(found.endpoint, found.replaces.verdict, found.replaces.confidence, observation=route)
+            said = found.replaces  # an amendment rests on the same observations
+            before = msgspec.structs.replace(found, verdict=said.verdict, confidence=said.confidence)
             self._found[before.verdict, before.confidence] -= 1
         self._found[found.verdict, found.confidence] += 1
         self._unfollowed = self._unfollowed or found.unfollowed_proxy
@@ -462,10 +401,9 @@ class Tally:
 
     def sentence(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
-        numbers = dict(self._found)  # a copy: progress is shown by another thread
         kinds: list[tuple[Verdict, Confidence | None]] = [(Verdict.MIDDLEWARE, sure) for sure in reversed(Confidence)]
         kinds += [(Verdict.INCONCLUSIVE, None), (Verdict.CLEAN, None)]
-        found = ", ".join(f"{numbers[kind]} {wording.state(*kind)}" for kind in kinds if numbers.get(kind))
+        found = ", ".join(f"{self._found[kind]} {wording.state(*kind)}" for kind in kinds if self._found[kind])
         bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
@@ -501,11 +439,11 @@ class _Writer:
         if form is Format.CSV:
             self._put(spreadsheet.header())
 
-    def earlier(self, form: type[Line]) -> Iterator[Line]:
-        """What this scan wrote before it was interrupted, read as `form`. Raises `InputError`."""
+    def earlier(self) -> Iterator[Scanned]:
+        """What this scan wrote before it was interrupted. Raises `InputError`."""
         for number, line in enumerate(() if self._record is None else self._record.earlier(), start=1):
             try:
-                yield json_text.decode(line, form)
+                yield json_text.decode(line, Scanned)
             except json_text.MalformedError as error:
                 raise InputError(
                     f"--output: line {number} is not a result of a scan.",
@@ -540,6 +478,7 @@ class _Writer:
 
     def _put(self, text: str) -> None:
         if self._stream is not None:
+            show_line("")
             self._stream.write(text)
             self._stream.flush()
 
@@ -626,37 +565,18 @@ def _text(found: Scanned, detail: Detail) -> str:
     return "  ".join(filter(None, cells))
 
 
-@contextlib.contextmanager
-def _progress(tally: Tally) -> Iterator[None]:
-    """Report progress on stderr until the block ends: a line that changes on a terminal, plain lines elsewhere."""
-    if not is_terminal():
-        with _ticking(PLAIN_PROGRESS_SECONDS, lambda: say(tally.sentence().replace("Scanned", "So far", 1))):
-            yield
-        return
-    columns = (
-        rich_progress.SpinnerColumn(),
-        rich_progress.TextColumn("{task.description}", markup=False),
-        rich_progress.TimeElapsedColumn(),
-    )
-    with rich_progress.Progress(*columns, console=rich_console.Console(stderr=True)) as bar:
-        task = bar.add_task("")
-        with _ticking(0.2, lambda: bar.update(task, description=tally.sentence().removesuffix("."))):
-            yield
-
-
-@contextlib.contextmanager
-def _ticking(seconds: float, tick: Callable[[], None]) -> Iterator[None]:
-    """Call `tick` periodically, from a thread, until the block ends."""
-    ended = threading.Event()
-
-    def run() -> None:
-        while not ended.wait(seconds):
-            tick()
-
-    thread = threading.Thread(target=run, name="progress", daemon=True)
-    thread.start()
+async def _shown(scanning: Coroutine[None, None, None], tally: Tally) -> None:
+    """Scan, and report progress on stderr: a line that changes on a terminal, plain lines elsewhere."""
+    showing = asyncio.create_task(_progress(tally))
     try:
-        yield
+        await scanning
     finally:
-        ended.set()
-        thread.join()
+        await cancel_and_wait([showing])
+
+
+async def _progress(tally: Tally) -> None:
+    if is_terminal():
+        await progress_line.show(lambda _: tally.sentence())
+    while True:
+        await asyncio.sleep(PLAIN_PROGRESS_SECONDS)
+        say(tally.sentence().replace("Scanned", "So far", 1))

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from detector import bundle as bundles
 from detector.aio.lazy import LazyModule
 from detector.bundle.form import BUNDLE_BYTES_MAX
@@ -43,64 +41,45 @@ _EXIT_CODES: Final = {"holds": common.CLEAN, "fails": common.MIDDLEWARE}
 """By `detector.bundle.Conclusion`; every other leaves open whether the bundle holds."""
 
 
-class _PublicKey(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """An Ed25519 public key as encoded in pin files."""
-
-    name = "ed25519/BASE64"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        if isinstance(value, bytes):
-            return value
-        try:
-            return parse_witness_key(str(value))
-        except ValueError as error:
-            self.fail(f"{value!r}: this key {error}.", param, ctx)
+def _public_key(text: str) -> bytes:
+    """An Ed25519 public key as encoded in pin files. Raises ValueError."""
+    try:
+        return parse_witness_key(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: this key {error}.") from None
 
 
-reviewing: Final = options.together(
-    (
-        options.trusting(
-            "--key keys",
-            "Key of which a signature is required; repeatable: one of them suffices. Without one nothing holds.",
-            type=_PublicKey(),
-            multiple=True,
-        ),
-        options.trusting("--key-file key_files", "The same, from a file; repeatable.", multiple=True, metavar="PEM"),
-        options.trust,
-    )
+signer_keys: Final = options.trusting(
+    "--key",
+    "Key of which a signature is required; repeatable: one of them suffices. Without one nothing holds.",
+    type=options.Parsed("ed25519/BASE64", _public_key),
+    multiple=True,
 )
-"""What a reviewer provides: `keys`, `key_files`, and roots and logs as `settings`."""
+signer_key_files: Final = options.trusting(
+    "--key-file", "The same, from a file; repeatable.", multiple=True, metavar="PEM"
+)
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector verify evidence.json --key-file recorder.pem",
-        "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json",
-        "detector verify evidence.json --key-file recorder.pem -q",
-    ),
+@options.command(
+    "detector verify evidence.json --key-file recorder.pem",
+    "detector verify evidence.json --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --json",
+    "detector verify evidence.json --key-file recorder.pem -q",
 )
-@click.argument("bundle", metavar="BUNDLE")
-@reviewing
-@options.trusting(
-    "--tsa-root authorities",
-    "Believe timestamps of authorities below these roots (RFC 3161; extra timestamp).",
-    metavar="PEM",
-)
-@options.trusting("--pins", "Pins to use instead of the recorded ones.", multiple=True, metavar="FILE|DIR")
-@options.record_form
-@options.output
 def verify(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    bundle: str,
-    keys: tuple[bytes, ...],
-    key_files: tuple[str, ...],
-    authorities: str | None,
-    pins: tuple[str, ...],
-    form: options.Format,
-    detail: Detail,
-    output: str | None,
+    bundle: str = options.argument(metavar="BUNDLE"),
+    keys: tuple[bytes, ...] = signer_keys,
+    key_files: tuple[str, ...] = signer_key_files,
+    settings: dict[str, Any] = options.trust,
+    authorities: str | None = options.trusting(
+        "--tsa-root",
+        "Believe timestamps of authorities below these roots (RFC 3161; extra timestamp).",
+        metavar="PEM",
+    ),
+    pins: tuple[str, ...] = options.trusting(
+        "--pins", "Pins to use instead of the recorded ones.", multiple=True, metavar="FILE|DIR"
+    ),
+    out: options.Output = options.record,
 ) -> int:
     """Assess an evidence bundle again, offline.
 
@@ -111,24 +90,30 @@ def verify(  # noqa: PLR0913 - one parameter per option
     other roots, logs or rules than the recorder's.
     """
     expected = Expectations(**settings, pins=pins or None)
-    given = (*keys, *map(load_public_key, key_files))
-    public, logs = expected.public_roots, expected.log_list
-    own_pins = expected.pin_set.endpoints if pins else ()
-    believed = None if authorities is None else trusted.load(authorities)
-    data = read_file(bundle)
-    with naming(bundle):
-        verification = bundles.verify(
-            data,
-            keys=given,
-            roots=public,
-            logs=logs,
-            known=expected.data_set,
-            pins=own_pins,
-            authorities=believed,
-        )
-    with common.result_stream(output) as stream:
-        common.write_record(verification, form, stream, lambda: _render(verification, detail))
+    reader = brought(keys, key_files, expected)
+    reader["pins"] = expected.pin_set.endpoints if pins else ()
+    reader["authorities"] = None if authorities is None else trusted.load(authorities)
+    _, verification = assess(bundle, reader)
+    with common.result_stream(out.file) as stream:
+        common.write_record(verification, out, stream, _render)
     return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)
+
+
+def brought(keys: tuple[bytes, ...], key_files: tuple[str, ...], expected: Expectations) -> dict[str, Any]:
+    """What a reader brings, as arguments of `bundle.verify`. Raises `InputError`."""
+    return {
+        "keys": (*keys, *map(load_public_key, key_files)),
+        "roots": expected.public_roots,
+        "logs": expected.log_list,
+        "known": expected.data_set,
+    }
+
+
+def assess(path: str, reader: dict[str, Any]) -> tuple[bytes, Verification]:
+    """The bytes of a bundle, and what they show to this reader. Raises `BundleError`, which names the file."""
+    data = read_file(path)
+    with naming(path):
+        return data, bundles.verify(data, **reader)
 
 
 def read_file(path: str) -> bytes:

@@ -56,73 +56,53 @@ METRICS_CONNECTIONS_MAX: Final = 1000
 _COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector watch exam.example.edu --interval 30",
-        "detector watch --duration 3600 --format jsonl -o events.jsonl",
-        "detector watch exam.example.edu --metrics 9469",
-    ),
+@options.command(
+    "detector watch exam.example.edu --interval 30",
+    "detector watch --duration 3600 --format jsonl -o events.jsonl",
+    "detector watch exam.example.edu --metrics 9469",
 )
-@options.targets
-@options.probing(
-    "--interval",
-    "Mean time between two probes of one endpoint, which come at unpredictable times.",
-    type=click.FloatRange(min=INTERVAL_LEAST, max=INTERVAL_MOST),
-    default=INTERVAL_DEFAULT,
-    metavar="SECONDS",
-)
-@options.duration
-@options.deadline("Time limit of one probe.", longest=DEADLINE_LONGEST)
-@options.fail_on()
-@options.result(
-    "--metrics", "Serve Prometheus metrics there, on loopback without a host (extra metrics).", metavar="PORT|HOST:PORT"
-)
-@options.result(
-    "--metrics-connections",
-    "Connections to the metrics served at once; others wait.",
-    type=click.IntRange(1, METRICS_CONNECTIONS_MAX),
-    default=watch_metrics.SCRAPES_DEFAULT,
-)
-@options.service("--update", "Update what is known in the background (extra update).", is_flag=True)
-@options.service(
-    "--update-every",
-    "Mean time between two updates.",
-    type=click.FloatRange(min=UPDATE_LEAST),
-    default=UPDATE_DEFAULT,
-    metavar="SECONDS",
-)
-@options.service(
-    "--update-from",
-    "The repository, as of `detector data update --from`.  [default: the URL of the last update]",
-    metavar="URL|DIR",
-)
-@options.service("--update-root", "As `detector data update --root`.", metavar="FILE")
-@options.known_history
-@options.settings()
-@options.reporting
-@options.form(Format.TABLE, Format.JSONL, *options.SIEM_LINES)
-@options.detail
-@options.output
 def watch(  # noqa: PLR0913 - one parameter per option
     *,
-    settings: dict[str, Any],
-    report: dict[str, Any],
-    targets: tuple[str, ...],
-    interval: float,
-    duration: float,
-    deadline: float,
-    fail_on: Confidence,
-    metrics: str | None,
-    metrics_connections: int,
-    update: bool,
-    update_every: float,
-    update_from: str | None,
-    update_root: str | None,
-    place: str | None,
-    form: Format,
-    detail: Detail,
-    output: str | None,
+    targets: tuple[str, ...] = options.targets,
+    interval: float = options.probing(
+        "--interval",
+        "Mean time between two probes of one endpoint, which come at unpredictable times.",
+        type=click.FloatRange(min=INTERVAL_LEAST, max=INTERVAL_MOST),
+        default=INTERVAL_DEFAULT,
+        metavar="SECONDS",
+    ),
+    duration: float = options.duration,
+    deadline: float = options.deadline("Time limit of one probe.", longest=DEADLINE_LONGEST),
+    fail_on: Confidence = options.fail_on(),
+    metrics: str | None = options.result(
+        "--metrics",
+        "Serve Prometheus metrics there, on loopback without a host (extra metrics).",
+        metavar="PORT|HOST:PORT",
+    ),
+    metrics_connections: int = options.result(
+        "--metrics-connections",
+        "Connections to the metrics served at once; others wait.",
+        type=click.IntRange(1, METRICS_CONNECTIONS_MAX),
+        default=watch_metrics.SCRAPES_DEFAULT,
+    ),
+    update: bool = options.service("--update", "Update what is known in the background (extra update).", is_flag=True),
+    update_every: float = options.service(
+        "--update-every",
+        "Mean time between two updates.",
+        type=click.FloatRange(min=UPDATE_LEAST),
+        default=UPDATE_DEFAULT,
+        metavar="SECONDS",
+    ),
+    update_from: str | None = options.service(
+        "--update-from",
+        "The repository, as of `detector data update --from`.  [default: the URL of the last update]",
+        metavar="URL|DIR",
+    ),
+    update_root: str | None = options.service("--update-root", "As `detector data update --root`.", metavar="FILE"),
+    place: str | None = options.known_history,
+    settings: dict[str, Any] = options.settings(),
+    report: dict[str, Any] = options.reporting,
+    out: options.Output = options.written(Format.TABLE, Format.JSONL, *options.SIEM_LINES),
 ) -> int:
     """Watch endpoints and report when something changes.
 
@@ -133,7 +113,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
     """
     if (update_from or update_root) and not update:
         raise click.UsageError("--update-from and --update-root need --update.")
-    verdict_alone = detail is Detail.VERDICT and form is Format.TABLE
+    verdict_alone = out.detail is Detail.VERDICT and out.form is Format.TABLE
     seen = WatchSummary()
     with contextlib.ExitStack() as stack:
         history = stack.enter_context(common.SideHistory(place))
@@ -141,18 +121,18 @@ def watch(  # noqa: PLR0913 - one parameter per option
         current = _Current(detector, lambda: Detector(**settings, seen_before=history.genuine))
         updating = _updating(settings, update_from, update_root) if update else None
         endpoints = detector.endpoints(targets or None)
-        write = stack.enter_context(_lines(output))
+        write = stack.enter_context(_lines(out.file))
         reports = stack.enter_context(reporting.Reports(report, settings))
         reports.start()
 
         def show(event: WatchEvent) -> None:
             seen.note(event)
             reports.report(lambda reporter: reporter.event(event))
-            if form in options.SIEM_LINES:
+            if out.form in options.SIEM_LINES:
                 if event.result is not None:
-                    write(siem.LINES[form](siem.Event(event.result, event.at, event.vantage)).rstrip("\n"))
+                    write(siem.LINES[out.form](siem.Event(event.result, event.at, event.vantage)).rstrip("\n"))
             elif not verdict_alone:
-                write(event.to_json().decode() if form is Format.JSONL else _line(event, detail))
+                write(event.to_json().decode() if out.form is Format.JSONL else _line(event, out.detail))
 
         schedule = {"interval": interval, "deadline": deadline, "duration": duration}
         served = None if metrics is None else (metrics, metrics_connections)

@@ -31,18 +31,16 @@ PORT_DEFAULT: Final = 8443
 """A port that needs no privilege; a deployment on 443 names it."""
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Set up": ("keygen",), "Run": ("serve",)},
-    examples=("detector witness keygen -o witness.key",),
-)
+@options.group("detector witness keygen -o witness.key", sections={"Set up": ("keygen",), "Run": ("serve",)})
 def witness() -> None:
     """Run a witness, which signs what it sees of connections."""
 
 
-@witness.command(examples=("detector witness keygen -o witness.key",))
-@options.result("-o --output", "New file for the private key.", required=True, metavar="FILE")
-def keygen(output: str) -> int:
+@witness.subcommand("detector witness keygen -o witness.key")
+def keygen(
+    *,
+    output: str = options.result("-o --output", "New file for the private key.", required=True, metavar="FILE"),
+) -> int:
     """Create a signing key and print its public key.
 
     The key is Ed25519 (PKCS #8 PEM, mode 0600); the public key is printed as pin files have it.
@@ -52,41 +50,34 @@ def keygen(output: str) -> int:
     return common.CLEAN
 
 
-@witness.command(
-    examples=(
-        "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key",
-        "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key --port 443",
-    )
-)
-@options.service("--certificate", "Certificate chain to present, leaf first.", required=True, metavar="PEM")
-@options.service("--key", "Private key of the certificate, not encrypted.", required=True, metavar="PEM")
-@options.service(
-    "--signing-key signing_keys",
-    "Sign with this Ed25519 key (PKCS #8), from `witness keygen`; twice during a key rollover.",
-    required=True,
-    multiple=True,
-    metavar="PEM",
-)
-@options.service("--host", "Address to listen on.", default="127.0.0.1", metavar="ADDRESS")
-@options.service(
-    "--port", "Port to listen on; 0 is any free one.", type=click.IntRange(0, PORT_MAX), default=PORT_DEFAULT
-)
-@options.service("--peer-address", "Include the client's address in statements.", is_flag=True)
-@options.service(
-    "--limit limits",
-    "A resource limit (docs/witness.md), such as connections=5000; repeatable.",
-    multiple=True,
-    metavar="NAME=NUMBER",
+@witness.subcommand(
+    "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key",
+    "detector witness serve --certificate chain.pem --key tls.key --signing-key witness.key --port 443",
 )
 def serve(  # noqa: PLR0913 - one parameter per option
     *,
-    certificate: str,
-    key: str,
-    signing_keys: tuple[str, ...],
-    host: str,
-    port: int,
-    peer_address: bool,
-    limits: tuple[str, ...],
+    certificate: str = options.service(
+        "--certificate", "Certificate chain to present, leaf first.", required=True, metavar="PEM"
+    ),
+    key: str = options.service("--key", "Private key of the certificate, not encrypted.", required=True, metavar="PEM"),
+    signing_keys: tuple[str, ...] = options.service(
+        "--signing-key",
+        "Sign with this Ed25519 key (PKCS #8), from `witness keygen`; twice during a key rollover.",
+        required=True,
+        multiple=True,
+        metavar="PEM",
+    ),
+    host: str = options.service("--host", "Address to listen on.", default="127.0.0.1", metavar="ADDRESS"),
+    port: int = options.service(
+        "--port", "Port to listen on; 0 is any free one.", type=click.IntRange(0, PORT_MAX), default=PORT_DEFAULT
+    ),
+    peer_address: bool = options.service("--peer-address", "Include the client's address in statements.", is_flag=True),
+    limits: tuple[str, ...] = options.service(
+        "--limit",
+        "A resource limit (docs/witness.md), such as connections=5000; repeatable.",
+        multiple=True,
+        metavar="NAME=NUMBER",
+    ),
 ) -> int:
     """Answer clients until interrupted.
 

@@ -9,9 +9,13 @@ confirm.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from detector.model.record import from_milliseconds
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 TILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of a data tile, uncompressed: 256 entries of 256 KiB, the largest certificate that is read. Usual entries have
@@ -28,7 +32,6 @@ _LEAF_HEAD: Final = b"\x00\x00\x00"
 """The prefix of a leaf's hash (RFC 6962 section 2.1), version v1, and the leaf type timestamped_entry."""
 _LEAF_INDEX: Final = 0
 _LEAF_INDEX_BYTES: Final = 5
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class EntryError(ValueError):
@@ -56,10 +59,7 @@ class Entry(NamedTuple):
     @property
     def logged_at(self) -> dt.datetime | None:
         """When the log took it; None past the year 9999."""
-        try:
-            return _EPOCH + dt.timedelta(milliseconds=self.timestamp_ms)
-        except OverflowError:
-            return None
+        return from_milliseconds(self.timestamp_ms)
 
 
 def read_tile(data: bytes, first: int, width: int) -> list[Entry]:

@@ -10,6 +10,8 @@ import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from detector.model import Record, encode, schema
 from detector.model.endpoint import encode_pin
 
@@ -154,36 +156,34 @@ def of_certificate(match: Match, hosts: tuple[str, ...], log: LogName, at: dt.da
     seen = " The history saw this key in use." if in_history else ""
     starts = f"{described.not_before:%Y-%m-%d}" if described.not_before else "unreadable"
     what = "precertificate SHA-256" if described.precertificate else "SHA-256"
-    return Finding(
-        kind=FindingKind.CERTIFICATE,
-        id=described.tbs_sha256,
-        at=at,
-        summary=(
-            f"A certificate for {_listed(hosts)} that no pin or history knows; {ASK}.{seen} "
-            f"Issuer {described.issuer or 'unreadable'}, {what} {described.sha256 or 'unknown'}, "
-            f"not before {starts}, in {log.name}, entry {match.entry.number}."
-        ),
-        log=log,
-        hosts=hosts[:NAMES_MAX],
-        index=match.entry.number,
-        logged_at=match.entry.logged_at,
-        certificate=described,
-        in_history=in_history,
+    summary = (
+        f"A certificate for {_listed(hosts)} that no pin or history knows; {ASK}.{seen} "
+        f"Issuer {described.issuer or 'unreadable'}, {what} {described.sha256 or 'unknown'}, "
+        f"not before {starts}, in {log.name}, entry {match.entry.number}."
     )
+    found = _of_entry(FindingKind.CERTIFICATE, match, hosts, log, at, summary)
+    return msgspec.structs.replace(found, certificate=described, in_history=in_history)
 
 
 def of_unreadable(match: Match, log: LogName, at: dt.datetime) -> Finding:
     """The finding that an entry with the name of a host in it cannot be read."""
+    summary = (
+        f"An entry that contains the name {_listed(match.hosts)} cannot be read as a certificate; {ASK}. "
+        f"It is in {log.name}, entry {match.entry.number}."
+    )
+    return _of_entry(FindingKind.UNREADABLE, match, match.hosts, log, at, summary)
+
+
+def _of_entry(  # noqa: PLR0913, PLR0917 - what both findings about an entry say
+    kind: FindingKind, match: Match, hosts: tuple[str, ...], log: LogName, at: dt.datetime, summary: str
+) -> Finding:
     return Finding(
-        kind=FindingKind.UNREADABLE,
+        kind=kind,
         id=match.tbs_sha256.hex(),
         at=at,
-        summary=(
-            f"An entry that contains the name {_listed(match.hosts)} cannot be read as a certificate; {ASK}. "
-            f"It is in {log.name}, entry {match.entry.number}."
-        ),
+        summary=summary,
         log=log,
-        hosts=match.hosts[:NAMES_MAX],
+        hosts=hosts[:NAMES_MAX],
         index=match.entry.number,
         logged_at=match.entry.logged_at,
     )

@@ -22,7 +22,7 @@ from .source import open_server, open_source
 if TYPE_CHECKING:
     import datetime as dt
 
-    from detector.trust.ct_logs import Log, LogList
+    from detector.trust.ct_logs import LogList
 
     from .source import DialerFor
 
@@ -48,7 +48,12 @@ class Selection(NamedTuple):
 
 def select(listed: LogList, at: dt.datetime, dialer_for: DialerFor) -> Selection:
     """Choose from a list at this moment. Raises `InputError` for a URL that cannot be requested."""
-    current = [log for log in listed.logs.values() if _is_current(log, at)]
+    # Certificates of today can be in a log that has not retired, and takes some that have not ended.
+    current = [
+        log
+        for log in listed.logs.values()
+        if (log.retired is None or log.retired > at) and (log.shard is None or log.shard.end > at)
+    ]
     static = [log for log in current if log.kind is LogKind.STATIC_CT]
     followed = tuple(
         FollowedLog(_name(log.key, log.description, log.operator), log.key, open_server(log.monitoring_url, dialer_for))
@@ -56,11 +61,6 @@ def select(listed: LogList, at: dt.datetime, dialer_for: DialerFor) -> Selection
         if log.monitoring_url is not None
     )
     return Selection(followed, len(current) - len(static), len(static) - len(followed))
-
-
-def _is_current(log: Log, at: dt.datetime) -> bool:
-    """Whether certificates of today can be in this log: it has not retired, and takes some that have not ended."""
-    return (log.retired is None or log.retired > at) and (log.shard is None or log.shard.end > at)
 
 
 def named(text: str, dialer_for: DialerFor) -> FollowedLog:

@@ -148,7 +148,8 @@ class Watched:
         """The entry as a certificate for some of the hosts, or None where it is for none of them. Never raises."""
         if not self.concerns(entry.body):
             return None
-        certificate = read_certificate(entry)
+        # Of a precertificate there is what will be signed, without a signature.
+        certificate = Certificate(entry.body if entry.issuer_key_hash is None else encode(SEQUENCE, entry.body))
         hosts = tuple(host for host in self._named_by(certificate) if hostname.match(certificate, host) in _NAMES)
         if hosts:
             return Match(entry, certificate, hosts, is_readable=certificate.spki is not None)
@@ -169,7 +170,8 @@ class Watched:
         """Hosts whose name, or a wildcard for it, is somewhere in some bytes."""
         labels = self._labels.intersection(lowered.split(b"."))
         candidates = [*self._two_labels, *(host for label in labels for host in self._by_label[label])]
-        return tuple(sorted(host for host in candidates if _is_in(host, lowered)))
+        wildcards = {host: f"*.{host.partition('.')[2]}" for host in candidates}
+        return tuple(sorted(h for h in candidates if h.encode() in lowered or wildcards[h].encode() in lowered))
 
     def unknown(self, match: Match, issuers: Sequence[Certificate] = ()) -> tuple[str, ...]:
         """The hosts of a certificate for which its key is not known; `issuers` are those its log has for it."""
@@ -195,11 +197,6 @@ def _is_certified(host: str) -> bool:
     return "." in host and ":" not in host and not host.rpartition(".")[2].isdigit()
 
 
-def read_certificate(entry: Entry) -> Certificate:
-    """The certificate of an entry; of a precertificate what will be signed, without a signature."""
-    return Certificate(entry.body if entry.issuer_key_hash is None else encode(SEQUENCE, entry.body))
-
-
 def _names(certificate: Certificate) -> Iterator[str]:
     """The names of a certificate that can be a host's."""
     yield from certificate.dns_names
@@ -217,10 +214,6 @@ def is_complete(certificate: Certificate) -> bool:
         and not certificate.names_truncated
         and not any(problem.startswith(("subject alternative", "structure")) for problem in certificate.problems)
     )
-
-
-def _is_in(host: str, lowered: bytes) -> bool:
-    return host.encode() in lowered or b"*." + host.partition(".")[2].encode() in lowered
 
 
 def issuer_keys(match: Match, issuers: Sequence[Certificate]) -> frozenset[bytes]:

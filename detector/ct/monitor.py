@@ -24,6 +24,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from detector.aio.bounded_map import for_each
 from detector.trust.certificate import CERTIFICATE_BYTES_MAX, Certificate
 
@@ -300,9 +302,7 @@ class Monitor:
             new = entries[position.next - first :]
             found = [finding async for finding in self._find(log, new)] if self.watched.concerns(data) else []
             self.summary.entries += len(new)
-            self.state.positions[log.name.id] = Position(
-                size=position.size, root=position.root, note=position.note, next=first + width
-            )
+            self.state.positions[log.name.id] = msgspec.structs.replace(position, next=first + width)
             self._advance(found)
             odd = odd or next((entry for entry in new if entry.claimed not in {None, entry.number}), None)
             await asyncio.sleep(0)  # a copy on disk never waits, and signals must be heard

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
 import hashlib
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.model.record import from_milliseconds
 from detector.trust.signature import Signed, verify_sct
 
 from .tiles import ROOT_BYTES, SIZE_MAX
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 NOTE_BYTES_MAX: Final = 128 * 1024
 """Bytes of a checkpoint that are read. The format asks readers to take 16 signatures, and says that a post-quantum
@@ -31,7 +34,6 @@ _TREE_HEAD: Final = b"\x05"
 _KEY_ID_BYTES: Final = 4
 _HEAD_BYTES: Final = _KEY_ID_BYTES + 8 + 4
 """Key ID, time, algorithm and length of the signature."""
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class NoteError(ValueError):
@@ -54,20 +56,14 @@ class Checkpoint(NamedTuple):
     @property
     def at(self) -> dt.datetime | None:
         """When the log signed it; None past the year 9999."""
-        try:
-            return _EPOCH + dt.timedelta(milliseconds=self.timestamp_ms)
-        except OverflowError:
-            return None
+        return from_milliseconds(self.timestamp_ms)
 
 
 def verify(data: bytes, key: bytes) -> Checkpoint:
     """Read a checkpoint that the log with this key (DER SubjectPublicKeyInfo) signed.
 
-    Signatures of others, such as witnesses, are ignored; one of the log's that is wrong refuses the whole note.
-
-    Raises:
-        ForgedError: the log's key did not sign it.
-        NoteError: it is not a checkpoint.
+    Signatures of others, such as witnesses, are ignored; one of the log's that is wrong refuses the whole note. Raises
+    `ForgedError` for what the log's key did not sign, `NoteError` for what is no checkpoint.
     """
     origin, size, root, lines, note = _parse(data)
     wanted = _key_id(origin, key)

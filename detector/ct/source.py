@@ -189,10 +189,6 @@ def open_source(place: str, dialer_for: DialerFor) -> Source:
     if scheme == "file":
         place = url2pathname(urlsplit(place).path)
     folder = Path(place)
-    try:
-        is_there = folder.is_dir()
-    except ValueError:  # a NUL character in the name
-        is_there = False
-    if not is_there:
+    if not folder.is_dir():
         raise InputError(f"{place!r} is not a directory.", advice="Name a directory with a copy of a log, or a URL.")
     return Folder(folder)

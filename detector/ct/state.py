@@ -17,8 +17,8 @@ import filelock
 
 from detector.errors import InputError
 from detector.model import Record, json_text
-from detector.model.files import read_file, unwritable
-from detector.model.private_files import create_private
+from detector.model.files import read_file, unwritable, writing
+from detector.model.private_files import replace_private
 from detector.model.record import Count, encode
 
 from .findings import FindingKind  # noqa: TC001 - msgspec reads the annotations at run time
@@ -80,11 +80,8 @@ class State:
     """The state file, locked for this process until the `with` block ends.
 
     `positions` are the logs' by hexadecimal log ID, `recovered` the kinds of findings that a program that was killed
-    had not finished to report: nobody got its exit code.
-
-    Raises:
-        InputError: the file is not a state, or another process has it.
-        OutputError: it cannot be written.
+    had not finished to report: nobody got its exit code. Raises `InputError` for a file that is not a state, or that
+    another process has, and `OutputError`.
     """
 
     def __init__(self, path: str | Path, output: Output) -> None:
@@ -126,16 +123,9 @@ class State:
     def save(self, pending: Pending | None = None) -> None:
         """Replace the state file. Raises `OutputError`."""
         saved = _Saved(logs=self.positions, reported=tuple(self._reported), pending=pending)
-        temporary = self._path.with_name(f".{self._path.name}.part")
-        try:
-            temporary.unlink(missing_ok=True)  # of a program that was killed; nobody else has the lock
-            with os.fdopen(create_private(temporary), "wb") as file:
-                file.write(encode(saved))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        except (OSError, ValueError) as error:
-            raise unwritable(f"--state {self._path}", error) from error
+        with writing(f"--state {self._path}"):
+            unfinished = self._path.with_name(f".{self._path.name}.part")  # nobody else has the lock
+            replace_private(self._path, encode(saved), unfinished=unfinished)
 
     def _load(self) -> _Saved:
         if not self._path.exists():
@@ -152,11 +142,7 @@ class State:
 
     def _acquire(self) -> filelock.BaseFileLock:
         """Lock a file next to the state, which the system unlocks however this process ends."""
-        try:
-            is_other = self._path.exists() and not self._path.is_file()
-        except ValueError:  # a NUL character in the name, which is refused below
-            is_other = False
-        if is_other:
+        if self._path.exists() and not self._path.is_file():
             raise InputError(f"--state {self._path}: is not a file.", advice=_ADVICE)
         lock = filelock.FileLock(self._path.with_name(f".{self._path.name}.lock"), timeout=0, mode=0o600)
         try:
@@ -177,10 +163,8 @@ class FileOutput:
     def __init__(self, path: str) -> None:
         self._what = f"--output {path}"
         self._path = Path(path).absolute()
-        try:
+        with writing(self._what):
             self._file = self._path.open("ab", buffering=0)
-        except (OSError, ValueError) as error:
-            raise unwritable(self._what, error) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -195,18 +179,16 @@ class FileOutput:
     def write(self, text: str) -> None:
         """Append whole lines."""
         rest = memoryview(text.encode())
-        try:
+        with writing(self._what):
             while rest:  # a device takes a part of it where that fills it
                 rest = rest[self._file.write(rest) :]
             if self._path.is_file():
                 os.fsync(self._file.fileno())
-        except OSError as error:
-            raise unwritable(self._what, error) from error
 
     def complete(self, pending: Pending) -> None:
         """Append what is not there yet; of a line that was cut short, the beginning is removed."""
         text = pending.text.encode()
-        try:
+        with writing(self._what):
             if pending.file == str(self._path) and pending.offset is not None and self._path.is_file():
                 with self._path.open("rb") as file:
                     file.seek(pending.offset)
@@ -215,6 +197,4 @@ class FileOutput:
                     return
                 if text.startswith(there):
                     self._file.truncate(pending.offset)
-        except OSError as error:
-            raise unwritable(self._what, error) from error
         self.write(pending.text)

@@ -11,6 +11,7 @@ from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
 from detector.model import Category
 from detector.session.seams import utc_now
+from detector.session.session import context_of
 from detector.version import VERSION
 
 from . import gatekeeper
@@ -91,7 +92,7 @@ class BrowserSession:
         )
 
     def _results(self, endpoints: Sequence[Endpoint]) -> tuple[BrowserResult, ...]:
-        context = self._detector.context(endpoints)
+        context = context_of(self._detector, endpoints)
         reported = ((endpoint, self._view.of(endpoint.name)) for endpoint in endpoints)
         every = [
             evidence.EndpointEvidence(endpoint, first, context, others=others)

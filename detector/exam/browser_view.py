@@ -69,7 +69,7 @@ HOST_CHARACTERS_MAX: Final = 300
 """Characters of `HOST:PORT`: a DNS name has 253."""
 
 _Name = Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9._+-]{{1,{NAME_CHARACTERS_MAX}}}\Z")]
-_Host = Annotated[str, msgspec.Meta(min_length=1, max_length=HOST_CHARACTERS_MAX)]
+Host = Annotated[str, msgspec.Meta(min_length=1, max_length=HOST_CHARACTERS_MAX)]
 
 
 class NotReported(enum.StrEnum):
@@ -100,7 +100,7 @@ class BrowserConnection(Record, frozen=True, kw_only=True, forbid_unknown_fields
     the IP address that it connected to, `proxy` the proxy that it used, each where the browser gives it.
     """
 
-    host: _Host
+    host: Host
     time: Annotated[dt.datetime, msgspec.Meta(tz=True)]
     chain: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=CERTIFICATES_MAX)] = ()
     not_reported: NotReported | None = None

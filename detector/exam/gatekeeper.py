@@ -17,7 +17,7 @@ from detector.errors import BundleError, PolicyError, RequestError
 from detector.model import Category, Engine, Route
 from detector.session import run
 from detector.session.seams import utc_now
-from detector.session.session import Detector
+from detector.session.session import Detector, observe, report_of
 
 from .admission import must_be_confirmed
 from .decision import Decided, Decision, decide
@@ -132,17 +132,15 @@ async def _decide(  # noqa: PLR0913 - everything that a decision rests on
     network = detector.network
     repeats = run.Repeats(network.probes or policy.probes, network.spread or policy.spread, planned.required(policy))
     remaining = until - asyncio.get_running_loop().time()
-    observed = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0), repeats=repeats)
+    observed = await observe(detector, planned.endpoints, deadline=max(remaining, 0.0), repeats=repeats)
     if view is not None:
         observed = view.join(observed)
-    report = await detector.assess(observed, started=started, named=planned.named)
+    report = await report_of(detector, observed, started=started, named=planned.named)
     decided, evidence = await run_in_thread(
         lambda: (_decided(policy, planned, report, observed, repeats), _evidence(report, observed, keys))
     )
     return Decision(
-        action=decided.action,
-        reasons=decided.reasons,
-        message=decided.message,
+        **decided._asdict(),
         language=policy.language,
         policy=policy.name,
         report=report,

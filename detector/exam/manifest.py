@@ -61,24 +61,27 @@ class System(enum.StrEnum):
     WINDOWS = "win32"
 
 
-_LINUX: Final[dict[Browser, str]] = {
-    Browser.CHROME: ".config/google-chrome/NativeMessagingHosts",
-    Browser.CHROMIUM: ".config/chromium/NativeMessagingHosts",
-    Browser.EDGE: ".config/microsoft-edge/NativeMessagingHosts",
-    Browser.FIREFOX: ".mozilla/native-messaging-hosts",
+_FOLDERS: Final[dict[System, dict[Browser, str]]] = {
+    System.LINUX: {
+        Browser.CHROME: ".config/google-chrome/NativeMessagingHosts",
+        Browser.CHROMIUM: ".config/chromium/NativeMessagingHosts",
+        Browser.EDGE: ".config/microsoft-edge/NativeMessagingHosts",
+        Browser.FIREFOX: ".mozilla/native-messaging-hosts",
+    },
+    System.MACOS: {
+        Browser.CHROME: "Library/Application Support/Google/Chrome/NativeMessagingHosts",
+        Browser.CHROMIUM: "Library/Application Support/Chromium/NativeMessagingHosts",
+        Browser.EDGE: "Library/Application Support/Microsoft Edge/NativeMessagingHosts",
+        Browser.FIREFOX: "Library/Application Support/Mozilla/NativeMessagingHosts",
+    },
 }
-_MACOS: Final[dict[Browser, str]] = {
-    Browser.CHROME: "Library/Application Support/Google/Chrome/NativeMessagingHosts",
-    Browser.CHROMIUM: "Library/Application Support/Chromium/NativeMessagingHosts",
-    Browser.EDGE: "Library/Application Support/Microsoft Edge/NativeMessagingHosts",
-    Browser.FIREFOX: "Library/Application Support/Mozilla/NativeMessagingHosts",
+_VENDORS: Final = {
+    Browser.CHROME: r"Google\Chrome",
+    Browser.CHROMIUM: "Chromium",
+    Browser.EDGE: r"Microsoft\Edge",
+    Browser.FIREFOX: "Mozilla",
 }
-_REGISTRY: Final[dict[Browser, str]] = {
-    Browser.CHROME: r"HKCU\Software\Google\Chrome\NativeMessagingHosts",
-    Browser.CHROMIUM: r"HKCU\Software\Chromium\NativeMessagingHosts",
-    Browser.EDGE: r"HKCU\Software\Microsoft\Edge\NativeMessagingHosts",
-    Browser.FIREFOX: r"HKCU\Software\Mozilla\NativeMessagingHosts",
-}
+"""Where a browser's manifests are: below the home directory, and in the registry."""
 
 
 class Place(NamedTuple):
@@ -164,13 +167,11 @@ def _folder(place: Place) -> PurePath:
         return PureWindowsPath(local) / "tls-middleware-detector"
     if place.user_data is not None and place.browser is not Browser.FIREFOX:
         return PurePosixPath(place.user_data) / "NativeMessagingHosts"
-    home = PurePosixPath(place.home)
-    if place.system is System.MACOS:
-        return home / _MACOS[place.browser]
+    folder = PurePosixPath(_FOLDERS[place.system][place.browser])
     configured = place.environment.get("XDG_CONFIG_HOME")
-    if configured and place.browser is not Browser.FIREFOX:
-        return PurePosixPath(configured) / PurePosixPath(_LINUX[place.browser]).relative_to(".config")
-    return home / _LINUX[place.browser]
+    if configured and folder.parts[0] == ".config":
+        return PurePosixPath(configured) / folder.relative_to(".config")
+    return PurePosixPath(place.home) / folder
 
 
 def _script(command: Sequence[str]) -> str:
@@ -188,5 +189,5 @@ def _batch(command: Sequence[str]) -> str:
 
 
 def _registration(browser: Browser, manifest_path: PurePath) -> str:
-    key = f"{_REGISTRY[browser]}\\{HOST_NAME}"
+    key = rf"HKCU\Software\{_VENDORS[browser]}\NativeMessagingHosts\{HOST_NAME}"
     return f'reg add "{key}" /ve /t REG_SZ /d "{manifest_path}" /f'

@@ -16,11 +16,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import queue
 import struct
-import threading
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from detector.aio.tasks import WorkerThread
 from detector.errors import InputError, RequestError
 
 from .protocol import REQUEST_BYTES_MAX, ErrorCode, ErrorResponse, Task, error_response, id_of, read_request
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from .protocol import Observed, Request, Response
 
     Answer = Callable[[Request], Awaitable[Response | Observed]]
-    Send = Callable[[bytes], Awaitable[None]]
 
 TO_BROWSER_MAX: Final = 1024 * 1024
 """Bytes of one message to the browser; a longer one ends the session (Chrome's documentation, native messaging)."""
@@ -45,9 +43,6 @@ WRITE_SECONDS_MAX: Final = 10.0
 
 READ_BYTES: Final = 64 * 1024
 """Bytes read at once: the usual size of a pipe."""
-
-READ_AHEAD: Final = 2
-"""Chunks read before the session has processed them."""
 
 _LENGTH: Final = struct.Struct("=I")
 
@@ -98,22 +93,23 @@ class BrowserGoneError(Exception):
 
 async def serve(answer: Answer, *, reading: int, writing: int) -> None:
     """Serve requests from the file descriptor `reading` on `writing` until the session ends."""
-    writer = Writer(writing)
     try:
-        async with contextlib.aclosing(read_frames(reading)) as frames:
-            await _Session(answer, writer.send).serve(frames)
+        # Threads of their own, because not every event loop can wait for a browser's pipe, and neither a read nor a
+        # write that hangs may keep the other, or the end of the program, waiting.
+        with WorkerThread() as writer:
+            async with contextlib.aclosing(read_frames(reading)) as frames:
+                await _Session(answer, writing, writer).serve(frames)
     except* BrowserGoneError:
         pass  # how every session may end
-    finally:
-        writer.close()
 
 
 class _Session:
-    """The requests in flight, by id."""
+    """The requests in flight, by id. `writer` is the thread that writes to the file descriptor `writing`."""
 
-    def __init__(self, answer: Answer, send: Send) -> None:
+    def __init__(self, answer: Answer, writing: int, writer: WorkerThread) -> None:
         self._answer: Final = answer
-        self._send_frames: Final = send
+        self._writing: Final = writing
+        self._writer: Final = writer
         self._running: Final[dict[str | int | None, asyncio.Task[None]]] = {}
 
     async def serve(self, frames: AsyncIterator[bytes]) -> None:
@@ -172,92 +168,26 @@ class _Session:
         await self._send(ErrorResponse(id=request.id, code=code, message=message, advice=advice))
 
     async def _send(self, message: Response | Observed | ErrorResponse) -> None:
-        await self._send_frames(b"".join(map(frame, split_message(message, TO_BROWSER_MAX))))
-
-
-class _Write(NamedTuple):
-    """Bytes to write, and the future that is set once they are."""
-
-    data: bytes
-    loop: asyncio.AbstractEventLoop
-    written: asyncio.Future[None]
-
-
-class Writer:
-    """Writes to a file descriptor in a thread of its own, so that a browser that reads slowly delays nothing else.
-
-    A thread, because not every event loop can wait for a browser's pipe; not one of the loop's executor, because that
-    would keep the program from ending while a write hangs.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: Final = descriptor
-        self._queue: Final[queue.SimpleQueue[_Write | None]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="native-messaging-writer", daemon=True).start()
-
-    async def send(self, data: bytes) -> None:
-        """Write all of `data`. Raises `BrowserGoneError` when it is not read in time."""
-        loop = asyncio.get_running_loop()
-        write = _Write(data, loop, loop.create_future())
-        self._queue.put(write)
+        data = b"".join(map(frame, split_message(message, TO_BROWSER_MAX)))
         try:
             async with asyncio.timeout(WRITE_SECONDS_MAX):
-                await write.written
+                await self._writer.run(lambda: _write(self._writing, data))
         except OSError as error:  # the system's, or that of the timeout
             raise BrowserGoneError from error
 
-    def close(self) -> None:
-        """End the thread once everything is written."""
-        self._queue.put(None)
-
-    def _run(self) -> None:
-        while (write := self._queue.get()) is not None:
-            problem: OSError | None = None
-            rest = memoryview(write.data)
-            try:
-                while rest:
-                    rest = rest[os.write(self._descriptor, rest) :]
-            except OSError as error:
-                problem = error
-            with contextlib.suppress(RuntimeError):  # the event loop has ended
-                write.loop.call_soon_threadsafe(_settle, write.written, problem)
-
-
-def _settle(written: asyncio.Future[None], problem: OSError | None) -> None:
-    if written.done():
-        return
-    if problem is None:
-        written.set_result(None)
-    else:
-        written.set_exception(problem)
-
 
 async def read_frames(descriptor: int) -> AsyncGenerator[bytes, None]:
-    """Yield the payloads of frames until the other end closes. Raises `FrameError`.
-
-    Reads in a thread of its own, for the reasons of `Writer`.
-    """
-    loop = asyncio.get_running_loop()
-    chunks: asyncio.Queue[bytes] = asyncio.Queue()
-    ahead = threading.Semaphore(READ_AHEAD)
-
-    def read() -> None:
-        chunk = b"unread"
-        while chunk:
-            ahead.acquire()
-            try:
-                chunk = os.read(descriptor, READ_BYTES)
-            except OSError:
-                chunk = b""  # a broken pipe ends the stream
-            try:
-                loop.call_soon_threadsafe(chunks.put_nowait, chunk)
-            except RuntimeError:  # the event loop has ended
-                return
-
-    threading.Thread(target=read, name="native-messaging-reader", daemon=True).start()
+    """Yield the payloads of frames until the other end closes. Raises `FrameError`."""
     reader = FrameReader(REQUEST_BYTES_MAX)
-    while chunk := await chunks.get():
-        reader.feed(chunk)
-        while (payload := reader.next()) is not None:
-            yield payload
-        ahead.release()
+    with WorkerThread() as thread, contextlib.suppress(OSError):  # a broken pipe ends the stream
+        while chunk := await thread.run(lambda: os.read(descriptor, READ_BYTES)):
+            reader.feed(chunk)
+            while (payload := reader.next()) is not None:
+                yield payload
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of `data`. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -25,7 +25,7 @@ from detector.model import (
     normalize_schema,
 )
 
-from .browser_view import CONNECTIONS_MAX, BrowserConnection, BrowserResult, Refused, Viewed
+from .browser_view import CONNECTIONS_MAX, BrowserConnection, BrowserResult, Host, Refused, Viewed
 from .decision import Reason  # noqa: TC001 - msgspec reads the annotations at run time
 from .manifest import Browser  # noqa: TC001 - msgspec reads the annotations at run time
 from .policy import DEADLINE_LEAST, DEADLINE_MOST, ENDPOINTS_MAX, Action
@@ -45,9 +45,6 @@ ID_CHARACTERS_MAX: Final = 128
 ID_NUMBER_MAX: Final = 2**53 - 1
 """The largest integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
 
-HOST_CHARACTERS_MAX: Final = 300
-"""Characters of `HOST:PORT`: a DNS name has 253."""
-
 LANGUAGES_MAX: Final = 32
 """Languages of a request: several times what a person reads."""
 
@@ -60,7 +57,6 @@ _Id = (
     | None
 )
 _Language = Annotated[str, msgspec.Meta(max_length=LANGUAGE_CHARACTERS_MAX)]
-_Host = Annotated[str, msgspec.Meta(min_length=1, max_length=HOST_CHARACTERS_MAX)]
 
 
 class Task(enum.StrEnum):
@@ -85,7 +81,7 @@ class Request(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     id: _Id = None
     task: Task = Task.GATE
-    endpoints: Annotated[tuple[_Host, ...], msgspec.Meta(max_length=ENDPOINTS_MAX)] = ()
+    endpoints: Annotated[tuple[Host, ...], msgspec.Meta(max_length=ENDPOINTS_MAX)] = ()
     deadline: Annotated[float, msgspec.Meta(ge=DEADLINE_LEAST, le=DEADLINE_MOST)] | None = None
     report: bool = False
     evidence: bool = False
@@ -198,24 +194,20 @@ class _OnlyId(msgspec.Struct):
     id: _Id = None
 
 
+_OF_DECISION: Final = ("action", "message", "language", "reasons", "policy")
+_OF_REPORT: Final = (
+    "detector_version", "started", "finished", "verdict", "confidence", "scope", "coverage", "interceptors",
+)  # fmt: skip
+"""Fields of a response that are those of the decision, and of its report."""
+
+
 def response(decision: Decision, request: Request, browser: tuple[Viewed, ...] = ()) -> Response:
     """Return the response to `request`."""
     report = decision.report
     return Response(
         id=request.id,
-        detector_version=report.detector_version,
-        action=decision.action,
-        message=decision.message,
-        language=decision.language,
-        reasons=decision.reasons,
-        policy=decision.policy,
-        started=report.started,
-        finished=report.finished,
-        verdict=report.verdict,
-        confidence=report.confidence,
-        scope=report.scope,
-        coverage=report.coverage,
-        interceptors=report.interceptors,
+        **{name: getattr(decision, name) for name in _OF_DECISION},
+        **{name: getattr(report, name) for name in _OF_REPORT},
         browser=browser,
         report=report if request.report else None,
         evidence=decision.evidence if request.evidence else None,

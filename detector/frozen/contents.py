@@ -99,11 +99,8 @@ def _module_name(argument: ast.expr, package: str) -> str | None:
 def hidden_imports() -> list[str]:
     """Return every module that is imported by name: all of this package's, and those of what is installed."""
     named = {mention.name for mention in mentions() if mention.name is not None} | set(_BY_OTHERS)
-    return sorted({*modules(), *(name for name in named if _is_installed(name))} - {*SEPARATE})
-
-
-def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module.partition(".")[0]) is not None
+    installed = {name for name in named if importlib.util.find_spec(name.partition(".")[0]) is not None}
+    return sorted({*modules(), *installed} - {*SEPARATE})
 
 
 def data_files(pins: Path) -> list[tuple[str, str]]:

@@ -70,10 +70,8 @@ def run_child_program() -> None:
 
     An application frozen with PyInstaller may call this first of all, before it reads arguments or opens a window, as
     with `multiprocessing.freeze_support`. From then on child programs are the application started again with
-    `CHILD_ARGUMENT`; without this call there are none. In any other kind of process this does nothing.
-
-    Raises:
-        SystemExit: after a child program has ended, and for one that is not known.
+    `CHILD_ARGUMENT`; without this call there are none. In any other kind of process this does nothing. Raises
+    `SystemExit` after a child program has ended, and for one that is not known.
     """
     if host() is not Host.PYINSTALLER:
         return
@@ -88,11 +86,7 @@ def run_child_program() -> None:
 
 
 def run_detector() -> None:
-    """Run the command `detector` as the main program of a frozen application, which is then nothing else.
-
-    Raises:
-        SystemExit: always, with the command's exit code.
-    """
+    """Run the command `detector` as the main program of a frozen application, which is then nothing else, and exit."""
     _Process.is_detector = True
     run_child_program()
     importlib.import_module("detector.__main__").main()

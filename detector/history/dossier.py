@@ -20,12 +20,10 @@ import msgspec
 
 from detector.judge import checks, wording
 from detector.judge.checks import pin, witness
-from detector.model import Alternative, Category, Confidence, ManagedBy, Reason, Record, Result, Verdict
+from detector.model import Alternative, Attribution, Category, Confidence, ManagedBy, Reason, Record, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from detector.model import Attribution
 
 QUESTIONS: Final[Mapping[str, str]] = {module.ID: module.QUESTION for module in checks.MODULES if module.QUESTION}
 """The question of each check, for a reader who must decide whether enough was checked."""
@@ -184,9 +182,8 @@ class Gathering:
         self._sources: dict[str, str | None] = {}
         self._trusted: set[str] = set()
         self._left_out: dict[str, str] = {}
-        self._checked: Counter[str] = Counter()
         self._verdicts: dict[str, Counter[Verdict]] = {}
-        self._who: dict[_Party, Attribution | None] = {}
+        self._who: dict[_Party, Attribution] = {}
         self._seen: dict[_Party, dict[str, _Occurrences]] = {}
         self._uncertain: dict[str, _Occurrences] = {}
         self._asked: dict[str, Counter[str]] = {}
@@ -204,7 +201,6 @@ class Gathering:
         first, last = self._times or (item.at, item.at)
         self._times = min(first, item.at), max(last, item.at)
         self.note_source(item)
-        self._checked[name] += 1
         self._verdicts.setdefault(name, Counter())[result.verdict] += 1
         self._witnessed |= any(f.check == witness.ID and f.outcome in _WITNESSED for f in result.findings)
         if result.verdict is not Verdict.MIDDLEWARE:
@@ -221,8 +217,8 @@ class Gathering:
         """The collection that an accused endpoint belongs to: that of its party, or the uncertain ones."""
         if wording.is_uncertain(result):
             return self._uncertain
-        who = result.attribution
-        party = (None, None) if who is None else (who.product, None if who.product else who.issuer)
+        who = result.attribution or Attribution(managed_by=ManagedBy.UNKNOWN)
+        party = (who.product, None if who.product else who.issuer)
         self._who.setdefault(party, who)
         return self._seen.setdefault(party, {})
 
@@ -282,7 +278,7 @@ class Gathering:
                 first_seen=found.first,
                 last_seen=found.last,
                 times_seen=found.times,
-                times_checked=self._checked[name],
+                times_checked=self._verdicts[name].total(),
                 confidence=found.confidence,
                 reasons=tuple(sorted(set(found.reasons.values()))),
                 why=tuple(sorted(found.reasons)),
@@ -297,12 +293,12 @@ class Gathering:
         who, endpoints = self._who[party], self._affected(self._seen[party])
         order = list(Confidence)
         return DossierInterceptor(
-            product=who.product if who else None,
-            vendor=who.vendor if who else None,
-            category=who.category if who else "unknown",
-            managed_by=who.managed_by if who else ManagedBy.UNKNOWN,
-            issuer=who.issuer if who else None,
-            basis=who.basis if who else "",
+            product=who.product,
+            vendor=who.vendor,
+            category=who.category,
+            managed_by=who.managed_by,
+            issuer=who.issuer,
+            basis=who.basis,
             first_seen=min(e.first_seen for e in endpoints),
             last_seen=max(e.last_seen for e in endpoints),
             confidence=max((e.confidence for e in endpoints), key=order.index),
@@ -314,7 +310,7 @@ class Gathering:
         place = self.vantage or "this place"
         if not self._results:
             return f"Nothing is known of {place}."
-        total = len(self._checked)
+        total = len(self._verdicts)
         if not interceptors and not self._uncertain:
             return f"No TLS interception was seen at {place}, on {total} endpoints in {self._results} results."
         uncertain = f"{len(self._uncertain)} of {total} endpoints could not be confirmed as genuine (possible)"

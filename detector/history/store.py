@@ -20,13 +20,24 @@ import os
 import sqlite3
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryFullError, HistoryUnavailableError, MissingExtraError
-from detector.model import Assurance, Category, Confidence, EndpointName, Report, Result, Verdict, encode, json_text
+from detector.model import (
+    Assurance,
+    Category,
+    Confidence,
+    EndpointName,
+    Record,
+    Report,
+    Result,
+    Verdict,
+    encode,
+    json_text,
+)
 from detector.model.files import NO_ROOM, reason_of
 from detector.model.private_files import create_private
 
@@ -82,6 +93,8 @@ _WRITES: Final = "detector_writes"
 
 _GENUINE: Final = (Assurance.PINNED, Assurance.LOGGED, Assurance.WITNESSED)
 """Assurances that show an endpoint's key to be genuine; a declared private PKI does not."""
+
+T = TypeVar("T", bound=Record)
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -211,8 +224,8 @@ class History:
             found = connection.execute(
                 sa.select(results.c.detail).where(results.c.run_id == run).order_by(results.c.number)
             )
-            loaded = _with_certificates(connection, [_result(detail) for (detail,) in found])
-            head = _report(row.head)
+            loaded = _with_certificates(connection, [_stored(detail, Result) for (detail,) in found])
+            head = _stored(row.head, Report)
         return msgspec.structs.replace(head, results=tuple(loaded))
 
     def occurrences(self, *, vantage: str | None = None, since: dt.datetime | None = None) -> Iterator[Occurrence]:
@@ -229,7 +242,7 @@ class History:
         with self._failures("read"), self._engine.connect() as connection:
             stream = connection.execution_options(yield_per=BATCH).execute(wanted)
             for part in stream.partitions():
-                loaded = _with_certificates(connection, [_result(row.detail) for row in part])
+                loaded = _with_certificates(connection, [_stored(row.detail, Result) for row in part])
                 for row, result in zip(part, loaded, strict=True):
                     yield Occurrence(row.id, _utc(row.started), row.vantage, result)
 
@@ -239,24 +252,12 @@ class History:
         Raises `HistoryError`.
         """
         wanted = frozenset(names)
-        hosts = sorted({name.rpartition(":")[0].strip("[]") for name in wanted})
-        found: set[str] = set()
-        with self._failures("read"), self._engine.connect() as connection:
-            for start in range(0, len(hosts), BATCH):
-                asked = (
-                    sa.select(results.c.host, results.c.port)
-                    .distinct()
-                    .where(results.c.host.in_(hosts[start : start + BATCH]))
-                    .where(results.c.verdict == Verdict.CLEAN.value)
-                    .where(results.c.assurance.in_([assurance.value for assurance in _GENUINE]))
-                )
-                # Not `Endpoint`, which refuses a port that cannot be: such a row matches nothing, and breaks nothing.
-                names_of = (
-                    EndpointName(host=row.host, port=row.port, category=Category.OTHER)
-                    for row in connection.execute(asked)
-                )
-                found.update(endpoint.name for endpoint in names_of)
-        return wanted & found
+        with self._failures("read"):
+            # Not `Endpoint`, which refuses a port that cannot be: such a row matches nothing, and breaks nothing.
+            return wanted & {
+                EndpointName(host=row.host, port=row.port, category=Category.OTHER).name
+                for row in self._clean(sa.select(results.c.host, results.c.port).distinct(), wanted, _GENUINE)
+            }
 
     def leaf_keys(self, names: Iterable[str], assurances: Collection[Assurance]) -> dict[str, frozenset[bytes]]:
         """The leaf keys (SHA-256 of the SubjectPublicKeyInfo) that clean results of these endpoints had.
@@ -264,28 +265,35 @@ class History:
         `names` are `host:port`; only results with one of `assurances` count. Raises `HistoryError`.
         """
         wanted = frozenset(names)
-        hosts = sorted({name.rpartition(":")[0].strip("[]") for name in wanted})
         found: dict[str, set[bytes]] = {}
-        with self._failures("read"), self._engine.connect() as connection:
-            for start in range(0, len(hosts), BATCH):
-                asked = (
-                    sa.select(results.c.detail)
-                    .where(results.c.host.in_(hosts[start : start + BATCH]))
-                    .where(results.c.verdict == Verdict.CLEAN.value)
-                    .where(results.c.assurance.in_([assurance.value for assurance in assurances]))
-                )
-                for (detail,) in connection.execution_options(yield_per=BATCH).execute(asked):
-                    result = _result(detail)
-                    chain = result.observation.chain
-                    if result.endpoint.name in wanted and chain and chain[0].spki_sha256:
-                        found.setdefault(result.endpoint.name, set()).add(bytes.fromhex(chain[0].spki_sha256))
+        with self._failures("read"):
+            for (detail,) in self._clean(sa.select(results.c.detail), wanted, assurances):
+                result = _stored(detail, Result)
+                chain = result.observation.chain
+                if result.endpoint.name in wanted and chain and chain[0].spki_sha256:
+                    found.setdefault(result.endpoint.name, set()).add(bytes.fromhex(chain[0].spki_sha256))
         return {name: frozenset(keys) for name, keys in found.items()}
 
     # Inside
 
+    def _clean(
+        self, selected: sa.Select[Any], names: Iterable[str], assurances: Collection[Assurance]
+    ) -> Iterator[sa.Row[Any]]:
+        """Yield what is selected of the clean results with one of `assurances` for the hosts of these endpoints."""
+        hosts = sorted({name.rpartition(":")[0].strip("[]") for name in names})
+        asked = selected.where(results.c.verdict == Verdict.CLEAN.value).where(
+            results.c.assurance.in_([assurance.value for assurance in assurances])
+        )
+        with self._engine.connect() as connection:
+            streaming = connection.execution_options(yield_per=BATCH)
+            for start in range(0, len(hosts), BATCH):
+                yield from streaming.execute(asked.where(results.c.host.in_(hosts[start : start + BATCH])))
+
     def _migrate(self) -> None:
         with self._engine.connect() as connection:
-            current = _revision(connection)
+            is_new = not sa.inspect(connection).has_table("alembic_version")
+            recorded = "SELECT version_num FROM alembic_version"
+            current = None if is_new else connection.exec_driver_sql(recorded).scalar_one_or_none()
         if current == REVISION:
             return
         if current is not None and current > REVISION:
@@ -301,7 +309,8 @@ class History:
         settings = alembic_config.Config()
         settings.set_main_option("script_location", str(_MIGRATIONS))
         with self._writing.begin() as connection:
-            _lock_for_migration(connection)
+            if connection.dialect.name == "postgresql":  # one program at a time; in SQLite the transaction is a lock
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             settings.attributes["connection"] = connection
             alembic_command.upgrade(settings, REVISION)
 
@@ -415,28 +424,12 @@ def _when_unlocked(step: Callable[[], object], wait: Callable[[], float] | None)
         try:
             step()
         except (exc.OperationalError, sqlite3.OperationalError) as error:
-            if not _is_locked(error) or time.monotonic() - begun >= (LOCK_SECONDS if wait is None else wait()):
+            code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & _PRIMARY_CODE
+            if code not in _BUSY or time.monotonic() - begun >= (LOCK_SECONDS if wait is None else wait()):
                 raise
             time.sleep(LOCK_PAUSE_SECONDS)
         else:
             return
-
-
-def _is_locked(error: Exception) -> bool:
-    return getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & _PRIMARY_CODE in _BUSY
-
-
-def _revision(connection: sa.Connection) -> str | None:
-    """The schema version recorded by Alembic; None for an empty database."""
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
-
-
-def _lock_for_migration(connection: sa.Connection) -> None:
-    """Let one program migrate at a time. In SQLite the transaction is a lock already."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
 
 
 _MIGRATION_LOCK: Final = 0x746C732D
@@ -499,18 +492,12 @@ def _storable(text: str | None) -> str | None:
     return None if text is None else text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _result(detail: object) -> Result:
+def _stored(value: object, kind: type[T]) -> T:
+    """A stored result, or the head of a run. Raises `HistoryError`."""
     try:
-        return json_text.decode(_bytes(detail), Result)
+        return json_text.decode(_bytes(value), kind)
     except json_text.MalformedError as error:
-        raise _unreadable("A result") from error
-
-
-def _report(head: object) -> Report:
-    try:
-        return Report.from_json(_bytes(head))
-    except json_text.MalformedError as error:
-        raise _unreadable("A run") from error
+        raise _unreadable("A result" if kind is Result else "A run") from error
 
 
 def _bytes(value: object) -> bytes:
@@ -543,18 +530,9 @@ def _whole(result: Result, der: dict[str, bytes]) -> Result:
 
 
 def _run(row: Any) -> Run:  # noqa: ANN401 - a row, whose columns are known above
-    values = {
-        "id": row.id,
-        "kind": row.kind,
-        "vantage": row.vantage,
-        "started": _utc(row.started),
-        "finished": None if row.finished is None else _utc(row.finished),
-        "verdict": row.verdict,
-        "confidence": row.confidence,
-        "endpoints": row.endpoints,
-    }
+    values = row._asdict() | {"started": _utc(row.started), "finished": row.finished and _utc(row.finished)}
     try:
-        return msgspec.convert(tuple(values[name] for name in Run._fields), Run)
+        return msgspec.convert([values[name] for name in Run._fields], Run)
     except msgspec.ValidationError as error:
         raise _unreadable("A run") from error
 

@@ -2,15 +2,14 @@
 
 Room: judge. Pure but for its log: everything comes in as arguments, the clock included.
 
-A result depends on what the other endpoints of the network show. `assess_all` settles a whole network at once;
-`Assessor` takes endpoints as they come and gives a result again when later evidence changes it. Both end with the same
-results, in whatever order the endpoints come.
+A result depends on what the other endpoints of the network show. `Assessor` takes endpoints in batches, and gives a
+result again when later evidence changes it; `assess_all` is one batch, settled at once. Both end with the same results,
+in whatever order the endpoints come.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -26,7 +25,7 @@ from .locality import locate
 from .network_evidence import NetworkEvidence, tags_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from detector.model import Finding
 
@@ -46,13 +45,12 @@ AMENDABLE_MAX: Final = 1024
 """Results that a later endpoint can still amend; each holds its chain, about 10 KiB."""
 
 
-class _Kept(NamedTuple, Generic[L]):
-    """A result that can still change, its evidence, and the label it was added with."""
+class Added(NamedTuple, Generic[L]):
+    """Evidence of one endpoint, the caller's label for it, and `named` as in `Result`."""
 
     evidence: EndpointEvidence
-    result: Result
     label: L
-    named: bool
+    named: bool = False
 
 
 class _Assessed(NamedTuple):
@@ -128,19 +126,8 @@ def assess_all(evidences: Sequence[EndpointEvidence], *, named: Collection[str] 
 
     `named` are the endpoints (`host:port`) that the caller asked for by name.
     """
-    if evidences:
-        _log_knowledge(evidences[0])
-    network = NetworkEvidence.of(evidences)
-    network.changed()
-    assessed: list[_Assessed] = []
-    for _ in range(PASSES_MAX):
-        assessed = [_assess(evidence, network) for evidence in evidences]
-        if not network.changed():
-            break
-    results = tuple(_result(one, network, named=one.evidence.endpoint.name in named) for one in assessed)
-    for result in results:
-        _log_result(result)
-    return results
+    batch = [Added(one, number, one.endpoint.name in named) for number, one in enumerate(evidences)]
+    return tuple(result for _, result in Assessor[int]().add(batch))
 
 
 def _log_knowledge(evidence: EndpointEvidence) -> None:
@@ -154,7 +141,7 @@ def _log_result(result: Result) -> None:
 
 
 class Assessor(Generic[L]):
-    """Assesses the endpoints of a network one after the other, and again where later ones show more.
+    """Assesses the endpoints of a network in batches, and earlier ones again where later ones show more.
 
     `remembered` bounds what is kept of the network (see `NetworkEvidence`); the latest `AMENDABLE_MAX` results that can
     still change are kept with their evidence.
@@ -162,52 +149,59 @@ class Assessor(Generic[L]):
 
     def __init__(self, *, remembered: int | None = None) -> None:
         self._network: Final = NetworkEvidence(remembered=remembered)
-        self._amendable: Final[OrderedDict[int, _Kept[L]]] = OrderedDict()
+        self._amendable: Final[dict[int, tuple[Added[L], Result]]] = {}
         self._by_tag: Final[dict[Tag, set[int]]] = {}
         self._number = 0
 
-    def add(self, evidence: EndpointEvidence, label: L, *, named: bool = False) -> Iterator[tuple[L, Result]]:
-        """Yield the result of one more endpoint, and those of earlier ones that it changes.
+    def add(self, batch: Sequence[Added[L]]) -> list[tuple[L, Result]]:
+        """Return the results of further endpoints in order, then those of earlier ones that they change.
 
-        Each comes with the label that its endpoint was added with; a changed one has `amends` set.
+        Within the batch nothing changes the result of another any more. Each result comes with the label that its
+        endpoint was added with; a changed one has `amends` set.
         """
-        if not self._number:
-            _log_knowledge(evidence)
-        self._network.add(evidence)
-        result = assess_endpoint(evidence, self._network, named=named)
-        _log_result(result)
-        self._number += 1
-        self._keep(self._number, _Kept(evidence, result, label, named))
-        yield label, result
+        if batch and not self._number:
+            _log_knowledge(batch[0].evidence)
+        for added in batch:
+            self._network.add(added.evidence)
+        entries: dict[int, tuple[Added[L], Result | None]] = {
+            number: (added, None) for number, added in enumerate(batch, self._number)
+        }
+        self._number += len(batch)
+        new, assessed = tuple(entries), {}
+        changed = self._network.changed()
         for _ in range(PASSES_MAX):
+            earlier = sorted({number for tag in changed for number in self._by_tag.get(tag, ())})
+            entries |= {number: self._amendable[number] for number in earlier}
+            for number in (*new, *earlier):
+                assessed[number] = _assess(entries[number][0].evidence, self._network)
             changed = self._network.changed()
-            numbers = sorted({known for tag in changed for known in self._by_tag.get(tag, ())})
-            if not numbers:
-                return
-            for known in numbers:
-                yield from self._amend(known)
+            if not changed:
+                break
+        results = []
+        for number, one in assessed.items():
+            added, before = entries[number]
+            result = _result(one, self._network, named=added.named)
+            if result != before:
+                _log_result(result)
+                self._keep(number, added, result)
+                results.append(
+                    (added.label, result if before is None else msgspec.structs.replace(result, amends=True))
+                )
+        return results
 
-    def _amend(self, number: int) -> Iterator[tuple[L, Result]]:
-        kept = self._amendable[number]
-        result = assess_endpoint(kept.evidence, self._network, named=kept.named)
-        if result == kept.result:
+    def _keep(self, number: int, added: Added[L], result: Result) -> None:
+        if number in self._amendable:
+            self._forget(number)
+        if not _can_change(added.evidence, result):
             return
-        _log_result(result)
-        self._forget(number)
-        self._keep(number, kept._replace(result=result))
-        yield kept.label, msgspec.structs.replace(result, amends=True)
-
-    def _keep(self, number: int, kept: _Kept[L]) -> None:
-        if not _can_change(kept.evidence, kept.result):
-            return
-        self._amendable[number] = kept
-        for tag in tags_of(kept.evidence):
+        self._amendable[number] = added, result
+        for tag in tags_of(added.evidence):
             self._by_tag.setdefault(tag, set()).add(number)
         if len(self._amendable) > AMENDABLE_MAX:
             self._forget(next(iter(self._amendable)))
 
     def _forget(self, number: int) -> None:
-        for tag in tags_of(self._amendable.pop(number).evidence):
+        for tag in tags_of(self._amendable.pop(number)[0].evidence):
             numbers = self._by_tag[tag]
             numbers.discard(number)
             if not numbers:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from detector.model import PROXIED, Engine, Locality
 
 from .checks import browser_view, machine_root, tls_location
+from .facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +29,6 @@ REMOTE_CONNECT_MS: Final = 4.0
 FIRST_REMOTE_HOP: Final = 2
 """The first hop that is not this device: at hop 1, software on the device may answer before anything leaves it."""
 
-_MADE_HERE: Final = (machine_root.ID, machine_root.Outcome.MADE_HERE)
-_ONLY_BROWSER: Final = (browser_view.ID, browser_view.Outcome.ONLY_BROWSER_HERE)
-_ANSWERED_EARLY: Final = (tls_location.ID, tls_location.Outcome.ANSWERED_EARLY)
-
 
 def locate(  # noqa: PLR0911 - one return per basis
     observation: Observation, category: str, findings: Sequence[Finding] = (), typical_connect_ms: float | None = None
@@ -41,6 +38,7 @@ def locate(  # noqa: PLR0911 - one return per basis
     `category` is the catalogue's of the product, `unknown` when none matches; `findings` are those on this endpoint.
     `typical_connect_ms` is how long connections to clean endpoints of this network take, in milliseconds.
     """
+    facts = Facts(findings)
     if observation.route in PROXIED:
         proxy = observation.peer
         if proxy is not None and proxy.ip is not None and proxy.ip.is_loopback:
@@ -48,7 +46,7 @@ def locate(  # noqa: PLR0911 - one return per basis
         return Locality.CONFIGURED_PROXY, "everything goes through the configured proxy"
     if (located := _located_in_network(findings)) is not None:
         return Locality.NETWORK, located
-    if any((finding.check, finding.outcome) == _MADE_HERE for finding in findings):
+    if facts.has(machine_root.Outcome.MADE_HERE):
         return Locality.THIS_DEVICE, "its root was made on this device when it was installed"
     if category in ON_DEVICE:
         return Locality.THIS_DEVICE, f"products of the category {category} run on the device they filter"
@@ -56,14 +54,15 @@ def locate(  # noqa: PLR0911 - one return per basis
         return Locality.THIS_DEVICE, "the connection is answered as fast as within this device, other hosts are not"
     if category in IN_NETWORK:
         return Locality.NETWORK, f"products of the category {category} stand in the network"
-    if observation.engine is Engine.BROWSER and any((f.check, f.outcome) == _ONLY_BROWSER for f in findings):
+    if observation.engine is Engine.BROWSER and facts.has(browser_view.Outcome.ONLY_BROWSER_HERE):
         return Locality.THIS_DEVICE, "only the browser is decrypted: this program goes the same way and is not"
     return Locality.UNKNOWN, "nothing indicates it"
 
 
 def _located_in_network(findings: Sequence[Finding]) -> str | None:
     """The sentence on the traced hop, where that is past the first one; this device itself may answer at that."""
-    located = next((f for f in findings if (f.check, f.outcome) == _ANSWERED_EARLY), None)
+    early = (f for f in findings if Facts([f]).has(tls_location.Outcome.ANSWERED_EARLY))
+    located = next(early, None)
     if located is None or located.data["hop"] < FIRST_REMOTE_HOP:
         return None
     return located.summary.rstrip(".")

@@ -27,7 +27,7 @@ from detector.trust.hostname import NameMatch
 from detector.trust.transparency import Logging, SCTStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from detector.model import Endpoint, ServerDate
     from detector.trust.certificate import Certificate
@@ -75,7 +75,7 @@ class Shared(enum.Enum):
     WRONG_CERTIFICATE = "a certificate for another name"
 
 
-class _Concluded(enum.Enum):
+class Concluded(enum.Enum):
     """What may be concluded of an endpoint, or of a key on its path."""
 
     SUBSTITUTED = "the endpoint is substituted"
@@ -84,6 +84,9 @@ class _Concluded(enum.Enum):
     BY_KEY = "substituted by this issuing or leaf key"
     BY_ROOT = "substituted below this added root"
     BELOW_KEY = "substituted below this key"
+
+
+_OF_SUBSTITUTED: Final = (Concluded.SUBSTITUTED, Concluded.BY_KEY, Concluded.BY_ROOT, Concluded.BELOW_KEY)
 
 
 class Occurrence(NamedTuple):
@@ -162,7 +165,7 @@ class NetworkEvidence:
     def __init__(self, *, remembered: int | None = None) -> None:
         self._remembered = remembered
         self._met: dict[Shared, dict[Tag, set[Occurrence]]] = {shared: {} for shared in Shared}
-        self._concluded: dict[_Concluded, dict[Tag, set[str]]] = {kind: {} for kind in _Concluded}
+        self._concluded: dict[Concluded, dict[Tag, set[str]]] = {kind: {} for kind in Concluded}
         self._validity: _Validity | None = None
         self._latest_timestamp: dt.datetime | None = None
         self._connect_ms: list[float] = []
@@ -249,37 +252,32 @@ class NetworkEvidence:
 
         `is_substituted`: beyond doubt; `is_company`: as a canary, it is company for other endpoints.
         """
-        endpoint, route = evidence.endpoint, evidence.route
+        endpoint = evidence.endpoint
         if verdict is Verdict.CLEAN:
             connected = evidence.observation.timings_ms.get("connect")
             if connected is not None and len(self._connect_ms) < OCCURRENCES_MAX:
                 self._connect_ms.append(connected)
         if verdict is not Verdict.MIDDLEWARE or not evidence.name_right:
             return
-        if is_substituted:
-            self._conclude(_Concluded.SUBSTITUTED, endpoint, route)
-            if endpoint.canary:
-                self._conclude(_Concluded.CANARY_SUBSTITUTED, endpoint, route)
-            self._conclude(_Concluded.BY_KEY, endpoint, route, _keys(evidence))
-            self._conclude(_Concluded.BY_ROOT, endpoint, route, evidence.added_roots)
-            self._conclude(_Concluded.BELOW_KEY, endpoint, route, evidence.keys_above)
+        kinds = [*_OF_SUBSTITUTED] if is_substituted else []
+        if endpoint.canary and is_substituted:
+            kinds.append(Concluded.CANARY_SUBSTITUTED)
         if endpoint.canary and is_company:
-            self._conclude(_Concluded.CANARY_ACCUSED, endpoint, route)
-
-    def _conclude(self, kind: _Concluded, endpoint: Endpoint, route: str, keys: Iterable[bytes] = (b"",)) -> None:
-        for key in keys:
-            names = self._concluded[kind].setdefault((route, key), set())
-            if endpoint.name not in names and len(names) < OCCURRENCES_MAX:
-                names.add(endpoint.name)
-                if len(names) <= _NAMES_MATTER:
-                    self._changed.add((route, key))
+            kinds.append(Concluded.CANARY_ACCUSED)
+        for kind in kinds:
+            for tag in _tags_concluded(kind, evidence):
+                names = self._concluded[kind].setdefault(tag, set())
+                if endpoint.name not in names and len(names) < OCCURRENCES_MAX:
+                    names.add(endpoint.name)
+                    if len(names) <= _NAMES_MATTER:
+                        self._changed.add(tag)
 
     # Questions
 
     @property
     def concluded(self) -> bool:
         """Whether any endpoint is substituted, or any canary middleware: before that, every question has no answer."""
-        return bool(self._concluded[_Concluded.SUBSTITUTED] or self._concluded[_Concluded.CANARY_ACCUSED])
+        return bool(self._concluded[Concluded.SUBSTITUTED] or self._concluded[Concluded.CANARY_ACCUSED])
 
     def unrelated_with(self, shared: Shared, one: EndpointEvidence) -> tuple[str, ...]:
         """Endpoints of other operators that have this in common with this one."""
@@ -298,38 +296,11 @@ class NetworkEvidence:
         others = {other for tag in _tags(Shared.RIVAL_KEY, one) for other in index.get(tag, ())}
         return tuple(sorted(other.name for other in others if other.rival is not None and other.rival != rival))
 
-    def substituted_with_same_key(self, one: EndpointEvidence) -> tuple[str, ...]:
-        """Other endpoints of this route, substituted beyond doubt, that share an issuing or leaf key with this one."""
-        return tuple(sorted(self._others(_Concluded.BY_KEY, one, _keys(one))))
-
-    def substituted_with_same_root(self, one: EndpointEvidence) -> tuple[str, ...]:
-        """Other endpoints of this route, substituted beyond doubt, below the same root that was added to this machine.
-
-        Of a chain to a declared root, any key above its leaf counts, even if it signs for others too.
-        """
-        names = self._others(_Concluded.BY_ROOT, one, one.added_roots)
-        if one.is_a(ChainClass.DECLARED):
-            names |= self._others(_Concluded.BELOW_KEY, one, one.keys_above)
-        return tuple(sorted(names))
-
-    def any_substituted(self, one: EndpointEvidence) -> bool:
-        """Whether another endpoint of this route is substituted beyond doubt."""
-        return bool(self._others(_Concluded.SUBSTITUTED, one))
-
-    def canary_substituted(self, one: EndpointEvidence) -> bool:
-        """Whether another endpoint of this route, a canary, is substituted beyond doubt."""
-        return bool(self._others(_Concluded.CANARY_SUBSTITUTED, one))
-
-    def has_company(self, one: EndpointEvidence) -> bool:
-        """Whether a canary of this route, not this endpoint, came out as middleware with a right name."""
-        return bool(self._others(_Concluded.CANARY_ACCUSED, one))
-
-    def _others(self, kind: _Concluded, one: EndpointEvidence, keys: Iterable[bytes] = (b"",)) -> set[str]:
-        """Names of the other endpoints of this route of which this was concluded."""
-        index, route = self._concluded[kind], one.route
-        if not index:
-            return set()
-        return {name for key in keys for name in index.get((route, key), ())} - {one.endpoint.name}
+    def others(self, kind: Concluded, one: EndpointEvidence) -> set[str]:
+        """Names of the other endpoints of this route of which this was concluded, by what this one has in common."""
+        index = self._concluded[kind]
+        tags = _tags_concluded(kind, one) if index else ()
+        return {name for tag in tags for name in index.get(tag, ())} - {one.endpoint.name}
 
     def clock_offset(self, at: dt.datetime) -> dt.timedelta | None:
         """How far the clock that gave `at` must be off, at least; None when nothing shows that it is.
@@ -365,20 +336,29 @@ def _keys(one: EndpointEvidence) -> frozenset[bytes]:
 
 def _tags(shared: Shared, one: EndpointEvidence) -> Iterable[Tag]:
     """The tags of what this endpoint may have in common with others."""
-    hashes: Iterable[bytes | None] = ()
-    match shared:
-        case Shared.PRIVATE_SIGNER | Shared.UNLOGGED_SIGNER:
-            hashes = one.issuing_keys
-        case Shared.LEAF_KEY:
-            hashes = (one.leaf_key,)
-        case Shared.RIVAL_KEY:
-            hashes = _keys(one) if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else (one.leaf_key,)
-        case Shared.MISSING_ISSUER:
-            hashes = (None if one.leaf is None else missing_issuer(one.leaf),)
-        case Shared.WRONG_CERTIFICATE:
-            hashes = (None if one.leaf is None else one.leaf.sha256,)
-    route = one.route
-    return [(route, value) for value in hashes if value]
+    return [(one.route, value) for value in _HASHES[shared](one) if value]
+
+
+_HASHES: Final[dict[Shared, Callable[[EndpointEvidence], Iterable[bytes | None]]]] = {
+    Shared.PRIVATE_SIGNER: lambda one: one.issuing_keys,
+    Shared.UNLOGGED_SIGNER: lambda one: one.issuing_keys,
+    Shared.LEAF_KEY: lambda one: (one.leaf_key,),
+    Shared.RIVAL_KEY: lambda one: _keys(one) if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else (one.leaf_key,),
+    Shared.MISSING_ISSUER: lambda one: (None if one.leaf is None else missing_issuer(one.leaf),),
+    Shared.WRONG_CERTIFICATE: lambda one: (None if one.leaf is None else one.leaf.sha256,),
+}
+
+
+_KEYS: Final[dict[Concluded, Callable[[EndpointEvidence], Iterable[bytes]]]] = {
+    Concluded.BY_KEY: _keys,
+    Concluded.BY_ROOT: lambda one: one.added_roots,
+    Concluded.BELOW_KEY: lambda one: one.keys_above,
+}
+"""The keys of which a conclusion is drawn; the others are of the route as a whole."""
+
+
+def _tags_concluded(kind: Concluded, one: EndpointEvidence) -> list[Tag]:
+    return [(one.route, key) for key in (_KEYS[kind](one) if kind in _KEYS else (b"",))]
 
 
 def tags_of(evidence: EndpointEvidence) -> frozenset[Tag]:

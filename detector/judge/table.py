@@ -25,7 +25,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from detector.language import N_, Text
 from detector.model import Alternative, Assurance, Audience, Confidence, Reason, Verdict
@@ -41,11 +41,6 @@ from .checks import (
     witness,
 )
 from .facts import C, Facts, I, N, P, T, W
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from detector.model import Finding
 
 K = known_interceptor.Outcome
 R = route_difference.Outcome
@@ -790,11 +785,6 @@ def attack(facts: Facts) -> Advice:
 
 DECISIONS_REMEMBERED_MAX: Final = 1024
 """Combinations of facts whose decision is remembered: a network shows a few dozen. A key is about 20 short strings."""
-
-
-def decide(findings: Iterable[Finding]) -> Decision:
-    """Read the decision table for one observation."""
-    return read(Facts(findings))
 
 
 @lru_cache(maxsize=DECISIONS_REMEMBERED_MAX)

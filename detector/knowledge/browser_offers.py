@@ -16,10 +16,7 @@ import msgspec
 
 from detector.model import Record
 
-from .part import Head, Text
-
-_CodePoints = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)], ...], msgspec.Meta(max_length=1024)]
-"""Numbers of two bytes (RFC 8446): IANA lists under 400 cipher suites, and fewer of everything else."""
+from .part import CodePointList, Head, Text
 
 _Major = Annotated[int, msgspec.Meta(ge=0, le=9999)]
 _JA4 = Annotated[str, msgspec.Meta(pattern="^[0-9a-z]{10}_[0-9a-f]{12}_[0-9a-f]{12}$")]
@@ -37,10 +34,10 @@ class Family(enum.StrEnum):
 class CodePoints(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Code points of each list of a ClientHello."""
 
-    cipher_suites: _CodePoints
-    groups: _CodePoints
-    extensions: _CodePoints
-    signature_schemes: _CodePoints
+    cipher_suites: CodePointList
+    groups: CodePointList
+    extensions: CodePointList
+    signature_schemes: CodePointList
 
 
 class FamilyOffers(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,7 +50,7 @@ class FamilyOffers(Record, frozen=True, kw_only=True, forbid_unknown_fields=True
     first: _Major
     last: _Major
     sent: CodePoints
-    cipher_sets: Annotated[tuple[_CodePoints, ...], msgspec.Meta(max_length=256)]
+    cipher_sets: Annotated[tuple[CodePointList, ...], msgspec.Meta(max_length=256)]
     source: Text
 
 
@@ -84,7 +81,7 @@ class ProductOffer(Record, frozen=True, kw_only=True, forbid_unknown_fields=True
     version: Text
     is_library: bool
     ja4: _JA4
-    cipher_suites: _CodePoints
+    cipher_suites: CodePointList
 
 
 class InterceptorHeader(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):

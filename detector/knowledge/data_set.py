@@ -28,6 +28,8 @@ from . import roots
 from .part import Head, decode, decode_shipped
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from detector.trust.ct_logs import LogList
     from detector.trust.intermediates import Intermediates
     from detector.trust.revocations import Revocations
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from .catalogue import Catalogue
     from .client_hellos import HelloProfiles
     from .known_roots import KnownRoots
-    from .store import Manifest, StoredSet
+    from .store import StoredSet
 
 else:
     browser_offers = LazyModule("detector.knowledge.browser_offers")
@@ -180,8 +182,7 @@ class DataSet:
     @property
     def vendors(self) -> frozenset[str]:
         """The vendors whose pins the installed set has."""
-        files = () if self.stored is None else self.stored.files
-        return frozenset(path.split("/")[1] for path in files if path.startswith(_PINS))
+        return frozenset(vendors_in(() if self.stored is None else self.stored.files))
 
     def pins_of(self, vendor: str) -> tuple[PinFile, ...]:
         """The pin files of a vendor, sorted by name; empty where the installed set has none."""
@@ -252,18 +253,13 @@ class DataSet:
     def _named(self, kind: KnowledgeKind) -> _Part:
         """The file of a part that `_serving` returns. One that nothing can replace is not decoded to be named."""
         with self._lock:
-            candidates = self._listed(kind)
+            candidates = self._newest_first(kind)
             return candidates[0] if len(candidates) == 1 else self._serving(kind)
-
-    def _listed(self, kind: KnowledgeKind) -> list[_Part]:
-        if kind not in self._candidates:
-            self._candidates[kind] = self._newest_first(kind)
-        return self._candidates[kind]
 
     def _serving(self, kind: KnowledgeKind) -> _Part:
         """The newest file of a part that can be read. Raises `KnowledgeError` when that is not even the shipped one."""
         with self._lock:
-            candidates = self._listed(kind)
+            candidates = self._newest_first(kind)
             while kind not in self._contents:
                 part = candidates[0]
                 try:
@@ -274,7 +270,9 @@ class DataSet:
             return candidates[0]
 
     def _newest_first(self, kind: KnowledgeKind) -> list[_Part]:
-        """The files of a part, by date, then by version; of two alike the shipped one first."""
+        """The files of a part, by date, then by version; of two alike the shipped one first. They are read once."""
+        if kind in self._candidates:
+            return self._candidates[kind]
         name = PARTS[kind].name
         path = canaries_folder() / name if kind is KnowledgeKind.CANARIES else DATA / name
         data = path.read_bytes()
@@ -283,12 +281,13 @@ class DataSet:
             path, data = self.stored.folder / name, self.stored.files[name]
             try:
                 head = _head(kind, data, path)
-                _refuse_future(head, path, self.stored.manifest)
+                _refuse_future(head, path, self.stored.manifest.published)
             except KnowledgeError as error:
                 self._warn(f"{error.message} It is left out, and what the package ships serves. {error.advice}")
             else:
                 found.append(_Part(self.stored.manifest.repository, path, head, data))
-        return sorted(found, key=lambda part: (part.head.date, part.head.version), reverse=True)
+        newest_first = sorted(found, key=lambda part: (part.head.date, part.head.version), reverse=True)
+        return self._candidates.setdefault(kind, newest_first)
 
     def _decoded(self, kind: KnowledgeKind, part: _Part) -> Head:
         form = PARTS[kind].form
@@ -296,36 +295,40 @@ class DataSet:
             return part.head
         read = decode_shipped if part.name == SHIPPED else decode
         content = read(part.data, form(), name=str(part.path), schema=PARTS[kind].schema)
-        if kind is KnowledgeKind.ROOTS:
+        if kind is KnowledgeKind.ROOTS and isinstance(content, known_roots.KnownRoots):
             self._certificates = self._certificates_of(part, content)
             self._refuse_forgetful(part, content)
         return content
 
-    def _refuse_forgetful(self, part: _Part, known: Head) -> None:
+    def _refuse_forgetful(self, part: _Part, known: KnownRoots) -> None:
         """Refuse a list that lacks a root of an older one: what it signed would pass for a private CA's."""
+        kept = {root.sha256 for root in known.roots}
         for older in self._candidates[KnowledgeKind.ROOTS][1:]:
             before = decode(older.data, known_roots.KnownRoots, name=str(older.path), schema=older.head.schema)
-            kept = {root.sha256 for root in known.roots} if isinstance(known, known_roots.KnownRoots) else set()
             if forgotten := [root.label for root in before.roots if root.sha256 not in kept]:
                 raise KnowledgeError(
                     f"{part.path}: lacks {len(forgotten)} of the roots of an older list, {forgotten[0]} among them.",
                     advice="A removed root stays listed, with the day of its removal.",
                 )
 
-    def _certificates_of(self, part: _Part, known: Head) -> tuple[bytes, ...]:
+    def _certificates_of(self, part: _Part, known: KnownRoots) -> tuple[bytes, ...]:
         path = part.path.with_name(ROOT_CERTIFICATES)
         from_set = self.stored is not None and part.path.parent == self.stored.folder
         data = self.stored.files.get(ROOT_CERTIFICATES, b"") if self.stored and from_set else path.read_bytes()
         schema = PARTS[KnowledgeKind.ROOTS].schema
         listed = decode(data, known_roots.RootCertificates, name=str(path), schema=schema)
-        expected = [root.sha256 for root in known.roots] if isinstance(known, known_roots.KnownRoots) else []
-        if [hashlib.sha256(der).hexdigest() for der in listed.certificates] != expected:
+        if [hashlib.sha256(der).hexdigest() for der in listed.certificates] != [root.sha256 for root in known.roots]:
             raise KnowledgeError(f"{path}: not the certificates of {part.path.name}.", advice=_ADVICE)
         return listed.certificates
 
     def _warn(self, sentence: str) -> None:
         LOG.warning("%s", sentence)
         self.warnings.append(sentence)
+
+
+def vendors_in(paths: Collection[str]) -> tuple[str, ...]:
+    """The vendors whose pin files are among the paths of a set, sorted."""
+    return tuple(sorted({path.split("/")[1] for path in paths if path.startswith(_PINS)}))
 
 
 def _head(kind: KnowledgeKind, data: bytes, path: Path) -> Head:
@@ -346,9 +349,9 @@ def published_by(at: dt.datetime) -> dt.date:
     return at.date() + min(_DAY, dt.date.max - at.date())
 
 
-def _refuse_future(head: Head, path: Path, manifest: Manifest) -> None:
+def _refuse_future(head: Head, path: Path, published: dt.datetime) -> None:
     """Refuse a part that claims to know of days after its set was published: it would be the newest for ever."""
-    if head.date > published_by(manifest.published):
+    if head.date > published_by(published):
         raise KnowledgeError(f"{path}: `date` is {head.date}, after the set was published.", advice=_ADVICE)
 
 

@@ -127,7 +127,8 @@ def split_certifi(data: bytes, installed: Installed, known: KnownRoots) -> Certi
     """
     # The recorded content is all of the file, its beginning or its end.
     parts = [data] if not installed.size else [data[: installed.size], data[-installed.size :]]
-    genuine = next((part for part in parts if _record_hash(part) == installed.sha256), None)
+    hashes = [base64.urlsafe_b64encode(hashlib.sha256(part).digest()).rstrip(b"=").decode("ascii") for part in parts]
+    genuine = next((part for part, found in zip(parts, hashes, strict=True) if found == installed.sha256), None)
     own = {der for _, der in certificates_in_pem(data if genuine is None else genuine)}
     is_complete = installed.in_place and date_of(installed.version) in known.examined_dates
     unconfirmed, added = [], []
@@ -150,10 +151,6 @@ def split_certifi(data: bytes, installed: Installed, known: KnownRoots) -> Certi
         Roots(added, name="added to certifi's file", version=installed.version),
         withdrawn,
     )
-
-
-def _record_hash(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode("ascii")
 
 
 def certifi_bundle(known: KnownRoots) -> CertifiBundle:

@@ -47,7 +47,6 @@ _ADVICE: Final = "Run `detector data update`, or remove the folder: what the pac
 SET_NAME: Final = r"^[0-9]{1,19}-[0-9a-f]{8}\Z"
 SetName = Annotated[str, msgspec.Meta(pattern=SET_NAME)]
 """The name of a set's folder: the snapshot's version, and eight hexadecimal digits of the hash of its manifest."""
-Vendor = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?\Z")]
 FilePath = Annotated[
     str,
     msgspec.Meta(

@@ -5,15 +5,18 @@ Room: model. Reads the one file that is named.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from detector.errors import NoRoomError, OutputError
+from detector.errors import DetectorError, NoRoomError, OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from detector.errors import InputError
 
 NO_ROOM: Final = frozenset(
@@ -56,11 +59,21 @@ def unreadable(path: str | Path, problem: OSError | ValueError, *, kind: str, er
     )
 
 
-def unwritable(
-    what: str,
-    problem: OSError | RuntimeError | ValueError,
-    advice: str = "Name a file in a directory you may write to.",
-) -> OutputError:
+_ELSEWHERE: Final = "Name a file in a directory you may write to."
+
+
+@contextlib.contextmanager
+def writing(what: str, advice: str = _ELSEWHERE) -> Iterator[None]:
+    """Raise what the system refuses within the block as `unwritable` says."""
+    try:
+        yield
+    except DetectorError:
+        raise
+    except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
+        raise unwritable(what, problem, advice) from problem
+
+
+def unwritable(what: str, problem: OSError | RuntimeError | ValueError, advice: str = _ELSEWHERE) -> OutputError:
     """The error for a file that cannot be written; `what` names the option with its value, `advice` holds with room."""
     words = f"{what}: cannot be written ({reason_of(problem)})."
     if isinstance(problem, OSError) and problem.errno in NO_ROOM:

@@ -1,6 +1,6 @@
-"""Creates files that only their owner can read: private keys, and evidence of where somebody was and when.
+"""Creates files that only their owner can read: private keys, evidence of where somebody was and when, and state.
 
-Room: model. Creates the one file that is named. POSIX protects a file by its permission bits, Windows by its access
+Room: model. Writes the file that is named. POSIX protects a file by its permission bits, Windows by its access
 control list: a new file there has that of its directory, which may let others read. Both take effect as the file is
 created, so there is no moment at which another user can open it.
 """
@@ -47,6 +47,39 @@ def create_private(path: str | Path) -> int:
     if sys.platform == "win32":  # pragma: no cover - the rest is tested with recorded calls
         return create_on_windows(str(path), _windows())
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new private file, and wait until its content is on the disk. Raises as `create_private`."""
+    with open(create_private(path), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_private(path: Path, data: bytes, *, unfinished: Path) -> None:
+    """Replace a private file, so that it has the old content or the new one, whatever ends this process, and when.
+
+    `unfinished` is what the file is called, in the same folder, until it is complete. Raises OSError and ValueError.
+    """
+    try:
+        unfinished.unlink(missing_ok=True)  # of a process that was killed
+        write_private(unfinished, data)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    synchronize(path.parent)
+
+
+def synchronize(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk. Windows has no such call, and needs none (NTFS logs them)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def create_on_windows(path: str, windows: Windows) -> int:

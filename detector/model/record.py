@@ -20,6 +20,17 @@ Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 """A time with an offset in a record that may be decoded: one without can be compared with none of ours."""
 
 
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def from_milliseconds(number: int) -> dt.datetime | None:
+    """The time that many milliseconds after the epoch (RFC 6962 section 3.2); None past the year 9999."""
+    try:
+        return _EPOCH + dt.timedelta(milliseconds=number)
+    except OverflowError:
+        return None
+
+
 class Record(msgspec.Struct, frozen=True):
     """Base of every record. Subclasses repeat `frozen` and `kw_only`, because the latter is not inherited."""
 

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detector.origin.offer import HELLO_BYTES_MAX
 from detector.origin.requests import UNIX_SOCKET
+from detector.probe.tls.framing import RECORD_HEADER_BYTES
+from detector.probe.tls.hello import MESSAGE_HEADER_BYTES
 
 if TYPE_CHECKING:
     from asyncio import BaseTransport
@@ -45,13 +47,7 @@ _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 """HandshakeType client_hello (RFC 8446 section 4)."""
 
-_HEADER_BYTES: Final = 4
-"""Type and length of a handshake message (RFC 8446 section 4)."""
-
 _CONNECTIONS: Final = (ssl.SSLObject, ssl.SSLSocket)
-
-_RECORD_HEADER_BYTES: Final = 5
-"""Type, version and length of a TLS record (RFC 8446 section 5.1)."""
 
 
 class HelloCapture:
@@ -70,7 +66,7 @@ class HelloCapture:
         A message callback that is already installed is still called. The reason is logged as a warning, too.
         """
         if (problem := unavailable()) is None:
-            _set_callback(context, self._seen, _callback_of(context))
+            _set_callback(context, self._seen, _descriptor().__get__(context))
         else:
             LOG.warning("%s", problem)
         return problem
@@ -94,7 +90,7 @@ class HelloCapture:
         if not isinstance(connection, _CONNECTIONS):
             return
         if len(message) > HELLO_BYTES_MAX:  # no browser's, as its header says
-            message = message[:_HEADER_BYTES]
+            message = message[:MESSAGE_HEADER_BYTES]
         self._hellos.setdefault(connection, message)  # the first one counts
         if len(self._hellos) > self._connections:
             for oldest in self._hellos:
@@ -127,7 +123,7 @@ def unavailable() -> str | None:
             accepting.do_handshake()
     except (AttributeError, TypeError, NotImplementedError) as error:
         return f"ClientHellos are not captured: the ssl module of this Python has no message callback ({error})."
-    if captured.get(id(accepting)) != sent[_RECORD_HEADER_BYTES:]:
+    if captured.get(id(accepting)) != sent[RECORD_HEADER_BYTES:]:
         return "ClientHellos are not captured: the ssl module of this Python does not report them to its callback."
     return None
 
@@ -139,11 +135,6 @@ def _descriptor() -> Any:  # noqa: ANN401 - a descriptor of an extension type, w
     microseconds a record instead of 0.4 (measured on CPython 3.11).
     """
     return super(ssl.SSLContext, ssl.SSLContext)._msg_callback  # type: ignore[misc] # not in the stubs; `unavailable` checks that it is there
-
-
-def _callback_of(context: ssl.SSLContext) -> Callback | None:
-    found: Callback | None = _descriptor().__get__(context)
-    return found
 
 
 def _set_callback(context: ssl.SSLContext, seen: Callable[[object, bytes], object], before: Callback | None) -> None:

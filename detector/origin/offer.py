@@ -17,7 +17,7 @@ import msgspec
 from detector.errors import InputError
 from detector.knowledge.data_set import shipped
 from detector.model import Record
-from detector.probe.tls.codepoints import ExtensionType, HandshakeType
+from detector.probe.tls.codepoints import ContentType, ExtensionType, HandshakeType
 from detector.probe.tls.hello import GREASE, MESSAGE_HEADER_BYTES, ja4_hash, parse_client_hello
 from detector.probe.tls.reader import WireError
 
@@ -38,7 +38,7 @@ QUIC_TRANSPORT_PARAMETERS: Final = 57
 """The extension that every ClientHello over QUIC has (RFC 9001 section 8.2)."""
 
 _RECORD_HEADER: Final = 5  # type, version, length (RFC 8446 section 5.1)
-_HANDSHAKE: Final = 22
+_HANDSHAKE: Final = bytes((ContentType.HANDSHAKE,))
 _JA4_PARTS: Final = (10, 12, 12)  # characters of each part
 
 
@@ -49,8 +49,7 @@ class OfferError(InputError):
 class Offer(Record, frozen=True, kw_only=True):
     """What a client offered, each part None where it was not seen.
 
-    Lists are in wire order, without reserved values (RFC
-    8701).
+    Lists are in wire order, without reserved values (RFC 8701).
 
     `reserved_cipher_suites`, `reserved_extensions` and `reserved_groups` say whether the list had reserved values; None
     where the list was not seen, or came without them. `cipher_suites_count` is their number where only that was seen.
@@ -78,7 +77,7 @@ class Offer(Record, frozen=True, kw_only=True):
     @staticmethod
     def of_hello(data: bytes) -> Offer:
         """Read a ClientHello: the handshake message, or the TLS records it came in. Raises `OfferError`."""
-        message = _message(data) if data[:1] == bytes((_HANDSHAKE,)) else data
+        message = _message(data) if data[:1] == _HANDSHAKE else data
         if is_oversized(message):
             return Offer(is_malformed=True)
         damaged = set[int]()
@@ -182,7 +181,7 @@ def _message(data: bytes) -> bytes:
     while len(message) < MESSAGE_HEADER_BYTES or len(message) < MESSAGE_HEADER_BYTES + int.from_bytes(message[1:4]):
         body = at + _RECORD_HEADER
         end = body + int.from_bytes(data[at + 3 : body])
-        if data[at : at + 1] != bytes((_HANDSHAKE,)) or end > len(data) or end == body:
+        if data[at : at + 1] != _HANDSHAKE or end > len(data) or end == body:
             raise _unreadable("TLS records without a whole ClientHello", "every record that carries it")
         message += data[body:end]
         at = end

@@ -96,12 +96,14 @@ def _never(part: str) -> Callable[[Offer, FamilySets, Claims], tuple[int, ...]]:
     return breaks
 
 
-def _suites(offer: Offer, sets: FamilySets, _claims: Claims) -> tuple[int, ...]:
-    if offer.cipher_suites is None:
-        count = offer.cipher_suites_count
-        return ALONE if count is not None and count > sets.cipher_suites_max else ()
-    never = sets.never_cipher_suites
-    return () if never.isdisjoint(offer.cipher_suites) else tuple(filter(never.__contains__, offer.cipher_suites))
+def _suites(offer: Offer, sets: FamilySets, claims: Claims) -> tuple[int, ...]:
+    count = offer.cipher_suites_count
+    if offer.cipher_suites is None and count is not None and count > sets.cipher_suites_max:
+        return ALONE
+    return _never_suites(offer, sets, claims)
+
+
+_never_suites: Final = _never("cipher_suites")
 
 
 def _no_reserved(offer: Offer, _sets: FamilySets, _claims: Claims) -> tuple[int, ...]:
@@ -127,10 +129,6 @@ def _lacks_ffdhe(offer: Offer, _sets: FamilySets, claims: Claims) -> tuple[int, 
     if not FFDHE.isdisjoint(offer.groups) or TLS_1_3_SUITES.isdisjoint(offer.cipher_suites):
         return ()
     return tuple(sorted(FFDHE))
-
-
-def _malformed(offer: Offer, _sets: FamilySets, _claims: Claims) -> tuple[int, ...]:
-    return ALONE if offer.is_malformed else ()
 
 
 TABLE: Final = (
@@ -216,7 +214,7 @@ TABLE: Final = (
         _ALL,
         "an extension whose content breaks its format, a list of more than 256 numbers, or more than 8 KiB in all",
         "RFC 8446 section 4.2; every recorded ClientHello is well-formed, under 2 KiB, and no list has 30 numbers",
-        _malformed,
+        lambda offer, _sets, _claims: ALONE if offer.is_malformed else (),
     ),
 )
 """Every rule. docs/origin-decisions.md is generated from it."""

@@ -16,18 +16,29 @@ CONFIDENCE: Final = 0.95
 """Coverage of an interval, which tables of both sides use by convention."""
 _STEPS: Final = 60
 """Halvings of the unit interval: more than the 53 bits of a float distinguish nothing."""
-_TERMS_MAX: Final = 10_000
-"""Terms of the continued fraction; it needs about the square root of the number of trials, so this is for 10**7."""
-_TINY: Final = 1e-300
-_PRECISION: Final = 1e-15
+_PRECISION: Final = 1e-17
+"""Share of a sum below which a term changes no float."""
 
 
 def at_least(hits: int, trials: int, chance: float) -> float:
-    """The probability of `hits` or more in independent trials, each with this chance.
+    """The probability of `hits` or more in independent trials, each with this chance: the tail of the binomial.
 
-    This is the regularized incomplete beta function I_p(k, n - k + 1) (DLMF 8.17.5).
+    Sums the terms on the side of the mean on which they fall.
     """
-    return 1.0 if hits <= 0 else _beta(chance, hits, trials - hits + 1)
+    if hits <= 0 or chance >= 1:
+        return 1.0
+    if chance <= 0:
+        return 0.0
+    if hits < trials * chance:
+        return 1 - at_least(trials - hits + 1, trials, 1 - chance)
+    log_choices = math.lgamma(trials + 1) - math.lgamma(hits + 1) - math.lgamma(trials - hits + 1)
+    term = math.exp(log_choices + hits * math.log(chance) + (trials - hits) * math.log1p(-chance))
+    total, number, odds = 0.0, hits, chance / (1 - chance)
+    while term > total * _PRECISION:
+        total += term
+        term *= (trials - number) / (number + 1) * odds
+        number += 1
+    return total
 
 
 def interval(hits: int, trials: int) -> tuple[float, float]:
@@ -45,30 +56,3 @@ def _solve(rising: Callable[[float], float]) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if rising(middle) > 0 else (middle, high)
     return (low + high) / 2
-
-
-def _beta(x: float, a: int, b: int) -> float:
-    """I_x(a, b) by its continued fraction, on the side of the mean on which that converges fast (DLMF 8.17.22)."""
-    if not 0 < x < 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _beta(1 - x, b, a)
-    log_factor = a * math.log(x) + b * math.log1p(-x) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-    return math.exp(log_factor) / (a * _fraction(x, a, b))
-
-
-def _fraction(x: float, a: int, b: int) -> float:
-    """The continued fraction by the modified method of Lentz (Thompson and Barnett 1986)."""
-    value, upper, lower = 1.0, 1.0, 0.0
-    for number in range(1, _TERMS_MAX):
-        m = number // 2
-        if number % 2:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        lower = 1 / ((1 + term * lower) or _TINY)
-        upper = (1 + term / upper) or _TINY
-        value *= upper * lower
-        if abs(upper * lower - 1) < _PRECISION:
-            break
-    return value

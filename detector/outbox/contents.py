@@ -81,8 +81,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.exam.decision import Decision
-    from detector.model import Attribution, HopsObservation, Report, Result
-    from detector.watch.events import NetworkStanding, Standing, WatchEvent
+    from detector.model import HopsObservation, Report, Result
+    from detector.watch.events import WatchEvent
 
 CONTENT_BYTES_MAX: Final = (SUBMISSION_BYTES_MAX - 8192) * 3 // 4
 """Bytes of a content: base64 adds a third, and who reports has some hundred bytes."""
@@ -143,11 +143,6 @@ class PartyContent(_Strict, frozen=True, kw_only=True):
     managed_by: ManagedBy = ManagedBy.INSTITUTION
     locality: Locality = Locality.UNKNOWN
 
-    @classmethod
-    def of(cls, attribution: Attribution | None) -> PartyContent | None:
-        """The party of an attribution."""
-        return None if attribution is None else _copied(cls, attribution)
-
 
 class FindingContent(_Strict, frozen=True, kw_only=True):
     """Which check found what; its sentence and data may hold addresses and foreign text."""
@@ -195,18 +190,13 @@ class GateContent(_Strict, frozen=True, kw_only=True):
 
 
 class StandingContent(_Strict, frozen=True, kw_only=True):
-    """What a watch reports of one endpoint."""
+    """What a watch reports of one endpoint, without the issuer's text."""
 
     verdict: Verdict
     reason: Reason
     confidence: Confidence | None = None
     assurance: Assurance | None = None
     product: Word | None = None
-
-    @classmethod
-    def of(cls, standing: Standing | None) -> StandingContent | None:
-        """A standing without the issuer's text."""
-        return None if standing is None else _copied(cls, standing)
 
 
 class NetworkContent(_Strict, frozen=True, kw_only=True):
@@ -219,11 +209,6 @@ class NetworkContent(_Strict, frozen=True, kw_only=True):
     middleware: Count
     inconclusive: Count
     unjudged: Count
-
-    @classmethod
-    def of(cls, standing: NetworkStanding) -> NetworkContent:
-        """The content for the standing of a network."""
-        return _copied(cls, standing)
 
 
 class WatchContent(_Strict, frozen=True, kw_only=True):
@@ -426,13 +411,7 @@ def of_decision(decision: Decision, *, keys: Sequence[Ed25519PrivateKey]) -> Gat
         action=decision.action,
         policy=_word(decision.policy),
         reasons=tuple(
-            GateReason(
-                code=reason.code,
-                action=reason.action,
-                endpoints=tuple(name for name in reason.endpoints if _is_public_endpoint(name)),
-                rule=reason.rule,
-                confidence=reason.confidence,
-            )
+            _copied(GateReason, reason, endpoints=tuple(filter(_is_public_endpoint, reason.endpoints)))
             for reason in decision.reasons
         ),
         bundle=bundle,
@@ -443,17 +422,12 @@ def of_event(event: WatchEvent) -> WatchContent | None:
     """The content for an event of a watch; None for an endpoint that is not reported."""
     if event.endpoint is not None and not is_reportable(event.endpoint.host):
         return None
-    return WatchContent(
-        sequence=event.sequence,
-        kind=event.kind,
-        at=event.at,
-        elapsed=event.elapsed,
-        endpoint=event.endpoint,
-        before=StandingContent.of(event.before),
-        after=StandingContent.of(event.after),
-        last_look=event.last_look,
-        seconds=event.seconds,
-        network=NetworkContent.of(event.network),
+    return _copied(
+        WatchContent,
+        event,
+        before=event.before and _copied(StandingContent, event.before),
+        after=event.after and _copied(StandingContent, event.after),
+        network=_copied(NetworkContent, event.network),
         result=None if event.result is None else of_result(event.result),
     )
 
@@ -467,14 +441,10 @@ def of_result(result: Result) -> ResultContent | None:
     observations = (result.observation, *result.other_observations)[: form.CONNECTIONS_MAX]
     connections = tuple(_connection(packing.connection(seen, ()), ()) for seen in observations)
     routes = tuple(reducer.route(_copied(form.RouteDetails, seen), host) for seen in observations)
-    return ResultContent(
-        endpoint=result.endpoint,
-        verdict=result.verdict,
-        reason=result.reason,
-        confidence=result.confidence,
-        assurance=result.assurance,
-        alternatives=result.alternatives,
-        attribution=PartyContent.of(result.attribution),
+    return _copied(
+        ResultContent,
+        result,
+        attribution=result.attribution and _copied(PartyContent, result.attribution),
         findings=_findings(result),
         connections=connections,
         routes=routes,
@@ -487,18 +457,16 @@ def of_origin(report: Report, *, network: str) -> OriginContent | None:
     share = next((one for one in result.findings if one.check == SHARE), None)
     if share is None or not is_reportable(result.endpoint.host):
         return None
-    return OriginContent(
+    return _copied(
+        OriginContent,
+        result,
         site=result.endpoint,
         network=network,
         started=report.started,
         finished=report.finished,
         detector_version=_version(report.detector_version),
-        verdict=result.verdict,
-        reason=result.reason,
-        confidence=result.confidence,
         scope=report.scope,
-        alternatives=result.alternatives,
-        attribution=PartyContent.of(result.attribution),
+        attribution=result.attribution and _copied(PartyContent, result.attribution),
         findings=_findings(result),
         share=ShareContent(**{name: share.data[name] for name in ShareContent.__struct_fields__}),
     )
@@ -535,9 +503,9 @@ def reduce(data: bytes, *, keys: Sequence[Ed25519PrivateKey], most: int = CONTEN
     return reduced
 
 
-def _copied(kind: type[R], record: Record) -> R:
-    """A record of `kind` with the fields that `record` has, too."""
-    return kind(**{name: getattr(record, name) for name in kind.__struct_fields__})
+def _copied(kind: type[R], record: Record, **other: object) -> R:
+    """A record of `kind` with the fields that `record` has, too, but for these `other` ones."""
+    return kind(**{name: other[name] if name in other else getattr(record, name) for name in kind.__struct_fields__})
 
 
 def _findings(result: Result) -> tuple[FindingContent, ...]:

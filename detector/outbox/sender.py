@@ -215,7 +215,7 @@ class Sender:
                 self._outbox.remove(entry)
                 received, failures = received + 1, 0
             elif answer.outcome is Outcome.REFUSED:
-                self._outbox.set_aside(entry, waiting, reason=answer.reason, detail="")
+                self._outbox.set_aside(entry, waiting, reason=answer.reason)
                 refused, failures = refused + 1, 0
             else:
                 problem, failures = answer.reason, failures + 1

@@ -21,6 +21,7 @@ import datetime as dt
 import os
 import re
 import secrets
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
@@ -31,7 +32,7 @@ from detector.errors import InputError, OutputError
 from detector.model import Record, json_text
 from detector.model.files import open_regular, reason_of, unwritable
 from detector.model.folders import user_folder
-from detector.model.private_files import create_private
+from detector.model.private_files import replace_private
 from detector.model.record import Count, Moment, encode
 from detector.trust import envelope as envelopes
 
@@ -76,12 +77,11 @@ Cause = Literal["age", "space", "busy", "asked"]
 
 
 class Waiting(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file: the collector's URL and the envelope; `refused` and `detail` are the reason of one that was set aside."""
+    """A file: the collector's URL and the envelope; `refused` is the reason of one that was set aside."""
 
     to: str
     envelope: msgspec.Raw
     refused: str = ""
-    detail: str = ""
 
 
 class Entry(NamedTuple):
@@ -196,7 +196,7 @@ class Outbox:
         with self._writing(), self._locked():
             if len(data) > self._room:
                 self._make_room(len(data))
-            _replace(path, data)
+            self._replace(path, data)
             self._room -= len(data)
         return digest
 
@@ -239,23 +239,24 @@ class Outbox:
         with self._writing():
             entry.path.unlink(missing_ok=True)
 
-    def set_aside(self, entry: Entry, waiting: Waiting, *, reason: str, detail: str) -> None:
+    def set_aside(self, entry: Entry, waiting: Waiting, *, reason: str) -> None:
         """Set a submission aside that the collector refuses for good. Raises `OutputError`."""
-        refused = msgspec.structs.replace(waiting, refused=reason, detail=detail)
-        with self._writing():
-            _replace(self.folder / REFUSED / entry.path.name, encode(refused))
-            entry.path.unlink(missing_ok=True)
+        self._move(entry, waiting, REFUSED, reason)
 
     def put_back(self) -> int:
         """Let everything that was refused wait again, and return how many these are. Raises `OutputError`."""
         entries = self.entries(REFUSED)
         for entry in entries:
             if (waiting := self.read(entry)) is not None:
-                with self._writing():
-                    again = msgspec.structs.replace(waiting, refused="", detail="")
-                    _replace(self.folder / entry.path.name, encode(again))
-                    entry.path.unlink(missing_ok=True)
+                self._move(entry, waiting, "", "")
         return len(entries)
+
+    def _move(self, entry: Entry, waiting: Waiting, part: Part, reason: str) -> None:
+        with self._writing():
+            self._replace(
+                self.folder / part / entry.path.name, encode(msgspec.structs.replace(waiting, refused=reason))
+            )
+            entry.path.unlink(missing_ok=True)
 
     def drop(self, part: Part, digest: str | None = None) -> int:
         """Drop what waits or was set aside, all of it or one submission; return how many these are. Counted."""
@@ -267,7 +268,7 @@ class Outbox:
     def note_lost(self, count: int) -> None:
         """Count submissions that never reached the disk. Raises `OutputError`."""
         with self._writing(), self._locked():
-            self._save(self._count({"busy": count}, ()))
+            self._count({"busy": count})
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[bool]:
@@ -287,26 +288,23 @@ class Outbox:
 
     def attempt(self, to: str) -> Attempt | None:
         """When a collector is tried again; None where it was not tried, or the last attempt was no failure."""
-        return self._later().collectors.get(to)
+        return self._load(_LATER, _Later).collectors.get(to)
 
     def try_later(self, to: str, attempt: Attempt | None) -> None:
         """Keep when a collector is tried again; for the process that sends. Raises `OutputError`."""
-        collectors = {name: kept for name, kept in self._later().collectors.items() if name != to}
+        collectors = dict(self._load(_LATER, _Later).collectors)
+        collectors.pop(to, None)
         if attempt is not None:
             collectors[to] = attempt
         newest = dict(list(collectors.items())[-TRIED_LATER_MAX:])
         with self._writing():
-            _replace(self.folder / _LATER, encode(_Later(collectors=newest)))
+            self._replace(self.folder / _LATER, encode(_Later(collectors=newest)))
 
     def status(self) -> Status:
         """What is in this outbox."""
         waiting, refused, damaged = (self.entries(part) for part in PARTS)
-        reasons: dict[str, int] = {}
-        for entry in refused:
-            kept = self.read(entry)
-            if kept is not None:
-                reasons[kept.refused] = reasons.get(kept.refused, 0) + 1
-        attempts = [one.not_before for one in self._later().collectors.values()]
+        reasons = Counter(kept.refused for entry in refused if (kept := self.read(entry)) is not None)
+        attempts = [one.not_before for one in self._load(_LATER, _Later).collectors.values()]
         return Status(
             folder=str(self.folder),
             waiting=len(waiting),
@@ -314,7 +312,7 @@ class Outbox:
             bytes=sum(entry.size for entry in (*waiting, *refused, *damaged)),
             refused=tuple(RefusedCount(reason=name, count=count) for name, count in sorted(reasons.items())),
             damaged=len(damaged),
-            dropped=self._load_dropped().counts,
+            dropped=self._load(_DROPPED, _Dropped).counts,
             tried_again=min(attempts, default=None),
         )
 
@@ -357,33 +355,21 @@ class Outbox:
         """Count submissions as dropped, then remove them."""
         names = tuple(entry.path.relative_to(self.folder).as_posix() for some in chosen.values() for entry in some)
         if names:
-            self._save(self._count({cause: len(some) for cause, some in chosen.items()}, names))
+            self._count({cause: len(some) for cause, some in chosen.items()}, names)
             self._finish_dropping()
 
     def _finish_dropping(self) -> None:
         """Remove the files that were counted as dropped; a process that was killed may have left some."""
-        dropped = self._load_dropped()
-        if dropped.names:
-            for name in dropped.names:
-                if _DROPPABLE.match(name):
-                    (self.folder / name).unlink(missing_ok=True)
-            self._save(msgspec.structs.replace(dropped, names=()))
+        names = self._load(_DROPPED, _Dropped).names
+        for name in filter(_DROPPABLE.match, names):
+            (self.folder / name).unlink(missing_ok=True)
+        if names:
+            self._count({})
 
-    def _count(self, added: dict[Cause, int], names: tuple[str, ...]) -> _Dropped:
-        counts = dict(self._load_dropped().counts)
-        for cause, count in added.items():
-            if count:
-                counts[cause] = counts.get(cause, 0) + count
-        return _Dropped(counts=counts, names=names)
-
-    def _save(self, dropped: _Dropped) -> None:
-        _replace(self.folder / _DROPPED, encode(dropped))
-
-    def _load_dropped(self) -> _Dropped:
-        return self._load(_DROPPED, _Dropped)
-
-    def _later(self) -> _Later:
-        return self._load(_LATER, _Later)
+    def _count(self, added: dict[Cause, int], names: tuple[str, ...] = ()) -> None:
+        """Write down how many more are dropped, and the files that are to be removed."""
+        counts = Counter(self._load(_DROPPED, _Dropped).counts) + Counter(added)
+        self._replace(self.folder / _DROPPED, encode(_Dropped(counts=dict(counts), names=names)))
 
     def _load(self, name: str, kind: type[R]) -> R:
         """A record of this folder; an empty one where there is none, or it cannot be read."""
@@ -401,6 +387,10 @@ class Outbox:
                 with contextlib.suppress(FileNotFoundError):
                     if path.stat().st_mtime < before:
                         path.unlink()
+
+    @staticmethod
+    def _replace(path: Path, data: bytes) -> None:
+        replace_private(path, data, unfinished=path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}"))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -446,23 +436,3 @@ def _payload(envelope: bytes) -> bytes:
     if unsealed.problem is not None or not unsealed.signers or not all(one.verifies for one in unsealed.signers):
         raise ValueError(f"not a signed submission ({unsealed.problem or 'unsigned'})")
     return unsealed.payload
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a private file as a whole, and wait until it is on the disk. Raises OSError."""
-    temporary = path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
-    try:
-        with open(create_private(temporary), "wb") as file:  # noqa: PTH123 - of a descriptor
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:  # interruption too: nothing unfinished is left, and nothing is swallowed
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name != "nt":  # Windows has no such call, and needs none (NTFS logs names)
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

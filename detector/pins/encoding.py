@@ -24,11 +24,7 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]*\Z")
 
 
 def parse_pin(text: str) -> bytes:
-    """Parse `sha256/<base64>`, bare base64, or `sha256:<hexadecimal>`; return the 32 bytes.
-
-    Raises:
-        ValueError: its message completes the sentence "this pin …".
-    """
+    """Parse `sha256/<base64>`, bare base64, or `sha256:<hexadecimal>`. The words of its ValueError complete "it …"."""
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"is {len(text)} characters long, which no SHA-256 pin is")
     if text.startswith("sha256:"):
@@ -49,11 +45,7 @@ def encode_witness_key(key: bytes) -> str:
 
 
 def parse_witness_key(text: str) -> bytes:
-    """Parse a witness's key, `ed25519/<base64>`; return its 32 bytes.
-
-    Raises:
-        ValueError: its message completes the sentence "this key …".
-    """
+    """Parse a witness's key, `ed25519/<base64>`. The words of its ValueError complete "it …"."""
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"is {len(text)} characters long, which no Ed25519 key is")
     if not text.startswith(WITNESS_PREFIX):

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from detector.knowledge.catalogue import Catalogue
     from detector.trust import acceptance, transparency
     from detector.trust.certificate import Certificate
-    from detector.trust.paths import Path
 else:  # an exam's start reads pins, it does not learn
     acceptance = LazyModule("detector.trust.acceptance")
     transparency = LazyModule("detector.trust.transparency")
@@ -82,9 +81,7 @@ def learn(evidence: EndpointEvidence, *, allow_private: bool = False) -> Endpoin
     """Return the endpoint with pins learned from what it presented. For several, use `learn_all`.
 
     With `allow_private` a chain that no client accepts is learned too: the leaf and its verified CAs below the top.
-
-    Raises:
-        LearnError: this must not be pinned; the message says why.
+    Raises `LearnError`, which says why this must not be pinned.
     """
     return learn_all((evidence,), allow_private=allow_private)[0].endpoint
 
@@ -92,8 +89,7 @@ def learn(evidence: EndpointEvidence, *, allow_private: bool = False) -> Endpoin
 def learn_all(run: Iterable[EndpointEvidence], *, allow_private: bool = False) -> tuple[Learned, ...]:
     """Return the endpoints of one run, in their order, with pins, compared with each other (see the module docstring).
 
-    Raises:
-        LearnError: an endpoint must not be pinned; the message says which and why. Then nothing is learned.
+    Raises `LearnError` where one must not be pinned. Then nothing is learned.
     """
     chains = [_chain(evidence, allow_private=allow_private) for evidence in run]
     common = SharedKeys((chain.endpoint, chain.met) for chain in chains).all()
@@ -104,7 +100,7 @@ class _Chain(NamedTuple):
     """A chain to learn from, checked by itself.
 
     `ca_keys` are those of the CAs between leaf and root, `met` every key of the chain but public roots'.
-    `is_shareable`: endpoints of different operators may have its CAs in common.
+    `is_shareable`: its CAs may be public ones, which endpoints of different operators have in common.
     """
 
     endpoint: Endpoint
@@ -141,7 +137,8 @@ def _chain(evidence: EndpointEvidence, *, allow_private: bool) -> _Chain:
             "the certificate is not valid at this time",
             "Check this machine's clock, or have the server's certificate renewed.",
         )
-    if not _accepted(evidence) and not allow_private:
+    accepted = () if evidence.chain is None else evidence.chain.accepted
+    if not accepted and not allow_private:
         _refuse(
             endpoint,
             _why_not_accepted(evidence, leaf),
@@ -151,26 +148,23 @@ def _chain(evidence: EndpointEvidence, *, allow_private: bool) -> _Chain:
     roots = evidence.context.roots.keys | evidence.context.data.known_roots.keys
     if leaf.spki_sha256 in roots:
         _refuse(endpoint, "the server's own key is that of a root", "Name the root in private_roots instead.")
-    paths = _accepted(evidence) or evidence.paths.paths
+    paths = accepted or evidence.paths.paths
     above = dict.fromkeys(certificate for path in paths for certificate in path.certificates[1:])
     product = _product((*evidence.presented, *above), evidence.context.data.catalogue)
     if product is not None:
         _refuse(endpoint, f"a certificate of its chain is that of {product}", "Learn from another network.")
     keys = dict.fromkeys(c.spki_sha256 for c in above if c.spki_sha256 is not None)
     never = roots | {c.spki_sha256 for c in above if c.is_self_issued} | {leaf.spki_sha256}
+    logging = evidence.logging
+    is_logged = bool(accepted) and evidence.name_match is NameMatch.MATCH and logging is transparency.Logging.LOGGED
     return _Chain(
         endpoint=endpoint,
         leaf_key=leaf.spki_sha256,
         ca_keys=tuple(key for key in keys if key not in never),
         met=frozenset((leaf.spki_sha256, *keys)) - roots,
-        identity=_identity(evidence),
-        is_shareable=_is_shareable(evidence),
+        identity=RecordedIdentity.PUBLIC if is_logged else RecordedIdentity.UNKNOWN,
+        is_shareable=bool(accepted) and logging is not transparency.Logging.UNLOGGED,
     )
-
-
-def _accepted(evidence: EndpointEvidence) -> tuple[Path, ...]:
-    """The paths to a public root that a careful client accepts."""
-    return () if evidence.chain is None else evidence.chain.accepted
 
 
 def _why_not_accepted(evidence: EndpointEvidence, leaf: Certificate) -> str:
@@ -180,18 +174,6 @@ def _why_not_accepted(evidence: EndpointEvidence, leaf: Certificate) -> str:
         refusal = acceptance.explain(chain.refused[0], chain.refused_path)
         return f"no client would accept this chain: {refusal.removesuffix('.')}"
     return f"no public root stands above this chain (issuer: {leaf.issuer.text if leaf.issuer else 'unreadable'})"
-
-
-def _identity(evidence: EndpointEvidence) -> RecordedIdentity:
-    """Public where a careful client accepts a path for this name and the leaf was publicly logged."""
-    accepted = bool(_accepted(evidence)) and evidence.name_match is NameMatch.MATCH
-    logged = evidence.logging is transparency.Logging.LOGGED
-    return RecordedIdentity.PUBLIC if accepted and logged else RecordedIdentity.UNKNOWN
-
-
-def _is_shareable(evidence: EndpointEvidence) -> bool:
-    """Whether the CAs above may be public ones, which endpoints of many operators have in common."""
-    return bool(_accepted(evidence)) and evidence.logging is not transparency.Logging.UNLOGGED
 
 
 def _product(certificates: Iterable[Certificate], catalogue: Catalogue) -> str | None:

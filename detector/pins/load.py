@@ -35,7 +35,7 @@ from .encoding import parse_pin, parse_witness_key
 from .target import parse_address, parse_host
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from cryptography import x509
 
@@ -250,15 +250,20 @@ class _File(toml_files.TableFile):
             host=host,
             port=port,
             category=self._choice(table, "category", Category.OTHER),
-            pins=self._each(table, "pins", self._digest),
-            backup_pins=self._each(table, "backup_pins", self._digest),
-            certificates=self._each(table, "certificates", self._digest),
+            pins=self._keys(table, "pins", parse_pin, _PIN_ADVICE),
+            backup_pins=self._keys(table, "backup_pins", parse_pin, _PIN_ADVICE),
+            certificates=self._keys(table, "certificates", parse_pin, _PIN_ADVICE),
             roots=self._each(table, "roots", self._root),
             operator=self._text(table, "operator"),
             private_roots=tuple(
                 der for found in self._each(table, "private_roots", self._private_root) for der in found
             ),
-            witness=self._witness(table),
+            witness=self._keys(
+                {"witness": [one]} if isinstance(one := table.get("witness"), str) else table,
+                "witness",
+                parse_witness_key,
+                _WITNESS_ADVICE,
+            ),
             witness_is_end=self._flag(table, "witness_is_end"),
             identity=self._choice(table, "identity", RecordedIdentity.UNKNOWN, _IDENTITY_ADVICE),
             canary=self._flag(table, "canary"),
@@ -313,23 +318,22 @@ class _File(toml_files.TableFile):
         except TargetError as error:
             self._refuse("address", error.message.removesuffix("."), error.advice)
 
-    def _digest(self, field: str, text: str) -> bytes:
-        try:
-            return parse_pin(text)
-        except ValueError as error:
-            self._refuse(field, f"{shown(text)} {error}", _PIN_ADVICE)
+    def _keys(self, table: dict[str, Any], key: str, parse: Callable[[str], bytes], advice: str) -> tuple[bytes, ...]:
+        """Read a list of keys or digests."""
+
+        def read(field: str, text: str) -> bytes:
+            try:
+                return parse(text)
+            except ValueError as error:
+                self._refuse(field, f"{shown(text)} {error}", advice)
+
+        return self._each(table, key, read)
 
     def _witness(self, table: dict[str, Any]) -> tuple[bytes, ...]:
         """Read the keys of a witness: one text, or a list of them while a key is being rotated."""
         if isinstance(table.get("witness"), str):
             table = {"witness": [table["witness"]]}
-        return self._each(table, "witness", self._witness_key)
-
-    def _witness_key(self, field: str, text: str) -> bytes:
-        try:
-            return parse_witness_key(text)
-        except ValueError as error:
-            self._refuse(field, f"{shown(text)} {error}", _WITNESS_ADVICE)
+        return self._keys(table, "witness", parse_witness_key, _WITNESS_ADVICE)
 
     def _root(self, field: str, label: str) -> str:
         if label not in self._root_labels:

@@ -83,12 +83,8 @@ def parse_target(text: str, *, port: int = HTTPS_PORT) -> tuple[str, int]:
     """Parse a target: `HOST`, `HOST:PORT`, `[IPV6]`, `[IPV6]:PORT`, a bare IPv6 address, or a URL with any of these.
 
     Quotes, angle brackets and blanks around it are dropped, and so is everything of a URL but scheme, host and port.
-
-    Returns:
-        The host in canonical form, and the port (1 to 65535): without one that of the URL's scheme, else `port`.
-
-    Raises:
-        TargetError: the text is not of this form, or a URL without TLS, a mail address or a network.
+    The host comes in canonical form; without a port that of the URL's scheme counts, else `port`. Raises `TargetError`,
+    also for a URL without TLS, a mail address and a network.
     """
     pasted = text.strip(_AROUND).replace("\\", "/")  # as browsers read a backslash
     if len(pasted) > _MAX_URL:
@@ -182,8 +178,7 @@ def parse_rule(rule: str, forms: Collection[str] = (RESOLVE, CONNECT_TO)) -> tup
 def parse_host(text: str) -> str:
     """Parse a host name or IP address literal (IPv6 without brackets); return its canonical form.
 
-    Raises:
-        TargetError: it is anything else, such as a URL, a port, a path, a wildcard, or labels no resolver accepts.
+    Raises `TargetError` for anything else, such as a URL, a wildcard, or labels that no resolver accepts.
     """
     if len(text) > _MAX_TEXT:
         raise TargetError(f"{quoted(text)} is too long for a host name.", advice=_ADVICE)

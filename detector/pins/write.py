@@ -37,16 +37,12 @@ def dump(
 ) -> str:
     """Return the text of a pin file (TOML, UTF-8 when saved) with the endpoints in the order of the set.
 
-    Canaries are not marked as such: only the knowledge may do that.
-
-    Args:
-        pin_set: the endpoints; one file has one `expires`, the set's.
-        header: comment lines for the top.
-        comments: comment lines on how the pins of an endpoint (`host:port`) were learned.
-        private_roots: the file that holds each DER certificate, relative to the pin file.
+    Canaries are not marked as such: only the knowledge may do that. `header` are comment lines for the top, `comments`
+    those on how the pins of an endpoint (`host:port`) were learned. `private_roots` are the files, relative to the pin
+    file, that hold each DER certificate.
 
     Raises:
-        PinFileError: an endpoint expires on another day, or the file of a private root is not given.
+        PinFileError: an endpoint expires on another day than the set, or the file of a private root is not given.
     """
     lines = [*_comments(header), f"schema = {SCHEMA}", f"name = {_text(pin_set.name)}"]
     if pin_set.updated:

@@ -13,7 +13,6 @@ Of an uncertain result no name is shown except in the folded certificates, which
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import functools
 import hashlib
 import itertools
@@ -27,6 +26,7 @@ from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
 from detector.language import ENGLISH, Messages
 from detector.model import Audience, Confidence, Coverage, Locality, ManagedBy, Meaning, Verdict
+from detector.model.report import midnight
 from detector.trust.certificate import to_pem
 
 from . import learn_more, picture, sentences
@@ -69,14 +69,12 @@ _RUN_BY: Final[dict[ManagedBy, str]] = {
 }
 _SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.UNCERTAIN, Coverage.CLEAR, Coverage.UNKNOWN)
 """Most important first: what was seen takes precedence over what was not."""
-_WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
 
 
 def render(
     reports: Sequence[Report],
     *,
     timeline: Sequence[TimelineEntry] = (),
-    title: str = "",
     language: str = ENGLISH,
 ) -> str:
     """One page for one report, or for several of the same endpoints from different vantages.
@@ -87,13 +85,13 @@ def render(
     """
     if not reports:
         raise ValueError("an HTML report needs at least one report; check something first")
-    worst = min(reports, key=_gravity)
+    worst = min(reports, key=sentences.gravity)
     vantages, in_columns = [vantage for vantage, _ in _named(reports)], len(reports) <= COLUMNS_MAX
     return (
         environment()
         .get_template("report.html.jinja")
         .render(
-            title=title or "TLS interception report",
+            title="TLS interception report",
             worst=worst,
             headline=sentences.headline(worst, language) if len(reports) == 1 else _headline_of_many(reports),
             what_to_do=sentences.what_to_do(worst, language),
@@ -140,15 +138,8 @@ def dossier_content(dossier: Any) -> dict[str, Any]:  # noqa: ANN401 - of a room
         picture.route("intercepted", f"{len(found.endpoints)} servers", ("TLS ends here", name))
         for found, name in zip(dossier.interceptors, names, strict=True)
     ]
-    midnight = dt.time(tzinfo=dt.UTC)
     days = [
-        TimelineEntry(
-            dt.datetime.combine(day.date, midnight),
-            dossier.vantage,
-            day.verdict,
-            day.confidence,
-            f"{day.results} results",
-        )
+        TimelineEntry(midnight(day.date), dossier.vantage, day.verdict, day.confidence, f"{day.results} results")
         for day in dossier.days
     ]
     return {
@@ -183,8 +174,8 @@ def environment(*folders: Path) -> Environment:
     found.filters.update(
         says=lambda finding: _SAYS[finding.says],
         value=_value,
-        pem=_pem,
-        instant=_instant,
+        pem=lambda certificate: to_pem([certificate.der]).rstrip(),
+        instant=lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC",
         shown=visible,
         described=describe,
     )
@@ -236,31 +227,13 @@ def _value(value: object) -> str:
     return text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + " …"
 
 
-def _pem(certificate: PresentedCertificate) -> str:
-    return to_pem([certificate.der]).rstrip()
-
-
-def _instant(moment: dt.datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _gravity(found: Report | Result) -> tuple[int, int]:
-    """Sort key: the most serious first."""
-    sureness = -1 if found.confidence is None else list(Confidence).index(found.confidence)
-    return _WORST_VERDICT.index(found.verdict), -sureness
-
-
-def _vantage(report: Report, number: int) -> str:
-    return report.vantage or f"vantage {number}"
-
-
 def _headline_of_many(reports: Sequence[Report]) -> str:
-    order = sorted(enumerate(reports, 1), key=lambda one: _gravity(one[1]))
+    order = sorted(_named(reports), key=lambda one: sentences.gravity(one[1]))
     names: dict[str, list[str]] = {}
-    for at, report in order:
+    for vantage, report in order:
         found = wording.state(report.verdict, report.confidence)
         found += f" ({report.confidence})" if report.confidence else ""
-        names.setdefault(found, []).append(_vantage(report, at))
+        names.setdefault(found, []).append(vantage)
     listed = "; ".join(f"{found} from {', '.join(places)}" for found, places in names.items())
     worst = order[0][1]
     return f"{wording.state(worst.verdict, worst.confidence).upper()}: {len(reports)} vantages; {listed}."
@@ -358,7 +331,7 @@ def _party(title: str, seen: _Seen, tone: str, between: tuple[str, ...] = ()) ->
 
 def _named(reports: Sequence[Report]) -> Iterator[tuple[str, Report]]:
     """Every report with its vantage's name."""
-    return ((_vantage(report, at), report) for at, report in enumerate(reports, 1))
+    return ((report.vantage or f"vantage {at}", report) for at, report in enumerate(reports, 1))
 
 
 class _Certificate(NamedTuple):
@@ -413,7 +386,7 @@ class _View(NamedTuple):
 
 def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
     """Every endpoint with the view from each vantage, the most serious first."""
-    named = [_vantage(report, at) for at, report in enumerate(reports, 1)]
+    named = [vantage for vantage, _ in _named(reports)]
     rows = []
     for name, anchor, results in _matrix(reports):
         seen = [(vantage, result) for vantage, result in zip(named, results, strict=True) if result is not None]
@@ -422,4 +395,4 @@ def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
             _View(v, r, picture.chains(r, clean[1] if clean else None, clean[0] if clean else "")) for v, r in seen
         ]
         rows.append((name, anchor, views))
-    return sorted(rows, key=lambda row: min(_gravity(view.result) for view in row[2]))
+    return sorted(rows, key=lambda row: min(sentences.gravity(view.result) for view in row[2]))

@@ -41,12 +41,15 @@ PINS_MOST: Final = 3
 
 
 class Box(NamedTuple):
-    """One certificate, party or remark; `kind` is its class in the style sheet."""
+    """One certificate, party or remark; `kind` is its class in the style sheet, `link` the label of its arrow."""
 
-    y: int
     kind: str
     title: str
     lines: tuple[str, ...]
+    full: str
+    link: str
+    link_kind: str = "arrow"
+    y: int = 0
 
 
 class Arrow(NamedTuple):
@@ -69,15 +72,6 @@ class Picture(NamedTuple):
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
     words: str
-
-
-class _Entry(NamedTuple):
-    kind: str
-    title: str
-    lines: tuple[str, ...]
-    full: str
-    link: str
-    link_kind: str = "arrow"
 
 
 def chains(result: Result, reference: Result | None = None, reference_vantage: str = "") -> list[Picture]:
@@ -113,28 +107,28 @@ def route(tone: str, servers: str, between: Sequence[str] = ()) -> Picture:
     be seen.
     """
     kind = {"clean": "root", "intercepted": "bad", "uncertain": "doubtful"}[tone]
-    device = _Entry("issuer", "This device", ("where this was checked",), "", "TLS connection")
+    device = Box("issuer", "This device", ("where this was checked",), "", "TLS connection")
     if between:
         title, *lines = between
-        stop = _Entry(kind, title, tuple(map(_cut, lines)), "", "another connection, not seen here", _BROKEN[kind])
-        stops = [device, stop, _Entry("issuer", "Server", (_cut(servers),), "", "")]
+        stop = Box(kind, title, tuple(map(_cut, lines)), "", "another connection, not seen here", _BROKEN[kind])
+        stops = [device, stop, Box("issuer", "Server", (_cut(servers),), "", "")]
         words = f"{title}: {', '.join(lines)}. What goes on to {servers} is another connection, not seen here."
     else:
         link = "one TLS connection, as far as can be seen"
-        stops = [device._replace(link=link), _Entry(kind, "Server", (_cut(servers),), "", "")]
+        stops = [device._replace(link=link), Box(kind, "Server", (_cut(servers),), "", "")]
         words = f"One TLS connection from this device to {servers}, as far as can be seen."
     return _column(stops, [place * (BOX_HEIGHT + GAP) for place in range(len(stops))], "", words)
 
 
-def _upwards(title: str, entries: Sequence[_Entry]) -> Picture:
+def _upwards(title: str, entries: Sequence[Box]) -> Picture:
     """A chain: the server's certificate at the bottom, every issuer above what it issued."""
     last = len(entries) - 1
     words = f"{title}, from the server up: {'; '.join(f'{entry.title}: {entry.full}' for entry in entries)}."
     return _column(entries, [HEAD + (last - at) * (BOX_HEIGHT + GAP) for at in range(len(entries))], title, words)
 
 
-def _column(entries: Sequence[_Entry], tops: Sequence[int], title: str, words: str) -> Picture:
-    boxes = [Box(y, e.kind, e.title, e.lines) for e, y in zip(entries, tops, strict=True)]
+def _column(entries: Sequence[Box], tops: Sequence[int], title: str, words: str) -> Picture:
+    boxes = [entry._replace(y=y) for entry, y in zip(entries, tops, strict=True)]
     x, (half, length) = ARROW_X, TIP
     arrows = []
     for entry, y, following in zip(entries, tops, tops[1:], strict=False):  # the last one has no arrow
@@ -146,13 +140,13 @@ def _column(entries: Sequence[_Entry], tops: Sequence[int], title: str, words: s
     return Picture(BOX_WIDTH, max(tops) + BOX_HEIGHT, title, tuple(boxes), tuple(arrows), words)
 
 
-def _presented(result: Result) -> list[_Entry]:
+def _presented(result: Result) -> list[Box]:
     presented = result.observation.chain
     pinned = {f.data.get("pin") for f in result.findings if f.check == pin.ID and f.outcome in _MATCHES}
     entries = [_certificate(at, result, pinned) for at in range(min(len(presented), BOXES_MOST))]
     if len(presented) > BOXES_MOST:
         more = f"{len(presented) - BOXES_MOST} more"
-        entries.append(_Entry("remark", "Not drawn", (more,), more, ""))
+        entries.append(Box("remark", "Not drawn", (more,), more, ""))
     top = _top(result)
     if top is not None:
         if top.kind in _BROKEN:
@@ -168,7 +162,7 @@ _NOT_PUBLIC: Final = {"intercepted": "bad", "uncertain": "doubtful", "clean": "r
 """The kind of box for a chain that does not end as expected, by the tone of the verdict."""
 
 
-def _certificate(at: int, result: Result, pinned: set[str | None]) -> _Entry:
+def _certificate(at: int, result: Result, pinned: set[str | None]) -> Box:
     presented, names = result.observation.chain, not wording.is_uncertain(result)
     certificate = presented[at]
     key = certificate.spki_sha256
@@ -180,7 +174,7 @@ def _certificate(at: int, result: Result, pinned: set[str | None]) -> _Entry:
     continues = above is None or (certificate.issuer is not None and certificate.issuer == above.subject)
     subject = certificate.subject or "(no readable subject)"
     lines = (_cut(f"key {key[:16]}…" if key else "key unreadable"), _cut(validity))
-    return _Entry(
+    return Box(
         kind=("leaf" if at == 0 else "issuer") + (" pinned" if is_pinned else ""),
         title=("Server certificate" if at == 0 else f"Certificate {at}") + (" - key is pinned" if is_pinned else ""),
         lines=(_cut(subject), *lines) if names else lines,
@@ -204,7 +198,7 @@ _TOP: Final[dict[str, tuple[bool, str, str]]] = {
 """The box above the chain for each class: whether the chain leads to it unbroken, a title and a remark."""
 
 
-def _top(result: Result) -> _Entry | None:
+def _top(result: Result) -> Box | None:
     """The box above the presented certificates: where a verified path ends, or that none does."""
     found = next((f for f in result.findings if f.check == chain.ID and f.outcome in _TOP), None)
     if found is None:
@@ -213,11 +207,11 @@ def _top(result: Result) -> _Entry | None:
     label = ", ".join(map(str, wording.data(found, result).get("roots", ())))
     kind = "root" if leads else _NOT_PUBLIC[wording.tone(result.verdict, result.confidence)]
     lines = tuple(filter(None, (label, remark)))
-    return _Entry(kind, title, tuple(map(_cut, lines)), ", ".join(lines) or title, "")
+    return Box(kind, title, tuple(map(_cut, lines)), ", ".join(lines) or title, "")
 
 
-def _expected(result: Result) -> list[_Entry]:
-    entries: list[_Entry] = []
+def _expected(result: Result) -> list[Box]:
+    entries: list[Box] = []
     mismatch = (f for f in result.findings if f.check == pin.ID and f.outcome == pin.Outcome.MISMATCH)
     pins = next((f.data.get("pins", ()) for f in mismatch), ())
     roots = next((f.data.get("expected", ()) for f in result.findings if f.check == expected_root.ID), ())
@@ -225,13 +219,11 @@ def _expected(result: Result) -> list[_Entry]:
     if pins:
         shown = tuple(f"{str(pin)[:PIN_CHARACTERS]}…" for pin in pins[:PINS_MOST])
         title = "The pinned key" if len(pins) == 1 else f"One of {len(pins)} pinned keys"
-        entries.append(_Entry("pinned", title, shown, ", ".join(map(str, pins)), "here, or in a CA above"))
+        entries.append(Box("pinned", title, shown, ", ".join(map(str, pins)), "here, or in a CA above"))
     else:
-        entries.append(
-            _Entry("leaf", "Server certificate", (_cut(f"for {name}"), "publicly logged"), name, "issued by")
-        )
+        entries.append(Box("leaf", "Server certificate", (_cut(f"for {name}"), "publicly logged"), name, "issued by"))
     label = ", ".join(map(str, roots)) or "any public root"
-    entries.append(_Entry("root", "Public root", (_cut(label),), label, ""))
+    entries.append(Box("root", "Public root", (_cut(label),), label, ""))
     return entries
 
 

@@ -208,7 +208,8 @@ def _headline(report: Report) -> Iterator[Sentence]:
         {"total": total, "clean": clean, "left": total - clean, "host": host},
     )
     if is_unreachable(report):
-        yield from map(Sentence, _endings(report))
+        endings = Counter(outcome for result in report.results if (outcome := wire_outcome(result)))
+        yield from (Sentence(wording.ended(outcome)) for outcome, _ in endings.most_common())
 
 
 def _without_accusation(report: Report, total: int, clean: int) -> Text:
@@ -230,12 +231,6 @@ def _without_accusation(report: Report, total: int, clean: int) -> Text:
 def is_unreachable(report: Report) -> bool:
     """Whether no endpoint showed anything, so that there is only one thing to say of all of them."""
     return bool(report.results) and all(wire_outcome(result) for result in report.results)
-
-
-def _endings(report: Report) -> Iterator[Text]:
-    """Yield how connections ended, the most frequent first."""
-    outcomes = Counter(outcome for result in report.results if (outcome := wire_outcome(result)))
-    yield from (wording.ended(outcome) for outcome, _ in outcomes.most_common())
 
 
 def _unfollowed(report: Report) -> UnfollowedProxy | None:
@@ -347,11 +342,10 @@ def advice_for(report: Report, audience: Audience, *, most: int | None = None) -
 
 def _by_urgency(report: Report) -> list[Result]:
     """The results that the verdict rests on, the most urgent first."""
-    order = [Confidence.PROVEN, Confidence.PROBABLE, Confidence.POSSIBLE, None]
 
-    def urgency(result: Result) -> tuple[bool, bool, int]:
+    def urgency(result: Result) -> tuple[bool, bool, tuple[int, int]]:
         of_exam = names_a_party(result.confidence) and advice.has_to_be_exempt(result)
-        return not advice.is_attack(result), not of_exam, order.index(result.confidence)
+        return not advice.is_attack(result), not of_exam, gravity(result)
 
     return sorted((one for one in report.results if one.verdict is report.verdict), key=urgency)
 
@@ -411,12 +405,9 @@ def doubts(report: Report) -> list[Doubt]:
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in sorted(report.results, key=lambda one: one.verdict is not Verdict.MIDDLEWARE):
         if result.verdict is not Verdict.CLEAN and result.attribution is None:
-            groups.setdefault(_doubt(result), []).append(result)
+            said = tuple(filter(None, (wording.cause(result), _other_explanations([result]))))
+            groups.setdefault(said, []).append(result)
     return [Doubt(hosts(results), said) for said, results in groups.items()]
-
-
-def _doubt(result: Result) -> tuple[str, ...]:
-    return tuple(filter(None, (wording.cause(result), _other_explanations([result]))))
 
 
 def rows(report: Report) -> list[Row]:
@@ -424,7 +415,7 @@ def rows(report: Report) -> list[Row]:
     found = []
     for category, words in CATEGORIES.items():
         groups: dict[str, list[Result]] = {}
-        for result in sorted((r for r in report.results if r.endpoint.category is category), key=_gravity):
+        for result in sorted((r for r in report.results if r.endpoint.category is category), key=gravity):
             groups.setdefault(wording.state_of(result), []).append(result)
         for number, (state, results) in enumerate(groups.items()):
             most = NAMED_MOST if results[0].verdict is Verdict.CLEAN else ROW_MOST
@@ -433,10 +424,10 @@ def rows(report: Report) -> list[Row]:
     return found
 
 
-def _gravity(result: Result) -> tuple[int, int]:
+def gravity(found: Report | Result) -> tuple[int, int]:
     """Sort key: the most serious first."""
     order = [Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN]
-    return order.index(result.verdict), -([None, *Confidence].index(result.confidence))
+    return order.index(found.verdict), -([None, *Confidence].index(found.confidence))
 
 
 def basis(report: Report, language: str = ENGLISH) -> str:

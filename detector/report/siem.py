@@ -61,16 +61,9 @@ _LEVEL: Final[dict[Verdict | Confidence, _Level]] = {
 _OCSF_CONFIDENCE: Final = {Confidence.POSSIBLE: 1, Confidence.PROBABLE: 2, Confidence.PROVEN: 3}
 
 
-class _Caption(NamedTuple):
-    """A value of an enumeration of OCSF: its number and what it is called."""
-
-    number: int
-    caption: str
-
-
-_CREATE, _CLOSE = _Caption(1, "Create"), _Caption(3, "Close")
-_NEW, _RESOLVED = _Caption(1, "New"), _Caption(4, "Resolved")
-"""Activities and states of a Detection Finding."""
+_OPENS: Final = (1, "Create", 1, "New")
+_CLOSES: Final = (3, "Close", 4, "Resolved")
+"""Activity and state of a Detection Finding, each as the number and the caption of OCSF's enumeration."""
 _TITLE: Final = {
     "clean": "No sign of TLS interception",
     "intercepted": "TLS interception",
@@ -186,7 +179,7 @@ def ocsf_event(event: Event) -> str:
     """One line of JSON: a Detection Finding of OCSF. A clean result closes the earlier findings of its endpoint."""
     result, level = event.result, event.level
     product, issuer = event.parties
-    activity, status = (_CLOSE, _RESOLVED) if result.verdict is Verdict.CLEAN else (_CREATE, _NEW)
+    activity, activity_name, status, status_name = _CLOSES if result.verdict is Verdict.CLEAN else _OPENS
     moment = int(event.at.timestamp() * 1000)
     certainty = {} if result.confidence is None else {"confidence_id": _OCSF_CONFIDENCE[result.confidence]}
     advice = result.advice_for.get(Audience.IT) or result.advice
@@ -202,14 +195,14 @@ def ocsf_event(event: Event) -> str:
             "category_name": "Findings",
             "class_uid": 2004,
             "class_name": "Detection Finding",
-            "activity_id": activity.number,
-            "activity_name": activity.caption,
-            "type_uid": 200400 + activity.number,
+            "activity_id": activity,
+            "activity_name": activity_name,
+            "type_uid": 200400 + activity,
             "time": moment,
             "severity_id": level.ocsf,
             "severity": level.word,
-            "status_id": status.number,
-            "status": status.caption,
+            "status_id": status,
+            "status": status_name,
             **certainty,
             "message": event.message,
             "is_alert": event.tone == "intercepted",
@@ -260,21 +253,14 @@ def cef_event(event: Event) -> str:
     for number, (label, value) in enumerate(strings.items(), 1):
         if value:
             extension |= {f"cs{number}Label": label, f"cs{number}": value}
-    pairs = " ".join(f"{key}={_cef_value(value)}" for key, value in extension.items())
-    return f"CEF:0|{'|'.join(map(_cef_header, header))}|{pairs}\n"
+    pairs = " ".join(f"{key}={_cef(value, '=')}" for key, value in extension.items())
+    return f"CEF:0|{'|'.join(_cef(part, '|') for part in header)}|{pairs}\n"
 
 
-def _cef_header(text: str) -> str:
-    return _on_one_line(text).replace("\\", "\\\\").replace("|", "\\|")
-
-
-def _cef_value(text: str) -> str:
-    return _on_one_line(text).replace("\\", "\\\\").replace("=", "\\=")
-
-
-def _on_one_line(text: str) -> str:
-    """Text whose line ends, control and direction characters are spaces, so that nothing begins another event."""
-    return "".join(c if c.isprintable() else " " for c in text)
+def _cef(text: str, separator: str) -> str:
+    """Text for a part of CEF that `separator` ends; line ends, control and direction characters are spaces."""
+    on_one_line = "".join(c if c.isprintable() else " " for c in text)  # so that nothing begins another event
+    return on_one_line.replace("\\", "\\\\").replace(separator, f"\\{separator}")
 
 
 def syslog_event(event: Event) -> str:
@@ -287,26 +273,6 @@ def syslog_event(event: Event) -> str:
 def events_of(report: Report) -> Iterator[Event]:
     """The events of a report, in the order of its results."""
     return (Event(result, report.finished, report.vantage) for result in report.results)
-
-
-def ecs(report: Report) -> str:
-    """A line of Elastic Common Schema for each result."""
-    return "".join(map(ecs_event, events_of(report)))
-
-
-def ocsf(report: Report) -> str:
-    """A line with a Detection Finding for each result."""
-    return "".join(map(ocsf_event, events_of(report)))
-
-
-def cef(report: Report) -> str:
-    """A line of CEF for each result."""
-    return "".join(map(cef_event, events_of(report)))
-
-
-def syslog(report: Report) -> str:
-    """A line of RFC 5424 syslog with CEF for each result."""
-    return "".join(map(syslog_event, events_of(report)))
 
 
 LINES: Final[dict[str, Callable[[Event], str]]] = {
@@ -370,6 +336,11 @@ def sarif(report: Report) -> str:
     }
     log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     return json.dumps(_present(log), indent=2) + "\n"
+
+
+def render(report: Report, form: str) -> str:
+    """A report in one of these formats: a SARIF log, or a line for each result in the order of the report."""
+    return sarif(report) if form == "sarif" else "".join(map(LINES[form], events_of(report)))
 
 
 def _instant(moment: dt.datetime | None) -> str | None:

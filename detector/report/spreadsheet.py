@@ -16,36 +16,37 @@ from detector.judge import wording
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from detector.model import Report, Result
 
-COLUMNS: Final = (
-    "time",
-    "vantage",
-    "host",
-    "port",
-    "category",
-    "verdict",
-    "confidence",
-    "assurance",
-    "reason",
-    "why",
-    "alternatives",
-    "product",
-    "vendor",
-    "managed_by",
-    "locality",
-    "issuer",
-    "outcome",
-    "route",
-    "address",
-    "tls_version",
-    "leaf_subject",
-    "leaf_sha256",
-    "leaf_spki_sha256",
-    "evidence",
-)
+_OF_RESULT: Final[dict[str, Callable[[Result], object]]] = {
+    "host": lambda result: result.endpoint.host,
+    "port": lambda result: result.endpoint.port,
+    "category": lambda result: result.endpoint.category,
+    "verdict": lambda result: result.verdict,
+    "confidence": lambda result: result.confidence,
+    "assurance": lambda result: result.assurance,
+    "reason": lambda result: result.reason,
+    "why": wording.why,
+    "alternatives": lambda result: " ".join(result.alternatives),
+    "product": lambda result: result.attribution and result.attribution.product,
+    "vendor": lambda result: result.attribution and result.attribution.vendor,
+    "managed_by": lambda result: result.attribution and result.attribution.managed_by,
+    "locality": lambda result: result.attribution and result.attribution.locality,
+    "issuer": lambda result: result.attribution and result.attribution.issuer,
+    "outcome": lambda result: result.observation.outcome,
+    "route": lambda result: result.observation.route,
+    "address": lambda result: result.observation.address,
+    "tls_version": lambda result: result.observation.tls_version,
+    # A self-signed certificate's subject is its issuer, which an uncertain result does not name.
+    "leaf_subject": lambda result: None if wording.is_uncertain(result) else _of_leaf(result, "subject"),
+    "leaf_sha256": lambda result: _of_leaf(result, "sha256"),
+    "leaf_spki_sha256": lambda result: _of_leaf(result, "spki_sha256"),
+    "evidence": lambda result: " ".join(wording.summary(finding, result) for finding in result.findings),
+}
+"""What a column says of a result."""
+COLUMNS: Final = ("time", "vantage", *_OF_RESULT)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -61,38 +62,17 @@ def header() -> str:
 
 def line(result: Result, *, at: dt.datetime, vantage: str) -> str:
     """The line of one endpoint, assessed `at` (UTC) from `vantage`."""
-    return _line(_values(result, at, vantage))
+    return _line((f"{at:%Y-%m-%dT%H:%M:%SZ}", vantage, *(value(result) for value in _OF_RESULT.values())))
+
+
+def _of_leaf(result: Result, field: str) -> object:
+    return getattr(result.observation.chain[0], field) if result.observation.chain else None
 
 
 def _line(values: Iterable[object]) -> str:
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerow([_text(value) for value in values])
     return stream.getvalue()
-
-
-def _values(result: Result, at: dt.datetime, vantage: str) -> Iterable[object]:
-    seen, who = result.observation, result.attribution
-    leaf = seen.chain[0] if seen.chain else None
-    yield f"{at:%Y-%m-%dT%H:%M:%SZ}"
-    yield vantage
-    yield result.endpoint.host
-    yield result.endpoint.port
-    yield result.endpoint.category
-    yield result.verdict
-    yield result.confidence
-    yield result.assurance
-    yield result.reason
-    yield wording.why(result)
-    yield " ".join(result.alternatives)
-    yield from (None,) * 5 if who is None else (who.product, who.vendor, who.managed_by, who.locality, who.issuer)
-    yield seen.outcome
-    yield seen.route
-    yield seen.address
-    yield seen.tls_version
-    # A self-signed certificate's subject is its issuer, which an uncertain result does not name.
-    yield None if leaf is None or wording.is_uncertain(result) else leaf.subject
-    yield from (None, None) if leaf is None else (leaf.sha256, leaf.spki_sha256)
-    yield " ".join(wording.summary(finding, result) for finding in result.findings)
 
 
 def _text(value: object) -> str:

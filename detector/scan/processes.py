@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from detector.aio.tasks import cancel_and_wait
 from detector.errors import DetectorError, InputError
 from detector.frozen import child_command, host
-from detector.judge.evidence import EndpointEvidence
 from detector.session.stream import StreamSettings
 
 from .work import (
@@ -35,8 +34,7 @@ from .work import (
 )
 
 if TYPE_CHECKING:
-    from detector.model import Endpoint
-    from detector.session.session import Detector
+    from detector.model import Endpoint, Observation
 
 LOG: Final = logging.getLogger("detector.scan")
 
@@ -91,8 +89,7 @@ class WorkerPool:
     Entering raises `ProcessError`.
     """
 
-    def __init__(self, count: int, detector: Detector, config: WorkerConfig) -> None:
-        self._detector = detector
+    def __init__(self, count: int, config: WorkerConfig) -> None:
         self._config = config
         self._workers: list[_Worker | None] = [None] * count
         self._starts = [0] * count
@@ -114,7 +111,7 @@ class WorkerPool:
             _kill(worker.process)
         await asyncio.gather(*(worker.reading for worker in running))
 
-    async def probe(self, endpoint: Endpoint, *, timeout: float) -> EndpointEvidence:  # noqa: ASYNC109 - enforced by the worker
+    async def probe(self, endpoint: Endpoint, *, timeout: float) -> tuple[Observation, ...]:  # noqa: ASYNC109 - enforced by the worker
         """Probe one endpoint in the worker that has least to do.
 
         Raises `InputError` where it cannot be probed with these settings.
@@ -128,7 +125,7 @@ class WorkerPool:
             with contextlib.suppress(_WorkerLostError):
                 probed = await self._request(min(running, key=lambda worker: len(worker.waiting)), endpoint, timeout)
                 break
-        return EndpointEvidence(endpoint, probed.observation, self._detector.context(), others=probed.others)
+        return (probed.observation, *probed.others)
 
     async def _request(self, worker: _Worker, endpoint: Endpoint, timeout: float) -> ProbedEndpoint:  # noqa: ASYNC109 - as `probe`
         assert worker.process.stdin is not None  # noqa: S101 - for type checkers: it is a pipe

@@ -10,7 +10,9 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.aio.tasks import run_in_thread
+from detector.judge.evidence import EndpointEvidence
 from detector.model import Confidence, Record, Result, Verdict
+from detector.session.session import context_of
 from detector.session.stream import Probed, Prober, StreamSettings, stream
 
 from .targets import BadLine, Target
@@ -99,7 +101,9 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
                 yield numbered
 
     async def probe_one(numbered: Numbered) -> tuple[Probed[Numbered]]:
-        evidence = await prober(detector.expected(numbered.target.endpoint))
+        endpoint = detector.expected(numbered.target.endpoint)
+        first, *others = await prober(endpoint)
+        evidence = EndpointEvidence(endpoint, first, context_of(detector), others=others)
         return (Probed(numbered, evidence, named=numbered.target.named),)
 
     results = stream(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from detector.aio.bounded_map import for_each
+from detector.aio.tasks import run_in_thread
 from detector.errors import DetectorError
 from detector.judge.evidence import OTHERS_MAX, EndpointEvidence
 from detector.judge.recorded import believed
@@ -18,7 +19,7 @@ from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record, 
 from detector.pins import PinSet
 from detector.probe.tls.wire import CERTIFICATES_MAX
 from detector.session.seams import Seams
-from detector.session.session import Detector
+from detector.session.session import Detector, context_of
 from detector.session.settings import NetworkSettings
 from detector.session.stream import Prober, StreamSettings
 from detector.trust.certificate import Certificate
@@ -117,11 +118,18 @@ async def run(job: bytes, detector_for: Callable[[WorkerConfig], Detector] = mak
         )
     found: dict[int, ProbedEndpoint] = {}
     try:
-        prober = Prober(detector_for(request.config).probe, request.settings)
+        detector = detector_for(request.config)
+        if request.machine_roots:
+            await run_in_thread(lambda: detector.roots)  # reads files
+        prober = Prober(detector.probe, request.settings)
 
         async def probe(number: int) -> None:
-            evidence = await prober(request.endpoints[number])
-            found[number] = probed_endpoint(evidence, machine_roots=request.machine_roots)
+            endpoint = request.endpoints[number]
+            seen, *others = await prober(endpoint)
+            roots: tuple[MachineRoot, ...] = ()
+            if request.machine_roots:
+                roots = machine_roots(EndpointEvidence(endpoint, seen, context_of(detector), others=others))
+            found[number] = ProbedEndpoint(observation=seen, others=tuple(others[:OTHERS_MAX]), machine_roots=roots)
 
         await for_each(range(len(request.endpoints)), probe, limit=request.settings.concurrency)
         answer = Response(number=request.number, probed=tuple(found[n] for n in range(len(request.endpoints))))
@@ -130,14 +138,11 @@ async def run(job: bytes, detector_for: Callable[[WorkerConfig], Detector] = mak
     return msgspec.json.encode(answer)
 
 
-def probed_endpoint(evidence: EndpointEvidence, *, machine_roots: bool = True) -> ProbedEndpoint:
-    """What is sent of an endpoint's evidence; building paths for `machine_roots` costs as much as assessing it."""
-    roots: tuple[MachineRoot, ...] = ()
-    if machine_roots:
-        paths = (path for one in (evidence, *evidence.siblings) for path in one.machine_paths)
-        anchors = {path.anchor.certificate.der: path.anchor.origin for path in paths if path.anchor is not None}
-        roots = tuple(MachineRoot(der=der, origin=origin) for der, origin in sorted(anchors.items()))
-    return ProbedEndpoint(observation=evidence.observation, others=evidence.others, machine_roots=roots)
+def machine_roots(evidence: EndpointEvidence) -> tuple[MachineRoot, ...]:
+    """The roots of this machine that end a chain; building paths for them costs as much as assessing it."""
+    paths = (path for one in (evidence, *evidence.siblings) for path in one.machine_paths)
+    anchors = {path.anchor.certificate.der: path.anchor.origin for path in paths if path.anchor is not None}
+    return tuple(MachineRoot(der=der, origin=origin) for der, origin in sorted(anchors.items()))
 
 
 def evidence_of(detector: Detector, endpoint: Endpoint, probed: ProbedEndpoint, *, place: str) -> EndpointEvidence:
@@ -146,7 +151,7 @@ def evidence_of(detector: Detector, endpoint: Endpoint, probed: ProbedEndpoint, 
     The key of a chain counts as proved only when the recorded handshake signature verifies here again.
     """
     added = from_recorded(probed.machine_roots, name=f"added at {place}")
-    context = detector.context()._replace(machine_roots=lambda: added)
+    context = context_of(detector)._replace(machine_roots=lambda: added)
     seen, *others = (believed(_reread(each)) for each in (probed.observation, *probed.others))
     return EndpointEvidence(endpoint, seen, context, others=tuple(others))
 

@@ -318,41 +318,13 @@ class Detector:
         """
         started = self._seams.clock()
         endpoints = None if targets is None else self.endpoints(targets)
-        observed = await self.observe(endpoints, deadline=deadline)
+        observed = await self._observe_run(endpoints, deadline)
         named = frozenset(endpoint.name for endpoint in endpoints or ())
-        return await self.assess(observed, started=started, named=named)
+        return await report_of(self, observed, started=started, named=named)
 
-    async def assess(
-        self, observed: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()
-    ) -> Report:
-        """Return `report_of` in a thread: verifying signatures takes milliseconds for each endpoint."""
-        return await run_in_thread(lambda: self.report_of(observed, started=started, named=named))
-
-    def report_of(
-        self, observed: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()
-    ) -> Report:
-        """Assess what `observe` returned. `started` is when that began, `named` as in `network.decide_network`."""
-        return network.report(
-            assess.assess_all(observed, named=named),
-            observed[0].context if observed else self.context(),
-            started=started,
-            finished=self._seams.clock(),
-            vantage=self.vantage,
-            version=VERSION,
-            named=named,
-        )
-
-    async def observe(
-        self,
-        targets: Iterable[Target] | None = None,
-        *,
-        deadline: float = DEADLINE_DEFAULT,
-        repeats: run.Repeats | None = None,
+    async def _observe_run(
+        self, targets: Iterable[Target] | None, deadline: float, repeats: run.Repeats | None = None
     ) -> tuple[EndpointEvidence, ...]:
-        """Return the evidence on every endpoint, not assessed yet. Arguments and errors are those of `check`.
-
-        `repeats` takes precedence over `probes` and `spread` of the settings.
-        """
         begin = asyncio.get_running_loop().time()
         deadline = seconds("deadline", deadline)
         endpoints = self.endpoints(targets)
@@ -380,7 +352,7 @@ class Detector:
             comparing = group.create_task(self._compare_resolvers(endpoints, until))
             recalling = group.create_task(self._recall(endpoints, until))
         observations, compared = observing.result(), comparing.result()
-        context = self.context(endpoints)._replace(budget=run_budget(reserve), seen_before=recalling.result())
+        context = self._context(endpoints)._replace(budget=run_budget(reserve), seen_before=recalling.result())
         observed = tuple(
             evidence.EndpointEvidence(endpoint, first, context, others=others)
             for endpoint, (first, *others) in zip(endpoints, observations, strict=True)
@@ -466,7 +438,9 @@ class Detector:
         prober = stream.Prober(self.probe, settings)
 
         async def probe(endpoint: Endpoint) -> tuple[Probed[Endpoint]]:
-            return (stream.Probed(endpoint, await prober(endpoint), named=not endpoint.canary),)
+            first, *others = await prober(endpoint)
+            seen = evidence.EndpointEvidence(endpoint, first, self._context(), others=others)
+            return (stream.Probed(endpoint, seen, named=not endpoint.canary),)
 
         source = (self._endpoint(target) async for target in _asynchronously(targets))
         limit = descriptors.probes_at_once(settings.concurrency)
@@ -534,7 +508,7 @@ class Detector:
         first, *others = await self._probe_repeatedly(self._observe_one(endpoint, until), endpoint, until)
         await self._read_roots()
         known = await self._recall((endpoint,), until)
-        context = self.context()._replace(budget=budget, seen_before=known)
+        context = self._context()._replace(budget=budget, seen_before=known)
         observed = (evidence.EndpointEvidence(endpoint, first, context, others=others),)
         if self._follow_up is None:
             return observed
@@ -550,13 +524,13 @@ class Detector:
             return endpoint
         return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
 
-    async def probe(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> EndpointEvidence:  # noqa: ASYNC109 - see `scan`
-        """Return the evidence on one endpoint, probed within `timeout` seconds and not assessed yet."""
+    async def probe(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> tuple[Observation, ...]:  # noqa: ASYNC109 - see `scan`
+        """Return what probing one endpoint within `timeout` seconds showed: the usual probe's observation comes first.
+
+        Nothing is assessed, and no follow-up is made.
+        """
         until = asyncio.get_running_loop().time() + seconds("timeout", timeout)
-        probing = run.probe_endpoint(self._planner, endpoint, until)
-        first, *others = await self._probe_repeatedly(probing, endpoint, until)
-        await self._read_roots()
-        return evidence.EndpointEvidence(endpoint, first, self.context(), others=others)
+        return await self._probe_repeatedly(run.probe_endpoint(self._planner, endpoint, until), endpoint, until)
 
     async def timestamp(self, data: bytes, url: str, *, timeout: float = DEADLINE_DEFAULT) -> bytes:  # noqa: ASYNC109 - see `scan`
         """Return the answer of the time-stamping authority at `url` (http or https) over `data`, such as a manifest.
@@ -596,8 +570,7 @@ class Detector:
     def _has_roots(self) -> bool:
         return "public_roots" in vars(self.expectations)
 
-    def context(self, endpoints: Sequence[Endpoint] = ()) -> Context:
-        """Return what to assess one run against, as of now. `endpoints` may have pins that the pin set lacks."""
+    def _context(self, endpoints: Sequence[Endpoint] = ()) -> Context:
         pinned = self._shared_pins if not endpoints else pin_files.shared_pins((*self.pins.endpoints, *endpoints))
         machine = this_machine(self.data)
         return evidence.Context(
@@ -646,7 +619,46 @@ class Detector:
 
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Return whether an ordinary client on this machine would accept this as `host`."""
-        return evidence.EndpointEvidence(Endpoint(host=host, port=port), observation, self.context()).trusted_here
+        return evidence.EndpointEvidence(Endpoint(host=host, port=port), observation, self._context()).trusted_here
+
+
+def context_of(detector: Detector, endpoints: Sequence[Endpoint] = ()) -> Context:
+    """Return what to assess one run against, as of now. `endpoints` may have pins that the pin set lacks."""
+    return detector._context(endpoints)  # noqa: SLF001 - for other rooms: a context is no public record
+
+
+async def observe(
+    detector: Detector,
+    targets: Iterable[Target] | None = None,
+    *,
+    deadline: float = DEADLINE_DEFAULT,
+    repeats: run.Repeats | None = None,
+) -> tuple[EndpointEvidence, ...]:
+    """Return the evidence that `Detector.check` assesses; for other rooms, as `report_of`.
+
+    `repeats` takes precedence over `probes` and `spread` of the settings.
+    """
+    return await detector._observe_run(targets, deadline, repeats)  # noqa: SLF001 - evidence is no public record
+
+
+async def report_of(
+    detector: Detector, observed: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()
+) -> Report:
+    """Assess what `observe` returned. `started` is when that began, `named` as in `network.decide_network`.
+
+    Done in a thread: verifying signatures takes milliseconds for each endpoint.
+    """
+    return await run_in_thread(
+        lambda: network.report(
+            assess.assess_all(observed, named=named),
+            observed[0].context if observed else context_of(detector),
+            started=started,
+            finished=detector._seams.clock(),  # noqa: SLF001 - of this module
+            vantage=detector.vantage,
+            version=VERSION,
+            named=named,
+        )
+    )
 
 
 def _shows_more(after: EndpointEvidence, before: EndpointEvidence) -> bool:

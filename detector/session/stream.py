@@ -3,9 +3,10 @@
 Room: session. Starts tasks and one thread, and ends them before it returns, however it ends.
 
 `Detector.scan`, the command `detector scan` and the fleet differ in what a job is, where it is probed and how many run
-at once; `check` and the watch assess all their endpoints together instead (`judge.assess.assess_all`). What is kept is
-bounded, whatever the number of jobs: those in flight, and what `judge.assess.Assessor` keeps of results that can still
-change.
+at once. `check` and the watch bound their probes by the same map, and give the same `judge.assess.Assessor` all
+endpoints in one batch, after their follow-up: what that brings (a portal, HTTP dates, issuers) belongs to the context
+of every endpoint, so every result before it would be amended. What is kept is bounded, whatever the number of jobs:
+those in flight, and what `Assessor` keeps of results that can still change.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 from detector.aio.bounded_map import BoundedMap
 from detector.aio.tasks import WorkerThread
 from detector.judge import network_evidence
-from detector.judge.assess import Assessor
+from detector.judge.assess import Added, Assessor
 from detector.model import Outcome, Record
 from detector.model.validate import whole_number
 
@@ -79,7 +80,7 @@ class StreamSettings(Record, frozen=True, kw_only=True):
 class Probe(Protocol):
     """Probes one endpoint: `Detector.probe`, or another process."""
 
-    def __call__(self, endpoint: Endpoint, *, timeout: float) -> Awaitable[EndpointEvidence]:
+    def __call__(self, endpoint: Endpoint, *, timeout: float) -> Awaitable[tuple[Observation, ...]]:
         """Probe `endpoint` within `timeout` seconds."""
 
 
@@ -150,7 +151,7 @@ class Prober:
         limits = settings.rate, settings.rate_per_destination
         self._limiter: Final = None if limits == (None, None) else RateLimiter(*limits)
 
-    async def __call__(self, endpoint: Endpoint) -> EndpointEvidence:
+    async def __call__(self, endpoint: Endpoint) -> tuple[Observation, ...]:
         """Probe an endpoint, and again while failures are transient and retries are left.
 
         What a failed probe showed to its other hellos, or on its other routes, still counts.
@@ -159,14 +160,13 @@ class Prober:
         for attempt in count():
             if self._limiter is not None:
                 await self._limiter.wait(endpoint.address[0] if endpoint.address else endpoint.host)
-            evidence = await self._probe(endpoint, timeout=self._settings.timeout)
-            seen = evidence.observation
+            seen, *others = await self._probe(endpoint, timeout=self._settings.timeout)
             if seen.outcome not in TRANSIENT or seen.chain or attempt >= self._settings.retries:
                 break
             LOG.debug("%s: %s, retrying", endpoint.name, seen.outcome)
-            shown += (other for other in evidence.others if other.chain)
+            shown += (other for other in others if other.chain)
             await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * self._random.uniform(0.5, 1.5))
-        return evidence.with_further(shown) if shown else evidence
+        return (seen, *others, *shown)
 
 
 class _Entry(Generic[Label]):
@@ -199,7 +199,7 @@ class StreamAssessor(Generic[Label]):
                 evidence = seen.with_more(seen.context._replace(seen_before=known), seen.fetched)
             by_network.setdefault(network, []).append(evidence)
             canaries.note((evidence,), 0)
-            for entry, result in assessor.add(evidence, _Entry(label), named=named):
+            for entry, result in assessor.add([Added(evidence, _Entry(label), named)]):
                 previous, entry.result = entry.result, result
                 results.append(Assessed(entry.label, result, previous, network))
         return results, {name: self._network(name)[1].wanted(every, 0) for name, every in by_network.items()}

@@ -6,6 +6,8 @@ escapes, so that no control or direction character from a certificate reaches a 
 
 from __future__ import annotations
 
+import functools
+import re
 import unicodedata
 from typing import Final, NamedTuple
 
@@ -44,7 +46,9 @@ VALUE_BYTES_MAX: Final = 1024
 ones stay under 200, and a name is printed in one sentence."""
 ATTRIBUTES_MAX: Final = 64
 """Attributes of one name that are read; real names have under 12."""
-_ESCAPED: Final = frozenset(',+"\\<>;=')
+_CACHED_BYTES_MAX: Final = 256
+"""Largest name whose reading is cached, so that a peer cannot fill the memory; usual ones have under 150 bytes."""
+_ESCAPED: Final = re.compile(r'[,+"\\<>;=]')
 
 
 class Name(NamedTuple):
@@ -72,21 +76,27 @@ class Name(NamedTuple):
 
 def escape(value: str) -> str:
     """Escape one attribute value (RFC 4514 section 2.4), unprintable characters too."""
-    escaped = "".join(
-        f"\\{character}"
-        if character in _ESCAPED
-        else character
-        if character.isprintable()
-        else "".join(f"\\{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
-        for character in value
-    )
+    escaped = _ESCAPED.sub(r"\\\g<0>", value)
+    if not escaped.isprintable():
+        escaped = "".join(one if one.isprintable() else _hexadecimal(one) for one in escaped)
     if escaped[:1] in {" ", "#"}:
         escaped = "\\" + escaped
     return escaped[:-1] + "\\ " if value[1:].endswith(" ") else escaped
 
 
+def _hexadecimal(character: str) -> str:
+    return "".join(f"\\{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
 def read(data: bytes, item: der.Element) -> Name:
     """Read a Name. Damaged values are replaced, not refused. Raises `der.DERError` when it is not an RDNSequence."""
+    encoded = der.whole(data, item)
+    return (_read if len(encoded) <= _CACHED_BYTES_MAX else _read.__wrapped__)(encoded)
+
+
+@functools.lru_cache(maxsize=512)  # a CA's name is the issuer of many certificates
+def _read(data: bytes) -> Name:
+    item = der.element(data, 0, len(data))
     if item.tag != der.SEQUENCE:
         raise der.DERError("name")
     attributes: list[tuple[str, str]] = []
@@ -101,7 +111,7 @@ def read(data: bytes, item: der.Element) -> Name:
             canonical.append((identifier, _fold(text)))
             if len(attributes) >= ATTRIBUTES_MAX:
                 raise der.LimitError("too many attributes")
-    return Name(tuple(attributes), tuple(canonical), der.whole(data, item), is_well_formed)
+    return Name(tuple(attributes), tuple(canonical), data, is_well_formed)
 
 
 RelativeNames = tuple[frozenset[tuple[str, str]], ...]

@@ -98,16 +98,16 @@ def _compare(patterns: tuple[str, ...], host: str) -> bool:
     for pattern in patterns:
         if _parent(pattern) != parent:
             continue
+        # Also where the library would refuse the pattern (a bare name): it still names its host literally.
+        if pattern.lower().rstrip(".") == host.lower() and "*" not in pattern:
+            return True
         try:
             presented = dns_pattern.from_bytes(pattern.encode("ascii"))
             identity = for_wildcards if pattern.startswith("*.") else wanted
             verify([presented], obligatory_ids=[identity], optional_ids=[])
-        except refusals:
-            # A pattern the library refuses (a bare name, a wildcard too wide) still names its host literally.
-            if pattern.lower().rstrip(".") == host.lower() and "*" not in pattern:
-                return True
-        else:
-            return True
+        except refusals:  # among others a wildcard that is too wide
+            continue
+        return True
     return False
 
 

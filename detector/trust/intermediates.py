@@ -38,6 +38,3 @@ class Intermediates(Record, frozen=True, kw_only=True):
     def has_name(self, name: Name) -> bool:
         """Whether one of them has this name, byte by byte."""
         return hashlib.sha256(name.der).digest() in self.names
-
-
-NO_INTERMEDIATES = Intermediates()

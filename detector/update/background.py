@@ -42,18 +42,18 @@ async def keep_updated(  # noqa: PLR0913 - keyword-only past the update; what it
     `renewed` is called, in the thread of the update, after each one that installed a set. One that fails is a sentence
     for `say`, and the next comes in its time: the set in use stays.
     """
+
+    def once() -> None:
+        done = update()
+        if done.installed:
+            renewed(done)
+
     chance = chance or random.SystemRandom()
     await sleep(interval * FIRST_SHARE * chance.random())
     while True:
         try:
-            await run_in_thread(lambda: _run(update, renewed))
+            await run_in_thread(once)
         except DetectorError as error:
             LOG.info("update failed", exc_info=error)
             say(f"The update of what is known failed: {error}")
         await sleep(interval * chance.uniform(1 - JITTER, 1 + JITTER))
-
-
-def _run(update: Callable[[], Update], renewed: Callable[[Update], None]) -> None:
-    done = update()
-    if done.installed:
-        renewed(done)

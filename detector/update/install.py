@@ -24,14 +24,14 @@ import filelock
 
 from detector.errors import KnowledgeError, UpdateError
 from detector.knowledge.store import CURRENT, MANIFEST, SET_NAME, SETS, Current, read_current
-from detector.model.files import unwritable
-from detector.model.private_files import create_private
+from detector.model.files import writing
+from detector.model.private_files import replace_private, synchronize, write_private
 from detector.model.record import encode
 
 from .repository import CONFIG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import Self
 
@@ -61,9 +61,7 @@ def metadata_of(stored: StoredSet) -> Path:
 class Installer:
     """The one writer of a folder, as a context manager that holds its lock.
 
-    Raises:
-        UpdateError: when another process holds it.
-        OutputError, NoRoomError: when the folder cannot be written.
+    Raises `UpdateError` when another process holds it, `OutputError` when the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,15 +97,8 @@ class Installer:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Raise what the system refuses as `OutputError` or `NoRoomError`, which names the folder."""
-        try:
-            yield
-        except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-            raise unwritable(
-                str(self.folder), error, "Make the folder writable for you, or name another one: --data DIR."
-            ) from error
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(str(self.folder), "Make the folder writable for you, or name another one: --data DIR.")
 
     def current(self) -> Current | None:
         """What serves, as far as it can be read: a damaged file is replaced by the next set."""
@@ -142,21 +133,21 @@ class Installer:
 
     def _write_folder(self, parent: Path, name: str, files: Mapping[str, bytes]) -> None:
         """Write a folder with these files; it has its name only once all of it is on the disk."""
-        unfinished = parent / f"{UNFINISHED}{os.urandom(8).hex()}"
+        unfinished = _unfinished(parent)
         try:
             unfinished.mkdir(mode=_FOLDER_MODE)
             for path, data in files.items():
                 file = unfinished / path
                 file.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-                _write(file, data)
+                write_private(file, data)
             for folder in sorted({(unfinished / path).parent for path in files}, reverse=True):
-                _synchronize(folder)
+                synchronize(folder)
             if (parent / name).exists():  # a damaged one, or one that was written and never became current
                 shutil.rmtree(parent / name)
             unfinished.replace(parent / name)
         finally:  # a device that is full is not left so
             shutil.rmtree(unfinished, ignore_errors=True)
-        _synchronize(parent)
+        synchronize(parent)
 
     def _remove_unfinished(self) -> None:
         """Remove what a process that was killed left behind, and nothing else: a folder may have been named amiss."""
@@ -194,31 +185,9 @@ def _remove(entry: Path) -> None:
         entry.unlink()
 
 
+def _unfinished(folder: Path) -> Path:
+    return folder / f"{UNFINISHED}{os.urandom(8).hex()}"
+
+
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file that has the old content or the new one, whatever happens."""
-    unfinished = path.with_name(f"{UNFINISHED}{os.urandom(8).hex()}")
-    try:
-        _write(unfinished, data)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    _synchronize(path.parent)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a new private file, and wait until it is on the disk."""
-    with open(create_private(path), "wb") as file:  # noqa: PTH123 - of a descriptor
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _synchronize(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk. Windows has no such call, and needs none (NTFS logs them)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_private(path, data, unfinished=_unfinished(path.parent))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import OutputError
-from detector.model.files import unwritable
+from detector.model.files import writing
 
 from .repository import METADATA, TARGETS
 
@@ -29,24 +29,21 @@ def write(stored: StoredSet, metadata: Path, destination: Path) -> None:
     unfinished = destination.with_name(f".{destination.name}.{os.urandom(8).hex()}.part")
     new, old = unfinished / "new", unfinished / "old"
     try:
-        there = _repository_in(destination)
-        (new / METADATA).mkdir(parents=True)
-        for file in metadata.iterdir():
-            shutil.copyfile(file, new / METADATA / file.name)
-        for path, data in stored.files.items():
-            name = Path(path)
-            to = new / TARGETS / name.with_name(f"{stored.manifest.files[path].sha256}.{name.name}")
-            to.parent.mkdir(parents=True, exist_ok=True)
-            to.write_bytes(data)
-        if there:
-            destination.replace(old)
-        elif destination.exists():
-            destination.rmdir()  # Windows replaces no directory, not even an empty one
-        new.replace(destination)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise unwritable(str(destination), error, _ADVICE) from error
+        with writing(str(destination), _ADVICE):
+            there = _repository_in(destination)
+            (new / METADATA).mkdir(parents=True)
+            for file in metadata.iterdir():
+                shutil.copyfile(file, new / METADATA / file.name)
+            for path, data in stored.files.items():
+                name = Path(path)
+                to = new / TARGETS / name.with_name(f"{stored.manifest.files[path].sha256}.{name.name}")
+                to.parent.mkdir(parents=True, exist_ok=True)
+                to.write_bytes(data)
+            if there:
+                destination.replace(old)
+            elif destination.exists():
+                destination.rmdir()  # Windows replaces no directory, not even an empty one
+            new.replace(destination)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -56,10 +53,8 @@ _ADVICE: Final = "Name a directory in a place you may write to."
 
 def _named(destination: Path) -> Path:
     """The directory by its own name, which `.` has not. Raises `OutputError` where it has none."""
-    try:
+    with writing(str(destination), _ADVICE):  # the current directory may be gone
         named = Path(os.path.abspath(destination))  # noqa: PTH100 - `resolve` would follow a link
-    except OSError as error:  # the current directory is gone
-        raise unwritable(str(destination), error, _ADVICE) from error
     if not named.name:
         raise OutputError(f"{named}: cannot be replaced.", advice="Name a directory below it.")
     return named

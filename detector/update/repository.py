@@ -4,7 +4,7 @@ Room: update. Reads and writes TUF's trusted metadata in the directory it is giv
 workflow is that of python-tuf (specification section 5): the root that this copy trusts verifies the next one, each
 further file is verified by the one before, and what was verified once is kept, so that nothing older is taken again.
 
-Whatever a repository holds, `UpdateError` says what is wrong (`refusals`).
+Whatever a repository holds, `UpdateError` says what is wrong (`refused`).
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets
 from tuf.ngclient import Updater, UpdaterConfig
 
 from detector.errors import UpdateError
+from detector.knowledge.data_set import vendors_in
 from detector.model.files import unwritable
 
 from . import targets as names
-from .refusals import TELL, refused
+from .targets import STAYS, TELL, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile
 
     from .transport import Fetcher
+
+T = TypeVar("T", Root, Snapshot, Targets)
 
 CONFIG: Final = UpdaterConfig(
     max_root_rotations=64,
@@ -45,6 +49,43 @@ TARGETS: Final = "targets"
 """The directories of a repository, as its publisher and `detector data export` write them."""
 DOWNLOAD: Final = ".download-"
 """What directories of files that are not verified yet are called; a crash may leave one."""
+
+
+_TUF_ERRORS: Final = (exceptions.RepositoryError, exceptions.DownloadError)
+_MEANINGS: Final[dict[type[Exception], tuple[str, str]]] = {
+    exceptions.ExpiredMetadataError: (
+        "what it offers has expired, so nobody can say that it is the newest",
+        (
+            f"{STAYS} Check this machine's clock. If it is right, somebody replays an old copy, or nobody renewed it: "
+            "try another network, or export the repository again."
+        ),
+    ),
+    exceptions.UnsignedMetadataError: (
+        "not signed by enough of the keys that this copy trusts for it",
+        f"{STAYS} Check the address. For a repository of your own, name its first root: --root FILE.",
+    ),
+    exceptions.BadVersionNumberError: (
+        "older than what this copy has verified before, or put together from several states",
+        f"{STAYS} Somebody replays an old copy, or a mirror is behind: try again later, or from another place.",
+    ),
+    exceptions.LengthOrHashMismatchError: (
+        "a file is not the one that was signed",
+        f"{STAYS} It was changed, or delivered in part: try again later, or from another place.",
+    ),
+    exceptions.RepositoryError: ("not the metadata of a repository, or not in a valid state", TELL),
+    exceptions.DownloadLengthMismatchError: (
+        "a file is longer than was signed or than any has",
+        f"{STAYS} It was changed, or the address is not that of a repository.",
+    ),
+    exceptions.DownloadHTTPError: (
+        "a file is missing",
+        f"{STAYS} Check the address: its directory holds `metadata` and `targets`. Make an incomplete copy again.",
+    ),
+    exceptions.DownloadError: ("cannot be fetched", f"{STAYS} Try again later, or from another place."),
+}
+"""What each error of TUF means, the special before the general: the reader has a timer that failed."""
+REASON_CHARACTERS_MAX: Final = 300
+"""Characters of TUF's own message that are kept: it can repeat what was read."""
 
 
 class Removed(NamedTuple):
@@ -69,28 +110,19 @@ class Candidate(NamedTuple):
         return vendors_in(self.files)
 
 
-def vendors_in(paths: Collection[str]) -> tuple[str, ...]:
-    """The vendors whose pin files are among these paths."""
-    return tuple(sorted({path.split("/")[1] for path in paths if path.startswith("pins/")}))
-
-
 class Repository:
     """One repository, and the metadata of it that this copy trusts, which is kept in `folder`.
 
-    Raises:
-        UpdateError: on construction, for a bootstrap root that is not the metadata of a root.
-        OutputError: when `folder` cannot be written.
+    Raises `UpdateError` for a bootstrap root that is not the metadata of one, `OutputError` where it cannot write.
     """
 
     def __init__(self, fetcher: Fetcher, *, root: bytes, folder: Path) -> None:
         self._place: Final = fetcher.place
-        self._fetcher: Final = fetcher
         self._folder: Final = folder
         self._first_root: Final = root
         with refused(self._place), _writing(folder):
-            self._updater: Final = Updater(
-                str(folder), _base(fetcher, METADATA), None, _base(fetcher, TARGETS), fetcher, CONFIG, bootstrap=root
-            )
+            metadata, targets = (f"{fetcher.base}{directory}/" for directory in (METADATA, TARGETS))
+            self._updater: Final = Updater(str(folder), metadata, None, targets, fetcher, CONFIG, bootstrap=root)
 
     def fetch(self, vendors: Collection[str], have: Mapping[str, bytes]) -> Candidate:
         """Fetch and verify the set that the repository offers now, with the pins of these vendors.
@@ -100,11 +132,11 @@ class Repository:
         """
         with refused(self._place), _writing(self._folder):
             self._updater.refresh()
-            if not self._read_root().consistent_snapshot:
+            if not self._read(Root, Root.type).consistent_snapshot:
                 raise UpdateError(
                     f"{self._place}: without consistent snapshots half of a state could be served.", advice=TELL
                 )
-            offline = self._read(Targets.type)
+            offline = self._read(Targets, Targets.type)
             lengths, left_out = names.parts_of(offline)
             delegated = names.delegated_vendors(offline)
             roles = [Targets.type]
@@ -115,14 +147,14 @@ class Repository:
                 names.check_vendor(vendor, offline)
                 with refused(self._place, vendor=vendor):
                     self._updater.get_targetinfo(names.any_file_of(vendor))  # verifies the vendor's role
-                of_vendor, foreign = names.pins_of(vendor, self._read(vendor))
+                of_vendor, foreign = names.pins_of(vendor, self._read(Targets, vendor))
                 lengths |= of_vendor
                 left_out |= foreign
                 roles.append(vendor)
             names.check_total(lengths)
             files = {path: self._fetch(path, have) for path in lengths}
             return Candidate(
-                version=self._read_snapshot().version,
+                version=self._read(Snapshot, Snapshot.type).version,
                 files=files,
                 left_out=left_out,
                 removed=_removed(offline),
@@ -131,7 +163,7 @@ class Repository:
 
     def vendors(self) -> tuple[str, ...]:
         """The vendors that the repository delegates pins to, once `fetch` has verified it."""
-        return tuple(sorted(names.delegated_vendors(self._read(Targets.type))))
+        return tuple(sorted(names.delegated_vendors(self._read(Targets, Targets.type))))
 
     def _fetch(self, path: str, have: Mapping[str, bytes]) -> bytes:
         found = self._updater.get_targetinfo(path)
@@ -144,24 +176,18 @@ class Repository:
         with tempfile.TemporaryDirectory(prefix=DOWNLOAD, dir=self._folder) as folder:
             return Path(self._updater.download_target(found, str(Path(folder, "file")))).read_bytes()
 
-    def _read(self, role: str) -> Targets:
-        """What a role of targets signed: the updater has verified the file before it kept it."""
-        return Metadata[Targets].from_bytes(self._kept(f"{role}.json")).signed
-
-    def _read_root(self) -> Root:
-        return Metadata[Root].from_bytes(self._kept("root.json")).signed
-
-    def _read_snapshot(self) -> Snapshot:
-        return Metadata[Snapshot].from_bytes(self._kept("snapshot.json")).signed
+    def _read(self, _: type[T], role: str) -> T:
+        """What a role signed: the updater has verified the file before it kept it."""
+        return Metadata[T].from_bytes(self._kept(f"{role}.json")).signed
 
     def _kept(self, name: str) -> bytes:
         return Path(self._folder, name).read_bytes()
 
     def _metadata(self, roles: Iterable[str]) -> dict[str, bytes]:
         """The metadata that verified the set, under the names that a repository gives its files."""
-        snapshot = self._read_snapshot()
+        snapshot = self._read(Snapshot, Snapshot.type)
         first = Metadata[Root].from_bytes(self._first_root).signed.version
-        last = self._read_root().version
+        last = self._read(Root, Root.type).version
         roots = {f"{v}.root.json": self._kept(f"root_history/{v}.root.json") for v in range(first, last + 1)}
         versions = {role: snapshot.meta[f"{role}.json"].version for role in roles}
         return {
@@ -172,8 +198,20 @@ class Repository:
         }
 
 
-def _base(fetcher: Fetcher, directory: str) -> str:
-    return f"{fetcher.base}{directory}/"
+@contextlib.contextmanager
+def refused(place: str, *, vendor: str | None = None) -> Iterator[None]:
+    """Raise what TUF refuses as `UpdateError`, which names the repository, what is wrong with it, and what to do.
+
+    `vendor` is set while the role of a vendor is verified: without its pins all else can be updated.
+    """
+    try:
+        yield
+    except _TUF_ERRORS as error:
+        meaning, advice = next(words for kind, words in _MEANINGS.items() if isinstance(error, kind))
+        if vendor is not None:
+            place = f"{place}: vendor {vendor}"
+            advice = f"{advice} To update without the pins of this vendor: --forget-vendor {vendor}."
+        raise UpdateError(f"{place}: {meaning} ({shown(str(error), REASON_CHARACTERS_MAX)}).", advice=advice) from error
 
 
 @contextlib.contextmanager

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from detector.errors import InputError, KnowledgeError, UpdateError
 from detector.guard import GuardedConnector
-from detector.knowledge.data_set import DataSet
+from detector.knowledge.data_set import DataSet, vendors_in
 from detector.knowledge.store import SETS, default_folder, open_installed, open_set, read_current
 from detector.model import Record
 from detector.session.seams import utc_now
 
-from . import bootstrap, candidate, held_back, mirror, verification
+from . import bootstrap, candidate, mirror, verification
 from .bootstrap import TestRoot
 from .install import Installer, metadata_of
-from .repository import Repository, vendors_in
+from .repository import Repository
 from .targets import VENDORS_MAX, is_vendor, shown
 from .transport import DEADLINE_DEFAULT, DirectoryFetcher, fetcher_of
 
@@ -91,7 +91,12 @@ def update(  # noqa: PLR0913 - keyword-only past the repository; each is one cho
         serving = opened.serving
         wanted = {*vendors, *(() if serving is None else vendors_in(serving.files))} - set(forget)
         repository = Repository(fetcher, root=trusted, folder=installer.trusted)
-        offered = repository.fetch(wanted, _by_hash(serving))
+        have = (
+            {}
+            if serving is None
+            else {serving.manifest.files[path].sha256: serving.files[path] for path in serving.files}
+        )
+        offered = repository.fetch(wanted, have)
         missing = sorted(set(vendors) - set(forget) - set(offered.vendors))
         if missing:
             raise InputError(
@@ -104,7 +109,7 @@ def update(  # noqa: PLR0913 - keyword-only past the repository; each is one cho
             installer.refresh(serving.folder.name, offered.metadata)
             return _report(new, serving.folder.name, installed=False, before=serving)
         in_use = DataSet(*opened)
-        held_back.check(candidate.read(new), in_use, offered.removed, new.manifest.left_out)
+        candidate.check(candidate.read(new), in_use, offered.removed, new.manifest.left_out)
         installed = installer.install(new, offered.metadata)
         LOG.info("installed %s", installed.name)
         return _report(new, installed.name, installed=True, before=serving)
@@ -167,13 +172,6 @@ def _check_vendors(vendors: Collection[str]) -> None:
             )
     if len(vendors) > VENDORS_MAX:
         raise InputError(f"vendors: {len(vendors)}; a set has at most {VENDORS_MAX}.", advice="Name fewer.")
-
-
-def _by_hash(serving: StoredSet | None) -> dict[str, bytes]:
-    """The installed files by their SHA-256: they need not be fetched again."""
-    if serving is None:
-        return {}
-    return {file.sha256: serving.files[path] for path, file in serving.manifest.files.items()}
 
 
 def _is_same(serving: StoredSet, new: StoredSet) -> bool:

@@ -53,7 +53,13 @@ def status(data: DataSet, *, folder: str, at: dt.datetime) -> Status:
     """What serves at this moment."""
     stored = data.stored
     manifest = None if stored is None else stored.manifest
-    parts = [*(_part(kind, data, at) for kind in PARTS), *(_pins(vendor, data, at) for vendor in sorted(data.vendors))]
+    parts = [
+        _status(data.part(kind), file.name, "updated" if data.is_updated(kind) else SHIPPED, at)
+        for kind, file in PARTS.items()
+    ]
+    for vendor in sorted(data.vendors):
+        (pins,) = load(f"{VENDOR}{vendor}", root_labels=data.known_roots.labels, data=data).knowledge
+        parts.append(_status(pins, f"pins/{vendor}/", pins.name, at))
     return Status(
         folder=folder,
         set=None if stored is None else stored.folder.name,
@@ -63,11 +69,6 @@ def status(data: DataSet, *, folder: str, at: dt.datetime) -> Status:
         left_out={} if manifest is None else manifest.left_out,
         warnings=tuple(data.warnings),
     )
-
-
-def _part(kind: KnowledgeKind, data: DataSet, at: dt.datetime) -> PartStatus:
-    part = data.part(kind)
-    return _status(part, PARTS[kind].name, "shipped" if part.name == SHIPPED else "updated", at)
 
 
 def _status(part: Knowledge, file: str, origin: str, at: dt.datetime) -> PartStatus:
@@ -81,10 +82,3 @@ def _status(part: Knowledge, file: str, origin: str, at: dt.datetime) -> PartSta
         age_days=None if part.date is None else (at.date() - part.date).days,
         is_old=part.is_past(at),
     )
-
-
-def _pins(vendor: str, data: DataSet, at: dt.datetime) -> PartStatus:
-    """The pin files of a vendor together."""
-    name = f"{VENDOR}{vendor}"
-    (part,) = load(name, root_labels=data.known_roots.labels, data=data).knowledge
-    return _status(part, f"pins/{vendor}/", name, at)

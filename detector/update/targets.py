@@ -34,6 +34,9 @@ NAME_CHARACTERS_MAX: Final = 64
 SHOWN_CHARACTERS_MAX: Final = 80
 """Characters of a foreign name shown in a message."""
 
+STAYS: Final = "The set in use stays."
+TELL: Final = f"{STAYS} Tell the publisher of the repository."
+
 _VENDOR: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _FILE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,58}\.toml", re.ASCII)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -70,7 +73,7 @@ def listed(role: str, paths: Iterable[str]) -> tuple[str, ...]:
     if len(found) > TARGETS_MAX:
         raise HeldBackError(
             f"The role {shown(role)} lists {len(found)} files, and a set has at most {TARGETS_MAX} of one role.",
-            advice="The set in use stays. Tell the publisher of the repository.",
+            advice=TELL,
         )
     return found
 
@@ -89,8 +92,7 @@ def parts_of(targets: Targets) -> tuple[dict[str, int], dict[str, str]]:
             left_out[path] = "This version does not know this part. Update the package to use it."
         else:
             raise HeldBackError(
-                f"The role targets lists {shown(path)!r}, which is no name of a file in a set.",
-                advice="The set in use stays. Tell the publisher of the repository.",
+                f"The role targets lists {shown(path)!r}, which is no name of a file in a set.", advice=TELL
             )
     return lengths, left_out
 
@@ -115,7 +117,7 @@ def _bounded(path: str, length: int, most: int) -> int:
     if length > most:
         raise HeldBackError(
             f"{path}: the repository says that it has {length} bytes, and this version reads at most {most}.",
-            advice="The set in use stays. Update the package, or tell the publisher of the repository.",
+            advice=f"{STAYS} Update the package, or tell the publisher of the repository.",
         )
     return length
 
@@ -124,10 +126,7 @@ def check_total(lengths: Mapping[str, int]) -> None:
     """Raise `HeldBackError` for a set that is too large as a whole."""
     total = sum(lengths.values())
     if total > SET_BYTES_MAX:
-        raise HeldBackError(
-            f"The set has {total} bytes, and this version takes at most {SET_BYTES_MAX}.",
-            advice="The set in use stays. Tell the publisher of the repository.",
-        )
+        raise HeldBackError(f"The set has {total} bytes, and this version takes at most {SET_BYTES_MAX}.", advice=TELL)
 
 
 def delegated_vendors(targets: Targets) -> dict[str, DelegatedRole]:
@@ -151,9 +150,7 @@ def delegated_vendors(targets: Targets) -> dict[str, DelegatedRole]:
     return {name: role for name, role in delegations.roles.items() if is_vendor(name)}
 
 
-_DELEGATION: Final = (
-    "The set in use stays. A delegated role is to sign pins/<vendor>/ alone: tell the publisher of the repository."
-)
+_DELEGATION: Final = f"{STAYS} A delegated role is to sign pins/<vendor>/ alone: tell the publisher of the repository."
 
 
 def check_vendor(vendor: str, targets: Targets) -> None:

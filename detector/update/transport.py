@@ -135,12 +135,15 @@ class GuardedFetcher(Fetcher):
         self._connect: Final = connect
         self._runner: Final = asyncio.Runner()
         self._session: aiohttp.ClientSession | None = None
+        self._response: aiohttp.ClientResponse | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections and the event loop."""
         try:
+            if self._response is not None:  # of a file that was too long, and not read to its end
+                self._response.close()
             if self._session is not None:
                 self._runner.run(self._session.close())
         finally:
@@ -148,7 +151,7 @@ class GuardedFetcher(Fetcher):
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         self.count()
-        response = self._translated(url, self._open)
+        self._response = response = self._translated(url, self._open)
         try:
             while chunk := self._translated(url, lambda _: response.content.read(CHUNK_BYTES)):
                 yield chunk

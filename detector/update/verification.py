@@ -16,8 +16,7 @@ from detector.errors import UpdateError
 from detector.model import Record
 from detector.model.files import open_regular, reason_of
 
-from .refusals import refused
-from .repository import CONFIG
+from .repository import CONFIG, refused
 from .targets import PARTS, check_vendor, delegated_vendors, is_vendor_file
 
 if TYPE_CHECKING:

@@ -192,14 +192,13 @@ class Counts:
     `held` had to wait for a place, `refused` could not be accepted because the system had no room, as for open files.
     """
 
-    def __init__(self) -> None:
-        self.accepted = 0
-        self.held = 0
-        self.refused = 0
-        self.displaced = 0
-        self.failed_handshakes = 0
-        self.timed_out = 0
-        self.requests = 0
+    accepted = 0
+    held = 0
+    refused = 0
+    displaced = 0
+    failed_handshakes = 0
+    timed_out = 0
+    requests = 0
 
 
 class Witness:
@@ -302,24 +301,15 @@ def _hello_seen(message: bytes) -> tuple[HelloSeen, str | None]:
 
 def _offer(hello: ClientHello) -> OfferSeen | None:
     """The lists of a ClientHello, where they are as short as those of clients are."""
-    kinds = tuple(kind for kind, _ in hello.extensions)
-    lists = (hello.cipher_suites, hello.groups, kinds, hello.signature_schemes, hello.versions)
-    longest = max((len(name) for name in hello.alpn), default=0)
-    if max(map(len, lists)) > witness_statement.OFFER_NUMBERS_MAX:
-        return None
-    if (
-        len(hello.alpn) > witness_statement.OFFER_PROTOCOLS_MAX
-        or longest > witness_statement.OFFER_PROTOCOL_CHARACTERS_MAX
-    ):
-        return None
-    return OfferSeen(
-        cipher_suites=hello.cipher_suites,
-        groups=hello.groups,
-        extensions=kinds,
-        signature_schemes=hello.signature_schemes,
-        versions=hello.versions,
-        alpn=hello.alpn,
+    names = ("cipher_suites", "groups", "signature_schemes", "versions")
+    lists = {name: getattr(hello, name) for name in names}
+    lists["extensions"] = tuple(kind for kind, _ in hello.extensions)
+    is_short = (
+        max(map(len, lists.values())) <= witness_statement.OFFER_NUMBERS_MAX
+        and len(hello.alpn) <= witness_statement.OFFER_PROTOCOLS_MAX
+        and max(map(len, hello.alpn), default=0) <= witness_statement.OFFER_PROTOCOL_CHARACTERS_MAX
     )
+    return OfferSeen(alpn=hello.alpn, **lists) if is_short else None
 
 
 class _NoCommonProtocolError(Exception):
@@ -578,11 +568,6 @@ class _HTTP(asyncio.Protocol):
         if not self._transport.closed.is_set():
             self._client.waits(self._limits.idle)
 
-    @property
-    def is_last(self) -> bool:
-        """Whether the current request is the last on this connection."""
-        return self.requests >= self._limits.requests
-
     def data_received(self, data: bytes) -> None:
         """Forward, unless a request's head has become too large."""
         if self._request is None and not self._head_complete:
@@ -683,7 +668,7 @@ class WitnessServer:
         self._loop = asyncio.get_running_loop()
         self._accepting: Accepting | None = None
         self._runner = web.AppRunner(
-            _with_witness(witness, application),
+            _with_witness(witness, application, limits),
             access_log_class=_RequestEnd,
             access_log=LOG,
             logger=_APPLICATION_LOG,
@@ -743,10 +728,11 @@ class WitnessServer:
                 advice="Name an address of this machine, and a port that is free and that you may use.",
             ) from None
         self.address = listening[0].getsockname()[:2]
-        self._accepting = Accepting(listening, self._serve, refused=self._count_refused)
 
-    def _count_refused(self) -> None:
-        self.counts.refused += 1
+        def count() -> None:
+            self.counts.refused += 1
+
+        self._accepting = Accepting(listening, self._serve, refused=count)
 
     async def stop(self) -> None:
         """Stop accepting, let requests in progress be answered for a while, then close the rest."""
@@ -761,7 +747,7 @@ class WitnessServer:
                 await self.empty.wait()
 
 
-def _with_witness(witness: Witness, application: web.Application) -> web.Application:
+def _with_witness(witness: Witness, application: web.Application, limits: Limits) -> web.Application:
     """Put the witness in front of an application. Raises ValueError for one that was started already."""
 
     @web.middleware
@@ -774,7 +760,7 @@ def _with_witness(witness: Witness, application: web.Application) -> web.Applica
 
     async def last_of_its_connection(request: web.Request, response: web.StreamResponse) -> None:
         http = _http_of(request)
-        if http is not None and http.is_last:
+        if http is not None and http.requests >= limits.requests:
             response.force_close()
             response.headers[hdrs.CONNECTION] = "close"
 

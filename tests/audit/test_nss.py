@@ -21,7 +21,7 @@ from support.store_makers import (
     ulong,
 )
 
-from detector.audit import InstalledRoot, UnreadableStore, nss
+from detector.audit import InstalledRoot, UnreadableStore, files, nss
 from detector.audit.files import StoreError
 from detector.model import RootOrigin
 
@@ -132,9 +132,9 @@ def test_trust_is_matched_by_issuer_and_serial(pki: PrivatePKI) -> None:
         (ulong(1), b, *identity(b), None, None),
         (ulong(0xCE534353), None, *identity(a), ulong(NSS_ANCHOR), None),
     ]
-    assert nss.interpret(rows) == (nss.TrustedCertificate(a, distrusted=False),)
+    assert nss.interpret(rows) == (files.Block(a),)
     rows.append((ulong(0xB), None, *identity(a), None, ulong(PKCS_REFUSED)))
-    assert nss.interpret(rows) == (nss.TrustedCertificate(a, distrusted=True),)
+    assert nss.interpret(rows) == (files.Block(a, distrusted=True),)
 
 
 def test_a_schema_that_is_no_text_is_said(pki: PrivatePKI, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from detector.judge.recorded import KeyEvidence
 from detector.model import Observation, PresentedCertificate, RootOrigin
 from detector.probe.mock import MockNetwork
 from detector.session.follow_up import Control
+from detector.session.session import observe, report_of
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
 async def packed_by(subject: Detector, *targets: str) -> tuple[Report, bytes]:
     """What a program with a key makes of a check."""
     started = dt.datetime.now(dt.UTC)
-    cases = await subject.observe(targets or None)
-    report = subject.report_of(cases, started=started, named=[case.endpoint.name for case in cases] if targets else ())
+    cases = await observe(subject, targets or None)
+    named = [case.endpoint.name for case in cases] if targets else ()
+    report = await report_of(subject, cases, started=started, named=named)
     return report, bundle.pack(report, cases, keys=[KEY])
 
 

@@ -10,7 +10,7 @@ import pytest
 from support import command as program
 
 from detector.cli import options
-from detector.cli.options import Format
+from detector.cli.options import Format, Output
 from detector.model import Detail
 
 if TYPE_CHECKING:
@@ -22,11 +22,10 @@ CHECK = ("check", "127.0.0.1:1", "--offline", "--proxy", "none")
 def run(*words: str, file: dict[str, Any] | None = None, **environment: str) -> tuple[Detail, Format]:
     """What a command receives that takes all of these, as `defaults` of a file and the environment have it."""
 
-    @click.command(cls=options.Command, context_settings={"auto_envvar_prefix": "DETECTOR"})
-    @options.report_form
-    def command(*, detail: Detail, form: Format, language: str | None) -> tuple[Detail, Format]:
-        assert language is None
-        return detail, form
+    @options.command(context_settings={"auto_envvar_prefix": "DETECTOR"})
+    def command(*, out: Output = options.report) -> tuple[Detail, Format]:
+        assert out.language is None
+        return out.detail, out.form
 
     with pytest.MonkeyPatch.context() as patched:
         for name, value in environment.items():

@@ -82,9 +82,8 @@ def test_one_declaration_reaches_every_command_that_probes(monkeypatch: pytest.M
     monkeypatch.setitem(options._NETWORK, "example", options.probing("--example", "An example.", setting=True))
     given: list[dict[str, Any]] = []
 
-    @options.settings()
-    def command(**arguments: Any) -> None:  # noqa: ANN401 - what the options declare
-        given.append(arguments["settings"])
+    def command(*, settings: dict[str, Any] = options.settings()) -> None:  # noqa: B008 - as commands declare it
+        given.append(settings)
 
     made = click.command(cls=options.Command)(command)
     assert made.main(["--example", "x", "--offline"], standalone_mode=False) is None

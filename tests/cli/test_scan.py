@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from support.command import Done, clean_environment, in_thread, run, run_process
 from support.results import result, stating
 
-from detector.cli.scan import Tally, _Earlier
+from detector.cli.scan import Tally
 from detector.history.store import History
 from detector.judge.network import decide_network
 from detector.model import Category, Confidence, Reason, Result, Verdict, encode
@@ -257,7 +257,7 @@ def test_a_count_is_the_verdict_on_what_was_said_last(
         found = scanned(host, said, last.get((vantage, host)), named=host in named)
         last[vantage, host] = found
         # A scan that goes on reads back what it wrote.
-        read = msgspec.json.decode(encode(found), type=_Earlier)
+        read = msgspec.json.decode(encode(found), type=Scanned)
         tally.add(read if len(stream) % 2 else found, vantage=vantage)
     names = {f"{host}:443" for host in named}
     networks = [

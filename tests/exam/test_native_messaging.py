@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.profiles import examples
 
+from detector.aio.tasks import THREAD_NAME
 from detector.errors import TargetError
 from detector.exam import Action, Decision, native_messaging
 from detector.exam.native_messaging import TO_BROWSER_MAX, FrameReader, frame
@@ -144,7 +145,7 @@ async def port(decide: Callable[[Request], Awaitable[Decision]] = decide_at_once
 def _until_readers_end() -> None:
     """Wait for the threads that read from closed pipes, so that their descriptors can be closed."""
     for thread in threading.enumerate():
-        if thread.name.startswith("native-messaging"):
+        if thread.name == THREAD_NAME:
             thread.join(PATIENCE)
 
 

@@ -11,6 +11,7 @@ from support.worlds import DAY, EXAM, LMS, SEARCH, below, sent
 from detector.judge.network_evidence import (
     CLOCK,
     OCCURRENCES_MAX,
+    Concluded,
     NetworkEvidence,
     Occurrence,
     Shared,
@@ -218,11 +219,12 @@ class TestConclusions:
             network = NetworkEvidence.of([exam, canary])
             conclude(network, canary, decision)
             assert network.concluded is company
-            assert bool(network.substituted_with_same_key(exam)) is substituted
-            assert network.any_substituted(exam) is network.canary_substituted(exam) is substituted
-            assert network.has_company(exam) is company
-            assert not network.has_company(canary)
-            assert not network.any_substituted(canary)
+            assert bool(network.others(Concluded.BY_KEY, exam)) is substituted
+            assert bool(network.others(Concluded.SUBSTITUTED, exam)) is substituted
+            assert bool(network.others(Concluded.CANARY_SUBSTITUTED, exam)) is substituted
+            assert bool(network.others(Concluded.CANARY_ACCUSED, exam)) is company
+            assert not network.others(Concluded.CANARY_ACCUSED, canary)
+            assert not network.others(Concluded.SUBSTITUTED, canary)
 
     def test_an_endpoint_that_is_no_canary(self, world: World) -> None:
         """It is substituted, and nobody's company."""
@@ -231,9 +233,9 @@ class TestConclusions:
         exam = world.case(EXAM, sent(ca, EXAM))
         network = NetworkEvidence.of([exam, pinned])
         conclude(network, pinned, PROVEN)
-        assert network.any_substituted(exam)
-        assert not network.canary_substituted(exam)
-        assert not network.has_company(exam)
+        assert network.others(Concluded.SUBSTITUTED, exam)
+        assert not network.others(Concluded.CANARY_SUBSTITUTED, exam)
+        assert not network.others(Concluded.CANARY_ACCUSED, exam)
 
     def test_a_canary_among_very_many_substituted_endpoints(self, world: World) -> None:
         """However many others were substituted before, that a canary is too is not lost."""
@@ -242,9 +244,9 @@ class TestConclusions:
         for number in range(OCCURRENCES_MAX + 1):
             conclude(network, world.case(EXAM, chain, port=1000 + number), PROVEN)
         exam = world.case(EXAM, chain)
-        assert not network.canary_substituted(exam)
+        assert not network.others(Concluded.CANARY_SUBSTITUTED, exam)
         conclude(network, world.case(EXAM, chain, port=8443, canary=True), PROVEN)
-        assert network.canary_substituted(exam)
+        assert network.others(Concluded.CANARY_SUBSTITUTED, exam)
 
     def test_a_wrong_name_and_what_is_unreadable_are_no_company(self, world: World) -> None:
         """What comes out middleware by its name, or by its form alone, says nothing of others."""
@@ -254,7 +256,7 @@ class TestConclusions:
         network = NetworkEvidence()
         conclude(network, page, POSSIBLE)
         conclude(network, right, POSSIBLE._replace(reason=Reason.UNREADABLE_PERSISTS))
-        assert not network.has_company(exam)
+        assert not network.others(Concluded.CANARY_ACCUSED, exam)
 
     def test_how_long_connections_to_clean_endpoints_take(self, world: World) -> None:
         """The median of what was measured; nothing without a clean endpoint."""

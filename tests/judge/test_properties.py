@@ -27,7 +27,7 @@ from support.generated import (
 from support.profiles import examples
 
 from detector.judge import table
-from detector.judge.assess import Assessor, assess_all
+from detector.judge.assess import Added, Assessor, assess_all
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.wording import Confirmation, confirmation
 from detector.model import Confidence, Endpoint, Reason, Result, Verdict
@@ -259,7 +259,7 @@ def test_the_order_of_endpoints_does_not_matter(maker: Maker, data: st.DataObjec
     assessor: Assessor[int] = Assessor()
     latest: dict[int, Result] = {}
     for number in order:
-        latest.update(assessor.add(evidences[number], number))
+        latest.update(assessor.add([Added(evidences[number], number)]))
     assert [_essence(latest[number]) for number in range(len(evidences))] == expected
 
 

@@ -13,7 +13,7 @@ from support.profiles import examples
 from support.worlds import DAY, EXAM, LMS, SEARCH, below, said, sent
 
 from detector.judge import assess
-from detector.judge.assess import Assessor, assess_all
+from detector.judge.assess import Added, Assessor, assess_all
 from detector.judge.network_evidence import Shared
 from detector.model import Hello, Outcome, RecordedIdentity, Result, Route
 
@@ -100,7 +100,7 @@ def essence(result: Result) -> tuple[object, ...]:
 def stream(endpoints: Sequence[EndpointEvidence]) -> tuple[dict[str, Result], list[Result]]:
     """The last result of each endpoint, and everything that was given."""
     assessor: Assessor[str] = Assessor()
-    given = [pair for one in endpoints for pair in assessor.add(one, one.endpoint.name)]
+    given = [pair for one in endpoints for pair in assessor.add([Added(one, one.endpoint.name)])]
     return dict(given), [result for _, result in given]
 
 
@@ -153,14 +153,14 @@ class TestAmendments:
         ca, assessor = world.pki.private_ca("Filter CA"), Assessor[int]()
         lms = world.case(LMS, sent(ca, LMS))
         canary = world.case("canary.example.net", sent(ca, "canary.example.net"), canary=True)
-        assert [(label, said(result), result.amends) for label, result in assessor.add(lms, 7)] == [
+        assert [(label, said(result), result.amends) for label, result in assessor.add([Added(lms, 7)])] == [
             (7, ("possible", "private-chain"), False)
         ]
-        assert [(label, said(result), result.amends) for label, result in assessor.add(canary, 8)] == [
+        assert [(label, said(result), result.amends) for label, result in assessor.add([Added(canary, 8)])] == [
             (8, ("proven", "identity-substituted"), False),
             (7, ("proven", "signer-substitutes-elsewhere"), True),
         ]
-        assert [label for label, _ in assessor.add(world.case(EXAM, sent(ca, EXAM)), 9)] == [9]
+        assert [label for label, _ in assessor.add([Added(world.case(EXAM, sent(ca, EXAM)), 9)])] == [9]
 
     def test_only_the_latest_can_be_amended(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         """What is kept is bounded: of many results that could still change, the oldest ones stay as they were given."""
@@ -168,10 +168,10 @@ class TestAmendments:
         ca, assessor = world.pki.private_ca("Filter CA"), Assessor[int]()
         for number in range(6):
             host = f"h{number}.example.edu"
-            list(assessor.add(world.case(host, sent(ca, host)), number))
+            assessor.add([Added(world.case(host, sent(ca, host)), number)])
         assert len(assessor._amendable) == 3
         canary = world.case("canary.example.net", sent(ca, "canary.example.net"), canary=True)
-        assert [label for label, result in assessor.add(canary, 6) if result.amends] == [3, 4, 5]
+        assert [label for label, result in assessor.add([Added(canary, 6)]) if result.amends] == [3, 4, 5]
 
     def test_what_can_never_change_is_not_kept(self, world: World) -> None:
         """Clean accepted chains, what is proven for good, and nothing at all take no memory."""
@@ -181,19 +181,19 @@ class TestAmendments:
             world.case("canary.example.net", sent(ca, "canary.example.net"), canary=True),
             world.case(SEARCH, [], **GONE),
         ):
-            list(assessor.add(case, 0))
+            assessor.add([Added(case, 0)])
         assert (len(assessor._amendable), len(assessor._by_tag)) == (0, 0)
-        list(assessor.add(world.case(LMS, world.pki.self_signed([LMS])), 1))
+        assessor.add([Added(world.case(LMS, world.pki.self_signed([LMS])), 1)])
         assert len(assessor._amendable) == 1
 
     def test_an_amended_result_forgets_the_old_one(self, world: World) -> None:
         """Keys that no kept result depends on are not remembered for it."""
         ca, assessor = world.pki.private_ca("Filter CA"), Assessor[int]()
         pinned = world.case(LMS, sent(ca, LMS), seen=PRIVATE, pins=(b"\1" * 32,), identity=RecordedIdentity.PUBLIC)
-        list(assessor.add(pinned, 0))
+        assessor.add([Added(pinned, 0)])
         assert assessor._by_tag
         canary = world.case("canary.example.net", sent(ca, "canary.example.net"), canary=True)
-        (_, (label, amended)) = assessor.add(canary, 1)
+        (_, (label, amended)) = assessor.add([Added(canary, 1)])
         assert (label, said(amended)) == (0, ("proven", "identity-substituted"))
         assert assessor._by_tag == {}
 
@@ -202,5 +202,5 @@ class TestAmendments:
         assessor = Assessor[int](remembered=1)
         for number in range(3):
             host = f"www.example{number}.org"
-            list(assessor.add(world.case(host, world.pki.self_signed([host])), number))
+            assessor.add([Added(world.case(host, world.pki.self_signed([host])), number)])
         assert len(assessor._network._met[Shared.PRIVATE_SIGNER]) == 1

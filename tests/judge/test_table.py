@@ -23,7 +23,7 @@ from detector.judge.checks import (
 )
 from detector.judge.checks import transparency as logging
 from detector.judge.facts import Facts
-from detector.judge.table import BY_COMPANY, RULE_OF, TABLE, Rule, Stage, decide
+from detector.judge.table import BY_COMPANY, RULE_OF, TABLE, Rule, Stage, read
 from detector.model import Alternative, Confidence, Finding, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class TestReading:
 
     def test_the_gravest_rule_decides_and_all_that_fit_are_kept(self) -> None:
         """Accusing comes before clearing, and a decision knows every rule that fits."""
-        decision = decide(map(found, (*SEEN, chain.Outcome.PRIVATE, chain.Outcome.EXCEEDED, pin.Outcome.MISMATCH)))
+        decision = read(Facts(map(found, (*SEEN, chain.Outcome.PRIVATE, chain.Outcome.EXCEEDED, pin.Outcome.MISMATCH))))
         assert decision.fired == (
             (Reason.PIN_MISMATCH, Confidence.POSSIBLE),
             (Reason.PRIVATE_CHAIN, Confidence.POSSIBLE),
@@ -89,28 +89,30 @@ class TestReading:
             ((place.Outcome.PUBLIC, place.Outcome.PRIVATE_NAME), Confidence.POSSIBLE),
         ):
             outcomes = (*SEEN, chain.Outcome.ADDED, neighbours.Outcome.COMPANY, *where)
-            assert decide(map(found, outcomes)).confidence is confidence
+            assert read(Facts(map(found, outcomes))).confidence is confidence
 
     def test_what_is_capped(self) -> None:
         """An unfinished name and an exceeded limit take proof away, and leave the rest."""
         for cap in (host_name.Outcome.UNFINISHED, chain.Outcome.EXCEEDED):
             substituted = (presented.Outcome.SEEN, key_possession.Outcome.PROVED, chain.Outcome.PRIVATE)
             stated = found(identity.Outcome.STATED)
-            plain = decide([*map(found, (*substituted, host_name.Outcome.MATCH)), stated])
-            capped = decide([*map(found, (*substituted, cap)), stated])
+            plain = read(Facts([*map(found, (*substituted, host_name.Outcome.MATCH)), stated]))
+            capped = read(Facts([*map(found, (*substituted, cap)), stated]))
             assert (plain.confidence, capped.confidence) == (Confidence.PROVEN, Confidence.PROBABLE)
             assert plain.reason is capped.reason is Reason.IDENTITY_SUBSTITUTED
 
     def test_accepted_and_stale_pins_name_both_explanations(self) -> None:
         """Pins that are old, and a CA that should not have issued."""
-        decision = decide(map(found, (*SEEN, chain.Outcome.ACCEPTED, logging.Outcome.LOGGED, pin.Outcome.MISMATCH)))
+        decision = read(
+            Facts(map(found, (*SEEN, chain.Outcome.ACCEPTED, logging.Outcome.LOGGED, pin.Outcome.MISMATCH)))
+        )
         assert decision.alternatives == (Alternative.PIN_ROTATION, Alternative.PUBLIC_CA_MISISSUANCE)
 
 
 @given(findings)
 def test_every_heap_of_findings_has_an_answer(heap: list[Finding]) -> None:
     """However contradictory, a decision with what belongs to its verdict, and never raised."""
-    decision = decide(heap)
+    decision = read(Facts(heap))
     assert (decision.confidence is not None) == (decision.verdict is Verdict.MIDDLEWARE)
     assert (decision.assurance is not None) == (decision.verdict is Verdict.CLEAN)
     assert (RULE_OF[decision.reason].stage is Stage.ACCUSES) == (decision.verdict is Verdict.MIDDLEWARE)
@@ -122,7 +124,7 @@ def test_order_and_repetition_of_findings_do_not_matter(heap: list[Finding], ran
     """Findings are a set."""
     shuffled = [*heap, *heap[:3]]
     random.shuffle(shuffled)  # type: ignore[attr-defined] # Hypothesis gives a random.Random
-    assert decide(heap) == decide(shuffled)
+    assert read(Facts(heap)) == read(Facts(shuffled))
 
 
 @given(findings)
@@ -130,4 +132,4 @@ def test_without_a_certificate_nothing_is_accused(heap: list[Finding]) -> None:
     """An outage is never middleware, whatever else is found; whether another hello was answered is the reason."""
     rest = [finding for finding in heap if finding.check != presented.ID]
     other = Facts(rest).other_hello
-    assert decide(rest).reason is (Reason.OTHER_HELLO if other else Reason.NO_CERTIFICATE)
+    assert read(Facts(rest)).reason is (Reason.OTHER_HELLO if other else Reason.NO_CERTIFICATE)

@@ -30,6 +30,7 @@ from detector.judge.checks import (
     transparency,
     witness,
 )
+from detector.judge.facts import Facts
 from detector.model import Confidence, Finding, Meaning, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def found(*outcomes: CheckOutcome) -> list[Finding]:
 
 
 def decide(*outcomes: CheckOutcome) -> Decision:
-    return table.decide(found(*outcomes))
+    return table.read(Facts(found(*outcomes)))
 
 
 def answer(decision: Decision) -> str:
@@ -233,8 +234,8 @@ def test_nothing_is_left_open() -> None:
         decide(C.INCOMPLETE, S.MISSING_ISSUER, I.UNKNOWN, KEY.PROVED, NAME.MATCH).reason,
         decide(C.ACCEPTED, T.LOGGED, KEY.PROVED, NAME.MATCH, X.OTHER_HELLO).reason,
         decide(C.ISSUER_NOT_REPORTED, P.MISMATCH, I.STATED, KEY.REPORTED, NAME.MATCH).reason,
-        table.decide([]).reason,
-        table.decide(found(C.RETIRED, C.DATES_FORBID, NAME.MATCH, KEY.PROVED) + clock_wrong()).reason,
+        table.read(Facts([])).reason,
+        table.read(Facts(found(C.RETIRED, C.DATES_FORBID, NAME.MATCH, KEY.PROVED) + clock_wrong())).reason,
     }
     assert reasons == {rule.reason for rule in table.TABLE}
 

@@ -17,7 +17,7 @@ from detector.errors import KnowledgeError, UnknownSchemaError
 from detector.knowledge import data_set
 from detector.knowledge.browser_offers import BrowserOffers, BrowserOffersFile
 from detector.knowledge.catalogue import Catalogue
-from detector.knowledge.catalogue.load import PARTIAL_MAX, CatalogueFile
+from detector.knowledge.catalogue.entries import PARTIAL_MAX, CatalogueFile
 from detector.knowledge.client_hellos import HelloProfiles
 from detector.knowledge.ct_logs import LogsFile
 from detector.knowledge.intermediates import IntermediatesFile

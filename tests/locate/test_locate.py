@@ -16,6 +16,7 @@ from detector_testing.streams import Listener, listen
 from detector import Detector
 from detector.judge.hops import Doubt, Where
 from detector.locate.locate import LOCATED_MOST, Locating, add_hops, locate
+from detector.session.session import observe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -79,7 +80,7 @@ async def test_few_are_traced_and_only_in_time(pki: PrivatePKI, settings_of: Set
         Detector(**settings_of(resolve=where, locating=Locating((9,), 1))) as subject,
     ):
         report = await subject.check(hosts, deadline=10)
-        cases = await subject.observe(hosts[:1])
+        cases = await observe(subject, hosts[:1])
         bare = tuple(case.with_observation(msgspec.structs.replace(case.observation, hops=None)) for case in cases)
         assert await add_hops(bare, Locating((9,), 1), asyncio.get_running_loop().time()) == bare
     assert sum(result.observation.hops is not None for result in report.results) == LOCATED_MOST

@@ -138,7 +138,7 @@ def test_what_was_refused_goes_first(tmp_path: Path) -> None:
     newer = outbox.entries()[1]
     waiting = outbox.read(newer)
     assert waiting is not None
-    outbox.set_aside(newer, waiting, reason="unknown-key", detail="")
+    outbox.set_aside(newer, waiting, reason="unknown-key")
     opened(tmp_path, space=8000).put(sealed(3, size=2500), to=URL)
     status = outbox.status()
     assert (status.waiting, status.refused, status.dropped) == (2, (), {"space": 1})
@@ -151,7 +151,7 @@ def test_refused_ones_are_counted_by_reason_and_put_back(tmp_path: Path) -> None
     entry = outbox.entries()[0]
     waiting = outbox.read(entry)
     assert waiting is not None
-    outbox.set_aside(entry, waiting, reason="unknown-key", detail="")
+    outbox.set_aside(entry, waiting, reason="unknown-key")
     assert [(one.reason, one.count) for one in outbox.status().refused] == [("unknown-key", 1)]
     assert outbox.entries() == []
     assert outbox.put_back() == 1
@@ -259,7 +259,7 @@ while kills < 60:
                 if one % 2:
                     outbox.remove(entry)
                 else:
-                    outbox.set_aside(entry, waiting, reason="unknown-key", detail="")
+                    outbox.set_aside(entry, waiting, reason="unknown-key")
                     tell(writing, "back " + entry.digest)
         os._exit(0)
     os.close(writing)

@@ -95,7 +95,7 @@ def test_documented_fields(form: str, runs: dict[str, Report]) -> None:
     )
     recorded = msgspec.structs.replace(first, observation=connected)
     for report in (*runs.values(), msgspec.structs.replace(runs["clean"], results=(recorded, *others))):
-        text = getattr(siem, form)(report)
+        text = siem.render(report, form)
         for line in [text] if form == "sarif" else text.splitlines():
             found = dict(fields(json.loads(line)))
             assert found.items() <= known.items(), found.items() - known.items()
@@ -108,7 +108,7 @@ def test_documented_fields_of_cef(runs: dict[str, Report]) -> None:
     known, seen = documented("cef"), set[str]()
     page = DOCUMENTED.read_text(encoding="utf-8")
     for report in runs.values():
-        for line in siem.cef(report).splitlines():
+        for line in siem.render(report, "cef").splitlines():
             header, extension = read_cef(line)
             assert header[:2] == [siem.PRODUCT, "detector"]
             for key in [key for key in extension if key.endswith("Label")]:
@@ -122,7 +122,7 @@ def test_documented_fields_of_cef(runs: dict[str, Report]) -> None:
 def test_ocsf_models(runs: dict[str, Report]) -> None:
     """Every line of OCSF is a Detection Finding to a library that has the schema's classes."""
     for name, report in runs.items():
-        for line, result in zip(siem.ocsf(report).splitlines(), report.results, strict=True):
+        for line, result in zip(siem.render(report, "ocsf").splitlines(), report.results, strict=True):
             finding = DetectionFinding.model_validate_json(line)
             assert (finding.class_uid, finding.metadata.version) == (2004, siem.OCSF_VERSION), name
             assert finding.type_uid == finding.class_uid * 100 + finding.activity_id
@@ -133,22 +133,24 @@ def test_identifiers_follow_the_endpoint(runs: dict[str, Report]) -> None:
     """A clean result closes the finding of the same endpoint from the same place, and no other."""
     by_endpoint: dict[str, set[str]] = {}
     for name in ("clean", "intercepted-40", "stale-pins"):
-        for line, result in zip(siem.ocsf(runs[name]).splitlines(), runs[name].results, strict=True):
+        for line, result in zip(siem.render(runs[name], "ocsf").splitlines(), runs[name].results, strict=True):
             by_endpoint.setdefault(result.endpoint.name, set()).add(json.loads(line)["finding_info"]["uid"])
     assert all(len(identifiers) == 1 for identifiers in by_endpoint.values())
     assert len(set.union(*by_endpoint.values())) == len(by_endpoint)
     moved = msgspec.structs.replace(runs["clean"], vantage="hall")
-    assert json.loads(siem.ocsf(moved).splitlines()[0])["finding_info"]["uid"] not in set.union(*by_endpoint.values())
+    assert json.loads(siem.render(moved, "ocsf").splitlines()[0])["finding_info"]["uid"] not in set.union(
+        *by_endpoint.values()
+    )
 
 
 @pytest.mark.parametrize("form", [*LINES, "sarif"])
 def test_uncertain_results_accuse_nobody(form: str, runs: dict[str, Report]) -> None:
     """Below `probable` no event is an alert, and none has the name of a party or of a private CA."""
-    text = getattr(siem, form)(runs["possible"])
-    line = next(line for line in siem.ecs(runs["possible"]).splitlines() if EXAM[0] in line)
+    text = siem.render(runs["possible"], form)
+    line = next(line for line in siem.render(runs["possible"], "ecs").splitlines() if EXAM[0] in line)
     assert json.loads(line)["event"]["kind"] == "event"
     assert "Campus" not in text
-    assert "ampus" in getattr(siem, form)(runs["one-of-five"])
+    assert "ampus" in siem.render(runs["one-of-five"], form)
 
 
 @given(name=HOSTILE, product=HOSTILE, vantage=HOSTILE)
@@ -186,7 +188,7 @@ def test_syslog_form(runs: dict[str, Report]) -> None:
         r"<(\d+)>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z - tls-middleware-detector - [a-z-]{1,32} - CEF:0\|"
     )
     for report in runs.values():
-        for line, result in zip(siem.syslog(report).splitlines(), report.results, strict=True):
+        for line, result in zip(siem.render(report, "syslog").splitlines(), report.results, strict=True):
             found = shape.match(line)
             assert found is not None, line
             severity = int(found[1]) % 8

@@ -77,7 +77,7 @@ def identifiers_of(running: WorkerPool) -> list[int]:
 
 def pool(detector: Detector, count: int = 2) -> WorkerPool:
     network = msgspec.structs.replace(detector.network, offline=True)
-    return WorkerPool(count, detector, WorkerConfig(network=network, c_ares=False))
+    return WorkerPool(count, WorkerConfig(network=network, c_ares=False))
 
 
 async def collect(detector: Detector, targets: list[Target], running: WorkerPool, **how: Any) -> list[Scanned]:  # noqa: ANN401 - settings
@@ -196,8 +196,8 @@ async def test_a_child_that_does_not_answer(
             await running.probe(Endpoint(host=LOOPBACK, port=1), timeout=2.0)
         stopped = identifiers_of(running)[0]
         os.kill(stopped, signal.SIGSTOP)
-        case = await running.probe(Endpoint(host=LOOPBACK, port=1), timeout=2.0)
-    assert case.observation.outcome in {Outcome.CONNECT_REFUSED, Outcome.RESOURCES}
+        seen = await running.probe(Endpoint(host=LOOPBACK, port=1), timeout=2.0)
+    assert seen[0].outcome in {Outcome.CONNECT_REFUSED, Outcome.RESOURCES}
     assert not psutil.pid_exists(stopped)
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 

@@ -46,8 +46,8 @@ EXAM = "exam.example.edu"
 async def genuine(pki: PrivatePKI, settings_of: Settings) -> Observation:
     """What an honest origin showed."""
     async with serve_origin(pki.issue([EXAM])) as origin:
-        case = await Detector(**settings_of(resolve={(EXAM, 443): origin.address})).probe(Endpoint(host=EXAM))
-    return case.observation
+        detector = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))
+        return (await detector.probe(Endpoint(host=EXAM)))[0]
 
 
 def verdict(settings: dict[str, Any], observation: Observation) -> Verdict:
@@ -127,14 +127,15 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
         serve_origin(pki.issue([EXAM])) as origin,
         serve_middlebox(ca, upstream={(EXAM, 443): origin.address}) as box,
     ):
-        case = await Detector(**settings_of(proxy=f"http://127.0.0.1:{box.port}")).probe(Endpoint(host=EXAM))
+        detector = Detector(**settings_of(proxy=f"http://127.0.0.1:{box.port}"))
+        observation, *_ = await detector.probe(Endpoint(host=EXAM))
     added = MachineRoot(der=ca.certificate, origin=RootOrigin.ADDED)
     for roots, reason in (((), Reason.PRIVATE_CHAIN), ((added,), Reason.ADDED_ROOT)):
-        seen = work.ProbedEndpoint(observation=case.observation, machine_roots=roots)
+        seen = work.ProbedEndpoint(observation=observation, machine_roots=roots)
         there = work.evidence_of(Detector(**settings_of()), Endpoint(host=EXAM), seen, place="the library")
         found = assess(settings_of(), there)
         assert (found.reason, found.confidence) == (reason, Confidence.POSSIBLE)
-        assert work.probed_endpoint(there) == seen
+        assert work.machine_roots(there) == roots
 
 
 async def test_an_address_that_a_target_names_was_given(settings_of: Settings, world: World) -> None:

@@ -22,6 +22,7 @@ from detector.knowledge.part import HORIZONS
 from detector.model import Hello, KnowledgeKind, Report, Verdict
 from detector.probe.tls import client_hello
 from detector.session.seams import Seams
+from detector.session.session import report_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,11 +77,11 @@ def test_a_chain_from_elsewhere_is_assessed_with_the_set_that_is_given(
     assert reasons == ["logged", "interception-key"]
 
 
-def test_reports_say_which_parts_were_used(settings_of: Settings, pki: PrivatePKI, tmp_path: Path) -> None:
+async def test_reports_say_which_parts_were_used(settings_of: Settings, pki: PrivatePKI, tmp_path: Path) -> None:
     """Own roots and logs by their own names, everything else by the set's; JSON reads back as it was."""
     install(tmp_path, whole())
     subject = Detector(**settings_of(data=tmp_path, clock=lambda: pki.now))
-    report = subject.report_of((), started=pki.now)
+    report = await report_of(subject, (), started=pki.now)
     names = {part.kind: part.name for part in report.knowledge}
     assert names == {
         **dict.fromkeys(PARTS, REPOSITORY),

@@ -15,8 +15,8 @@ from detector_testing import Script, serve_script
 from support.odd_keys import dsa_spki, rewritten
 
 from detector import Detector, Report
-from detector.model import Endpoint, Reason, Verdict
-from detector.session.session import BUDGET_SHARE, CHAINS_EXCEEDING_LEAST, assessment_context, run_budget
+from detector.model import Reason, Verdict
+from detector.session.session import BUDGET_SHARE, CHAINS_EXCEEDING_LEAST, assessment_context, context_of, run_budget
 from detector.session.settings import Expectations
 from detector.trust.budget import CHAIN_SECONDS, RUN_SECONDS
 
@@ -92,12 +92,12 @@ def test_how_much_a_run_has() -> None:
     assert assessment_context(Expectations()).budget is not None
 
 
-async def test_every_target_of_a_scan_has_its_own(settings_of: Settings) -> None:
+def test_every_target_of_a_scan_has_its_own(settings_of: Settings) -> None:
     """What goes on for hours is not one run: a hostile target costs itself."""
     subject = Detector(**settings_of())
-    one, other = [await subject.probe(Endpoint(host="127.0.0.1", port=1)) for _ in range(2)]
-    assert one.context.budget is not None
-    assert one.context.budget is not other.context.budget
+    one, other = [context_of(subject) for _ in range(2)]
+    assert one.budget is not None
+    assert one.budget is not other.budget
 
 
 @pytest.mark.serial

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conftest import World
 
-    from detector.judge.evidence import EndpointEvidence
+    from detector.model import Observation
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -53,8 +53,8 @@ async def test_a_retry_is_logged(
     network = MockNetwork({(EXAM, 443): [mock.Fails(Outcome.UNREACHABLE), mock.Fails(Outcome.CONNECT_REFUSED)]})
     prober = Prober(Detector(**settings_of(dialer=network)).probe, StreamSettings(retries=1))
     with caplog.at_level(logging.DEBUG, "detector.session"):
-        evidence = await prober(Endpoint(host=EXAM))
-    assert evidence.observation.outcome is Outcome.CONNECT_REFUSED
+        seen = await prober(Endpoint(host=EXAM))
+    assert seen[0].outcome is Outcome.CONNECT_REFUSED
     assert f"{EXAM}:443: unreachable, retrying" in caplog.messages
     assert f"{EXAM}:443: routes direct" in caplog.messages
 
@@ -90,13 +90,14 @@ async def test_what_a_failed_probe_showed_to_another_hello_still_counts(
     """A box that resets the usual hello and decrypts another gains nothing by letting everything pass at the retry."""
     monkeypatch.setattr(stream, "BACKOFF_SECONDS", 0.0)
     genuine, forged = world.pki.issue([EXAM]), world.pki.private_ca("Filter CA").issue([EXAM])
-    failed = world.case(EXAM, [], outcome=Outcome.RESET, key_proved=False)
-    failed = failed.with_further([world.observed(forged, hello=Hello.OPENSSL)])
-    probes = [failed, world.case(EXAM, genuine)]
+    failed = world.case(EXAM, [], outcome=Outcome.RESET, key_proved=False).observation
+    case = world.case(EXAM, genuine)
+    probes = [(failed, world.observed(forged, hello=Hello.OPENSSL)), (case.observation,)]
 
-    async def probe(endpoint: Endpoint, *, timeout: float) -> EndpointEvidence:  # noqa: ARG001, ASYNC109 - as `Probe`
+    async def probe(endpoint: Endpoint, *, timeout: float) -> tuple[Observation, ...]:  # noqa: ARG001, ASYNC109 - as `Probe`
         return probes.pop(0)
 
-    evidence = await Prober(probe, StreamSettings(retries=1))(Endpoint(host=EXAM))
+    _, *others = await Prober(probe, StreamSettings(retries=1))(Endpoint(host=EXAM))
+    evidence = case.with_further(others)
     (assessed,), _ = StreamAssessor[str](Detector(**settings_of())).assess([Probed(EXAM, evidence)])
     assert assessed.result.verdict is Verdict.MIDDLEWARE

@@ -158,13 +158,11 @@ def test_witness_and_guard(run: Run, world: World, pki: PrivatePKI, settings_of:
     assert run(main()) == []
 
 
-def test_a_scan_in_processes_says_what_it_needs(settings_of: Settings) -> None:
+def test_a_scan_in_processes_says_what_it_needs() -> None:
     """Where the loop starts no processes, a pool of them is refused with one sentence."""
 
     async def main() -> None:
-        pool = WorkerPool(
-            2, Detector(**settings_of()), WorkerConfig(network=NetworkSettings(proxy="none", offline=True))
-        )
+        pool = WorkerPool(2, WorkerConfig(network=NetworkSettings(proxy="none", offline=True)))
         with pytest.raises(ProcessError, match=r"cannot start processes.*ProactorEventLoop"):
             async with pool:
                 pass

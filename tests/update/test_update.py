@@ -25,7 +25,7 @@ from support.data_repository import PINS, DataRepository, edited, newer, shipped
 
 from detector.errors import HeldBackError, InputError, NoRoomError, OutputError, UpdateError
 from detector.knowledge import data_set, store
-from detector.model import KnowledgeKind
+from detector.model import KnowledgeKind, private_files
 from detector.update import TestRoot, Update, export, install, update, verify
 from detector.update.bootstrap import TEST_MARK
 from detector.update.install import Installer
@@ -630,7 +630,7 @@ def test_a_folder_that_takes_nothing(place: Place, monkeypatch: pytest.MonkeyPat
 
 def _fail_at(monkeypatch: pytest.MonkeyPatch, failing: int, code: int) -> list[Path]:
     """Make the write of this number fail, and those after it; the list given gets every file that is written."""
-    real = install._write
+    real = private_files.write_private
     written: list[Path] = []
 
     def write(path: Path, data: bytes) -> None:
@@ -640,7 +640,8 @@ def _fail_at(monkeypatch: pytest.MonkeyPatch, failing: int, code: int) -> list[P
             raise OSError(code, os.strerror(code), str(path))
         real(path, data)
 
-    monkeypatch.setattr(install, "_write", write)
+    monkeypatch.setattr(private_files, "write_private", write)
+    monkeypatch.setattr(install, "write_private", write)
     return written
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from detector.judge.network_evidence import Concluded
 from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Meaning
+from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
     from detector.judge.evidence import EndpointEvidence
@@ -54,20 +56,35 @@ class Outcome(CheckOutcome, check=ID):
     )
 
 
+_ASKED: Final[dict[Concluded, tuple[Outcome, str]]] = {
+    Concluded.BY_KEY: (
+        Outcome.SIGNER_SUBSTITUTES,
+        "The signing key, or the server's, takes the place of genuine ones on {on}.",
+    ),
+    Concluded.BY_ROOT: (
+        Outcome.ROOT_SUBSTITUTES,
+        "The root above this chain signs in the place of genuine CAs on {on}.",
+    ),
+    Concluded.CANARY_SUBSTITUTED: (
+        Outcome.CANARY_SUBSTITUTED,
+        "A well-known endpoint on the same route is substituted.",
+    ),
+    Concluded.SUBSTITUTED: (Outcome.ENDPOINT_SUBSTITUTED, "Another endpoint on the same route is substituted."),
+    Concluded.CANARY_ACCUSED: (Outcome.COMPANY, "A well-known endpoint on the same route came out as middleware."),
+}
+"""What is reported of each conclusion; `{on}` are the other endpoints."""
+
+
 def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:
     """One finding for each thing that the other endpoints show."""
     if evidence.leaf is None or not network.concluded:
         return
-    intercepted = Meaning.INTERCEPTED
-    if others := network.substituted_with_same_key(evidence):
-        summary = "The signing key, or the server's, takes the place of genuine ones on "
-        yield Outcome.SIGNER_SUBSTITUTES.found(f"{summary}{', '.join(others[:_SHOWN])}.", intercepted, on=list(others))
-    if others := network.substituted_with_same_root(evidence):
-        summary = "The root above this chain signs in the place of genuine CAs on "
-        yield Outcome.ROOT_SUBSTITUTES.found(f"{summary}{', '.join(others[:_SHOWN])}.", intercepted, on=list(others))
-    if network.canary_substituted(evidence):
-        yield Outcome.CANARY_SUBSTITUTED.found("A well-known endpoint on the same route is substituted.", intercepted)
-    if network.any_substituted(evidence):
-        yield Outcome.ENDPOINT_SUBSTITUTED.found("Another endpoint on the same route is substituted.", intercepted)
-    if network.has_company(evidence):
-        yield Outcome.COMPANY.found("A well-known endpoint on the same route came out as middleware.", intercepted)
+    for kind, (outcome, summary) in _ASKED.items():
+        others = network.others(kind, evidence)
+        if kind is Concluded.BY_ROOT and evidence.is_a(ChainClass.DECLARED):
+            # Of a declared root, any key above the leaf counts, even if it signs for others too.
+            others |= network.others(Concluded.BELOW_KEY, evidence)
+        if others:
+            on = sorted(others)
+            data = {"on": on} if "{on}" in summary else {}
+            yield outcome.found(summary.format(on=", ".join(on[:_SHOWN])), Meaning.INTERCEPTED, **data)

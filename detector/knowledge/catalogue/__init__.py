@@ -3,8 +3,7 @@
 Room: knowledge. Pure.
 """
 
-from .entries import Confidence, Entry, Fact, Field, Match, ProductCategory, Role, Strength, Where
-from .load import CatalogueFile
+from .entries import CatalogueFile, Confidence, Entry, Fact, Field, Match, ProductCategory, Role, Strength, Where
 from .match import Catalogue, Hit, HitKind, Names
 
 __all__ = [

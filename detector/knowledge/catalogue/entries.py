@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from detector.knowledge.part import Text  # noqa: TC001 - msgspec reads the annotations at run time
+from detector.aio.lazy import LazyModule
+from detector.knowledge.part import Head, Text
 from detector.model import ManagedBy, Record
+
+if TYPE_CHECKING:
+    from . import patterns
+else:  # for catalogues of updates
+    patterns = LazyModule("detector.knowledge.catalogue.patterns")
 
 _Short = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 """A name or the value of a fact, in characters: X.520 allows 64 in an attribute, and the longest fact has 171."""
@@ -20,6 +26,11 @@ _LISTED_MAX: Final = 64
 """Facts, sources or examples of one entry; the most that one has are 19."""
 _Example = Annotated[tuple[tuple[_Short, _Short], ...], msgspec.Meta(max_length=32)]
 """A name as (type, value) pairs."""
+_ENTRIES_MAX: Final = 2048
+"""Entries of a catalogue; the shipped one has 142."""
+PARTIAL_MAX: Final = 1024
+"""Facts of a catalogue that are compared one by one with every value: parts of values, and patterns. The shipped one
+has 111."""
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 
 
@@ -145,3 +156,30 @@ class Entry(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ProductCategory.CAPTIVE_PORTAL,
             ProductCategory.LOCAL_DEV_CA,
         )
+
+
+class CatalogueFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of interceptors.json. `date` is the day its facts were last reviewed.
+
+    `unnamed` are products whose operator names their CA, so that no certificate can name the product. For maintainers.
+    """
+
+    entries: Annotated[tuple[Entry, ...], msgspec.Meta(max_length=_ENTRIES_MAX)]
+    unnamed: Annotated[tuple[dict[str, Text], ...], msgspec.Meta(max_length=_ENTRIES_MAX)] = ()
+
+    def verify(self) -> None:
+        """Raise ValueError for a pattern that is not of the form of `patterns`."""
+        for number, entry in enumerate(self.entries):
+            for place, fact in enumerate(entry.facts):
+                if fact.match is Match.REGEX:
+                    try:
+                        patterns.check(fact.value)
+                    except ValueError as error:
+                        raise ValueError(f"`entries[{number}].facts[{place}]`: {error}") from error
+
+    def __post_init__(self) -> None:
+        partial = sum(fact.match is not Match.EXACT for entry in self.entries for fact in entry.facts)
+        if partial > PARTIAL_MAX:
+            raise ValueError(
+                f"`entries` have {partial} facts that are parts of values, and at most {PARTIAL_MAX} are read"
+            )

@@ -74,20 +74,16 @@ def import_pins(  # noqa: PLR0913 - what a caller knows of a file
 ) -> tuple[PinSet, tuple[str, ...]]:
     """Read a file of another program; return its pins, and notes on what it says besides.
 
-    Args:
-        data: the content of the file.
-        form: its format.
-        file: its name, for messages.
-        at: today.
-        known: what keys are known of.
-        name: the name of the pin set.
-        hosts: the hosts, in canonical form, whose pins are wanted; all hosts that the file names if empty.
+    `file` is its name, for messages, `name` that of the pin set, `at` today; `known` says what keys are known of.
+    `hosts` are those, in canonical form, whose pins are wanted; all that the file names if empty.
 
     Raises:
         PinFileError: the file is not of this format, or says what a pin file cannot.
     """
+    if len(data) > MAX_BYTES:
+        raise PinFileError(f"{file}: larger than {MAX_BYTES} bytes.", advice="Give the file with the pins alone.")
     try:
-        found = _read(data, form, at)
+        found = FORMATS[form].read(data, at)
         chosen = _chosen(found, hosts, adds_up=FORMATS[form].adds_up)
         expires = {entry.expires for entry in chosen}
         if len(expires) > 1:
@@ -106,12 +102,6 @@ def import_pins(  # noqa: PLR0913 - what a caller knows of a file
     except PinFileError as error:
         raise PinFileError(f"{file}: {error.message}", advice=error.advice) from error
     return pin_set, found.notes
-
-
-def _read(data: bytes, form: PinFormat, at: dt.date) -> Found:
-    if len(data) > MAX_BYTES:
-        raise PinFileError(f"larger than {MAX_BYTES} bytes.", advice="Give the file with the pins alone.")
-    return FORMATS[form].read(data, at)
 
 
 def _chosen(found: Found, hosts: Sequence[str], *, adds_up: bool) -> list[Entry]:
@@ -157,13 +147,8 @@ def export_pins(  # noqa: PLR0913 - what the caller may ask for
 ) -> str:
     """Write the endpoints of a pin set as a file of another program.
 
-    Args:
-        pin_set: the endpoints.
-        form: the format.
-        at: today.
-        leave_out: fields of `FIELDS_LEFT_OUT` that may be lost.
-        backups_as_pins: write backup pins like the others, as no format marks them.
-        keys_of: whose keys all pins are, for App Transport Security.
+    `at` is today. Fields of `FIELDS_LEFT_OUT` in `leave_out` may be lost. With `backups_as_pins` backup pins are
+    written like the others, as no format marks them. `keys_of` says whose keys all pins are, for `PinFormat.ATS`.
 
     Raises:
         PinFileError: an endpoint has what the format cannot say.

@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from xml.sax.saxutils import escape
 
 from detector.errors import PinFileError
-from detector.model.endpoint import encode_pin
 from detector.model.toml_files import shown
 
 from . import markup
-from .dates import day_after, day_before
-from .entry import Entry, Found, Scope, Written, bounded, plain, read_host, read_pins, refuse
+from .entry import (
+    Entry,
+    Found,
+    Scope,
+    Written,
+    base64_of,
+    bounded,
+    day_after,
+    day_before,
+    plain,
+    read_host,
+    read_pins,
+    refuse,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -92,12 +103,11 @@ def write(written: Written) -> str:
     lines = ['<?xml version="1.0" encoding="utf-8"?>', f"<{_ROOT}>"]
     for endpoint in written.endpoints:
         expires = f' expiration="{day_after(endpoint.name, endpoint.expires)}"' if endpoint.expires else ""
-        pins = (encode_pin(pin).removeprefix("sha256/") for pin in endpoint.pins)
         lines += [
             "    <domain-config>",
             f'        <domain includeSubdomains="false">{escape(endpoint.host)}</domain>',
             f"        <pin-set{expires}>",
-            *(f'            <pin digest="SHA-256">{pin}</pin>' for pin in pins),
+            *(f'            <pin digest="SHA-256">{base64_of(pin)}</pin>' for pin in endpoint.pins),
             "        </pin-set>",
             "    </domain-config>",
         ]

@@ -5,16 +5,18 @@ Room: pins. Pure.
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from detector.errors import PinFileError, TargetError
+from detector.model.endpoint import encode_pin
 from detector.model.toml_files import shown
 from detector.pins.encoding import parse_pin
 from detector.pins.target import parse_host
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterable, Sequence
 
     from detector.model import Endpoint
@@ -28,6 +30,8 @@ ENTRIES_MAX: Final = 5000
 _NAME_MAX: Final = 253
 """Characters of a name in messages; a host name has as many."""
 
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_DAY: Final = dt.timedelta(days=1)
 _PIN_ADVICE: Final = "Write the base64 form of a SHA-256 digest (RFC 7469 section 2.4)."
 
 
@@ -130,6 +134,26 @@ def _pin(field: str, text: str, prefix: str) -> bytes:
         return parse_pin(encoded)
     except ValueError as error:
         refuse(field, f"{shown(text)} {error}", _PIN_ADVICE)
+
+
+def day_before(field: str, text: object) -> dt.date:
+    """The last day of pins that expire as this date (yyyy-MM-dd) begins. Raises `PinFileError`."""
+    try:
+        return dt.date.fromisoformat(text if isinstance(text, str) and _DATE.match(text) else "") - _DAY
+    except (ValueError, OverflowError):
+        refuse(field, f"{shown(text)} is not a date", "Write yyyy-MM-dd.")
+
+
+def day_after(endpoint: str, last: dt.date) -> str:
+    """The date (yyyy-MM-dd) at whose beginning pins of this last day expire. Raises `PinFileError`."""
+    if last == dt.date.max:
+        refuse(f"{endpoint}: expires", "no date follows it", "Give an earlier date.")
+    return (last + _DAY).isoformat()
+
+
+def base64_of(pin: bytes) -> str:
+    """A pin without the name of its hash."""
+    return encode_pin(pin).removeprefix("sha256/")
 
 
 def bounded(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -13,10 +13,9 @@ import re
 from typing import Final
 
 from detector.errors import PinFileError
-from detector.model.endpoint import encode_pin
 from detector.model.toml_files import shown
 
-from .entry import Entry, Found, Scope, Written, bounded, read_pins, refuse
+from .entry import Entry, Found, Scope, Written, base64_of, bounded, read_pins, refuse
 
 _HEADER: Final = "public-key-pins"
 _REPORT_ONLY: Final = "public-key-pins-report-only"
@@ -103,5 +102,5 @@ def write(written: Written) -> str:
             f"the header needs a last day, from tomorrow to {_DAYS_MAX} days from now",
             "Write expires in the pin file.",
         )
-    pins = "; ".join(f'pin-sha256="{encode_pin(pin).removeprefix("sha256/")}"' for pin in endpoint.pins)
+    pins = "; ".join(f'pin-sha256="{base64_of(pin)}"' for pin in endpoint.pins)
     return f"Public-Key-Pins: {pins}; max-age={days * _DAY}\n"

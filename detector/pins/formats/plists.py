@@ -14,14 +14,25 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from detector.errors import ChainError, PinFileError
-from detector.model.endpoint import encode_pin
 from detector.model.toml_files import MAX_BYTES, shown
 from detector.trust import certificate_files
 from detector.trust.certificate import Certificate
 
 from . import markup
-from .dates import day_after, day_before
-from .entry import Entry, Found, Scope, Written, bounded, plain, read_host, read_pins, refuse
+from .entry import (
+    Entry,
+    Found,
+    Scope,
+    Written,
+    base64_of,
+    bounded,
+    day_after,
+    day_before,
+    plain,
+    read_host,
+    read_pins,
+    refuse,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -63,21 +74,22 @@ def _of_trustkit(name: str, value: object, notes: dict[str, None]) -> Entry:
     if not _flag(table, _ENFORCE, where, default=True):
         refuse(f"{where}.{_ENFORCE}", "is false, so the pins are on trial", "Import them once they are enforced.")
     host = read_host(where, name)
+    scope = Scope.SUBDOMAINS if _flag(table, _SUBDOMAINS, where) else Scope.HOST
     if any(_flag(table, key, where) for key in _EXCLUDE):
         if _HASHES in table:
             refuse(f"{where}.{_HASHES}", "is given for an excluded subdomain", "Remove one of the two.")
-        return Entry(host, Scope.SUBDOMAINS if _flag(table, _SUBDOMAINS, where) else Scope.HOST, ())
+        return Entry(host, scope, ())
     pins = read_pins(f"{where}.{_HASHES}", _texts(table, _HASHES, where))
     expires = table.get(_EXPIRATION)
     last = None if expires is None else day_before(f"{where}.{_EXPIRATION}", expires)
-    return Entry(host, Scope.SUBDOMAINS if _flag(table, _SUBDOMAINS, where) else Scope.HOST, pins, last)
+    return Entry(host, scope, pins, last)
 
 
 def write_trustkit(written: Written) -> str:
     """Write TrustKit's configuration as it stands in an app's Info.plist."""
     domains: dict[str, dict[str, Any]] = {}
     for endpoint in written.endpoints:
-        domains[endpoint.host] = {_HASHES: [_base64(pin) for pin in endpoint.pins]}
+        domains[endpoint.host] = {_HASHES: [base64_of(pin) for pin in endpoint.pins]}
         if endpoint.expires is not None:
             domains[endpoint.host][_EXPIRATION] = day_after(endpoint.name, endpoint.expires)
     return _dumped({_CONFIGURATION: {"TSKSwizzleNetworkDelegates": False, _DOMAINS: domains}})
@@ -131,7 +143,7 @@ def write_ats(written: Written) -> str:
             advice="Say whose keys all of these pins are: --keys-of leaf or --keys-of ca.",
         )
     key = _IDENTITIES[written.issuers]
-    domains = {one.host: {key: [{_SPKI: _base64(pin)} for pin in one.pins]} for one in written.endpoints}
+    domains = {one.host: {key: [{_SPKI: base64_of(pin)} for pin in one.pins]} for one in written.endpoints}
     return _dumped({_SECURITY: {_PINNED: domains}})
 
 
@@ -163,7 +175,7 @@ def read_seb(data: bytes, _: dt.date) -> Found:
         refuse(_EMBEDDED, "is not an array", "Give settings with embedded certificates.")
     notes: dict[str, None] = {}
     found = [pin for index, one in enumerate(embedded) for pin in _of_seb(f"{_EMBEDDED}[{index}]", one, notes)]
-    pins = read_pins(_EMBEDDED, [_base64(pin) for pin in found])
+    pins = read_pins(_EMBEDDED, [base64_of(pin) for pin in found])
     return Found(bounded((Entry("", Scope.EVERY, pins),)), tuple(notes))
 
 
@@ -252,10 +264,6 @@ def _texts(table: Mapping[str, object], key: str, where: str) -> list[str]:
     if not isinstance(values, list) or not values:
         refuse(f"{where}.{key}", "is not an array of pins", "Write an <array> of <string>.")
     return [_text(value, f"{where}.{key}[{index}]") for index, value in enumerate(values)]
-
-
-def _base64(pin: bytes) -> str:
-    return encode_pin(pin).removeprefix("sha256/")
 
 
 def _dumped(content: dict[str, Any]) -> str:

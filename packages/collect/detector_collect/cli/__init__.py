@@ -25,15 +25,12 @@ SECTIONS: Final = {
 """The commands, as help lists them; each is imported when it is used."""
 
 
-@click.group(
-    "detector-collect",
-    cls=options.Group,
+@options.group(
+    "detector-collect migrate --database sqlite:///collect.sqlite",
+    "detector-collect institution list --database postgresql://collector@db.example.com/collector",
+    name="detector-collect",
     commands=Commands({name: name for names in SECTIONS.values() for name in names}, __name__),
     sections=SECTIONS,
-    examples=(
-        "detector-collect migrate --database sqlite:///collect.sqlite",
-        "detector-collect institution list --database postgresql://collector@db.example.com/collector",
-    ),
     context_settings={"max_content_width": 100, "auto_envvar_prefix": "DETECTOR_COLLECT"},
 )
 @click.version_option(VERSION, prog_name="detector-collect")

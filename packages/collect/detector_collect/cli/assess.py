@@ -14,10 +14,9 @@ from detector.cli import options
 from detector.session.seams import utc_now
 from detector_collect.worker import assess_period
 
-from .common import database, form, material, with_store, write_rows
+from .common import database, listed, material, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.responsibility import Assessment
     from detector_collect.store.database import Store
 
@@ -25,26 +24,18 @@ DAYS_DEFAULT: Final = 182
 """Half a year: a term and its exams."""
 
 
-@click.command(
-    cls=options.Command,
-    examples=("detector-collect assess", "detector-collect assess --days 120 --until 2026-07-31 --json"),
-)
-@options.service(
-    "--days", "Days that the period has.", type=click.IntRange(1, 3660), default=DAYS_DEFAULT, show_default=True
-)
-@options.service("--until", "The end of the period (UTC) instead of now.", type=click.DateTime())
-@options.settings(only={"data", "pins"})
-@database
-@form
-@options.output
-def assess(  # noqa: PLR0913 - one parameter per option
+@options.command("detector-collect assess", "detector-collect assess --days 120 --until 2026-07-31 --json")
+def assess(
     *,
-    days: int,
-    until: dt.datetime | None,
-    database: str | None,
-    settings: dict[str, Any],
-    form: Format,
-    output: str | None,
+    days: int = options.service(
+        "--days", "Days that the period has.", type=click.IntRange(1, 3660), default=DAYS_DEFAULT, show_default=True
+    ),
+    until: dt.datetime | None = options.service(
+        "--until", "The end of the period (UTC) instead of now.", type=click.DateTime()
+    ),
+    settings: dict[str, Any] = options.settings(only={"data", "pins"}),
+    database: str | None = database,
+    out: options.Output = listed,
 ) -> int:
     """Make a statement about every institution.
 
@@ -64,4 +55,4 @@ def assess(  # noqa: PLR0913 - one parameter per option
         {"institution": one.institution, "conclusion": one.conclusion.value, "students": one.students}
         for one in assessed
     ]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)

@@ -20,12 +20,11 @@ from detector.trust.key_files import load_signing_key
 from detector_collect.review.access import records
 from detector_collect.review.access.chain import open_head
 
-from .common import database, form, with_store, write_rows
+from .common import database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.cli.options import Format
     from detector_collect.review.access.chain import Head
     from detector_collect.review.access.records import Numbered, Verification
     from detector_collect.store.database import Store
@@ -49,31 +48,33 @@ class _Key(click.ParamType):  # type: ignore[type-arg] # generic only in newer c
             return self.fail(f"{value[:80]!r}: this key {error}.", param, ctx)
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector-collect audit verify",
+    "detector-collect audit list",
     sections={"Verify": ("verify",), "Heads": ("sign-head", "export-heads"), "Read": ("list",)},
-    examples=("detector-collect audit verify", "detector-collect audit list"),
 )
 def audit() -> None:
     """Verify and read access records."""
 
 
-@audit.command(
-    examples=(
-        "detector-collect audit verify",
-        "detector-collect audit verify --heads heads.jsonl --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-    )
+@audit.subcommand(
+    "detector-collect audit verify",
+    "detector-collect audit verify --heads heads.jsonl --key ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 )
-@options.target(
-    "--heads files",
-    "Signed heads that were kept elsewhere, one a line; repeatable.",
-    type=click.Path(dir_okay=False, path_type=Path),
-    multiple=True,
-    metavar="FILE",
-)
-@options.target("--key keys", "A public key that signed heads; repeatable.", type=_Key(), multiple=True, metavar="KEY")
-@database
-def verify(*, files: tuple[Path, ...], keys: tuple[bytes, ...], database: str | None) -> int:
+def verify(
+    *,
+    files: tuple[Path, ...] = options.target(
+        "--heads",
+        "Signed heads that were kept elsewhere, one a line; repeatable.",
+        type=click.Path(dir_okay=False, path_type=Path),
+        multiple=True,
+        metavar="FILE",
+    ),
+    keys: tuple[bytes, ...] = options.target(
+        "--key", "A public key that signed heads; repeatable.", type=_Key(), multiple=True, metavar="KEY"
+    ),
+    database: str | None = database,
+) -> int:
     """Find access records that were changed.
 
     Names the first one that was changed, removed, added or moved, and exits with 1. Only heads that were kept elsewhere
@@ -109,10 +110,14 @@ def verify(*, files: tuple[Path, ...], keys: tuple[bytes, ...], database: str | 
     return common.CLEAN
 
 
-@audit.command("sign-head", examples=("detector-collect audit sign-head --signing-key service.key",))
-@options.service("--signing-key", "Sign with this Ed25519 key (PKCS #8).", required=True, metavar="PEM")
-@database
-def sign_head(*, signing_key: str, database: str | None) -> int:
+@audit.subcommand("detector-collect audit sign-head --signing-key service.key", name="sign-head")
+def sign_head(
+    *,
+    signing_key: str = options.service(
+        "--signing-key", "Sign with this Ed25519 key (PKCS #8).", required=True, metavar="PEM"
+    ),
+    database: str | None = database,
+) -> int:
     """Sign the latest record's hash.
 
     Stores and prints it. The service does this once a day. Keep what is printed where nobody who can write the database
@@ -130,11 +135,15 @@ def sign_head(*, signing_key: str, database: str | None) -> int:
     return common.CLEAN
 
 
-@audit.command("export-heads", examples=("detector-collect audit export-heads --since 120000 -o heads.jsonl",))
-@options.target("--since", "Only heads of records after this number.", type=click.IntRange(0, 2**63 - 1), default=0)
-@database
-@options.output
-def export_heads(*, since: int, database: str | None, output: str | None) -> int:
+@audit.subcommand("detector-collect audit export-heads --since 120000 -o heads.jsonl", name="export-heads")
+def export_heads(
+    *,
+    since: int = options.target(
+        "--since", "Only heads of records after this number.", type=click.IntRange(0, 2**63 - 1), default=0
+    ),
+    database: str | None = database,
+    output: str | None = options.output,
+) -> int:
     """Write the signed heads, to be kept elsewhere."""
 
     async def work(store: Store) -> list[bytes]:
@@ -146,18 +155,21 @@ def export_heads(*, since: int, database: str | None, output: str | None) -> int
     return common.CLEAN
 
 
-@audit.command("list", examples=("detector-collect audit list --rows 20 --json",))
-@options.target("--rows", "How many, the latest first.", type=click.IntRange(1, ROWS_MAX), default=ROWS_DEFAULT)
-@database
-@form
-@options.output
-def list_(*, rows: int, database: str | None, form: Format, output: str | None) -> int:
+@audit.subcommand("detector-collect audit list --rows 20 --json", name="list")
+def list_(
+    *,
+    rows: int = options.target(
+        "--rows", "How many, the latest first.", type=click.IntRange(1, ROWS_MAX), default=ROWS_DEFAULT
+    ),
+    database: str | None = database,
+    out: options.Output = listed,
+) -> int:
     """List the latest records."""
 
     async def work(store: Store) -> list[Numbered]:
         return await records.listed(store, limit=rows)
 
-    return write_rows([_row(one) for one in with_store(database, work)], form, output)
+    return write_rows([_row(one) for one in with_store(database, work)], out)
 
 
 def _row(one: Numbered) -> dict[str, object]:

@@ -54,7 +54,7 @@ database: Final = options.service(
     metavar="URL",
 )
 institution: Final = options.target("--institution", "Only what is of this institution.", type=NAME, metavar="NAME")
-form: Final = options.form(Format.TABLE, Format.JSONL)
+listed: Final = options.written(Format.TABLE, Format.JSONL, quiet=False)
 
 
 def with_store(url: str | None, work: Callable[[Store], Awaitable[T]], *, migrate: bool = False) -> T:
@@ -74,11 +74,11 @@ def material(settings: dict[str, Any]) -> MaterialConfig:
     return MaterialConfig(data=settings.get("data"), pins=tuple(settings.get("pins") or ()))
 
 
-def write_rows(rows: Sequence[dict[str, Any]], form: Format, output: str | None) -> int:
+def write_rows(rows: Sequence[dict[str, Any]], out: options.Output) -> int:
     """Write records, one a line: as JSON, or as their values in columns."""
-    with common.result_stream(output) as stream:
+    with common.result_stream(out.file) as stream:
         for row in rows:
-            if form is Format.JSONL:
+            if out.form is Format.JSONL:
                 stream.write(f"{msgspec.json.encode(row).decode()}\n")
             else:
                 stream.write(printable("  ".join(_shown(value) for value in row.values())).rstrip() + "\n")

@@ -36,34 +36,29 @@ PASSWORD_BYTES_MAX = 1024
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector-collect deliver --origin https://review.example.com --secrets hooks.json",
-        (
-            "detector-collect deliver --origin https://review.example.com --secrets hooks.json"
-            " --smtp smtp://review@mail.example.com:587 --smtp-password mail.secret --sender review@example.com"
-        ),
+@options.command(
+    "detector-collect deliver --origin https://review.example.com --secrets hooks.json",
+    (
+        "detector-collect deliver --origin https://review.example.com --secrets hooks.json"
+        " --smtp smtp://review@mail.example.com:587 --smtp-password mail.secret --sender review@example.com"
     ),
 )
-@options.service("--origin", "The address of the review room, as links have it.", metavar="URL")
-@secrets
-@options.service("--smtp", "The mail server: smtp:// with STARTTLS, or smtps://.", metavar="URL")
-@options.service("--smtp-password", "The file with its password.", type=_FILE, metavar="FILE")
-@options.service("--sender", "The address that mail comes from.", metavar="ADDRESS")
-@options.service("--ca", "Trust this CA for receivers and the mail server, too.", type=_FILE, metavar="PEM")
-@options.service("--once", "End when nothing is due any more.", is_flag=True)
-@database
 def deliver(  # noqa: PLR0913 - one parameter per option
     *,
-    origin: str | None,
-    secrets: Path | None,
-    smtp: str | None,
-    smtp_password: Path | None,
-    sender: str | None,
-    ca: Path | None,
-    once: bool,
-    database: str | None,
+    origin: str | None = options.service(
+        "--origin", "The address of the review room, as links have it.", metavar="URL"
+    ),
+    secrets: Path | None = secrets,
+    smtp: str | None = options.service("--smtp", "The mail server: smtp:// with STARTTLS, or smtps://.", metavar="URL"),
+    smtp_password: Path | None = options.service(
+        "--smtp-password", "The file with its password.", type=_FILE, metavar="FILE"
+    ),
+    sender: str | None = options.service("--sender", "The address that mail comes from.", metavar="ADDRESS"),
+    ca: Path | None = options.service(
+        "--ca", "Trust this CA for receivers and the mail server, too.", type=_FILE, metavar="PEM"
+    ),
+    once: bool = options.service("--once", "End when nothing is due any more.", is_flag=True),
+    database: str | None = database,
 ) -> int:
     """Send notices to receivers, until it is interrupted.
 

@@ -37,13 +37,8 @@ class _Hash(click.ParamType):  # type: ignore[type-arg] # generic only in newer 
         return self.fail(f"{value[:80]!r} is no hash: 64 hexadecimal digits.", param, ctx)
 
 
-@click.command(
-    cls=options.Command,
-    examples=("detector-collect erase 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",),
-)
-@click.argument("student", type=_Hash(), metavar="HASH")
-@database
-def erase(student: bytes, *, database: str | None) -> int:
+@options.command("detector-collect erase 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
+def erase(*, student: bytes = options.argument(type=_Hash(), metavar="HASH"), database: str | None = database) -> int:
     """Erase all evidence of a student.
 
     HASH is the `student` of submissions. A student has another one in each exam; only the institution can say which.

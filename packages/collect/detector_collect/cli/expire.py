@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from detector.cli import common, options
 from detector.cli.streams import put
 from detector.session.seams import utc_now
@@ -20,9 +18,8 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.command(cls=options.Command, examples=("detector-collect expire",))
-@database
-def expire(*, database: str | None) -> int:
+@options.command("detector-collect expire")
+def expire(*, database: str | None = database) -> int:
     """Delete evidence that is kept no longer.
 
     Many small transactions do it, alongside the service. Workers do the same from time to time. What is under a hold

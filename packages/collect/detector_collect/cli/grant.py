@@ -15,17 +15,16 @@ from detector.session.seams import utc_now
 from detector_collect.review.access import people
 from detector_collect.review.access.permissions import COMMAND, GRANT_LIFE_MAX, Grant, in_force
 
-from .common import NUMBER, database, form, with_store, write_rows
+from .common import NUMBER, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector-collect grant bootstrap 1 2",
+    "detector-collect grant list",
     sections={"Change": ("bootstrap", "revoke"), "Read": ("list",)},
-    examples=("detector-collect grant bootstrap 1 2", "detector-collect grant list"),
 )
 def grant() -> None:
     """List and revoke grants.
@@ -34,14 +33,16 @@ def grant() -> None:
     """
 
 
-@grant.command(examples=("detector-collect grant bootstrap 1 2 --days 90",))
-@click.argument("first", type=NUMBER)
-@click.argument("second", type=NUMBER)
-@options.service(
-    "--days", "Days that it counts.", type=click.IntRange(1, GRANT_LIFE_MAX.days), default=GRANT_LIFE_MAX.days
-)
-@database
-def bootstrap(first: int, second: int, *, days: int, database: str | None) -> int:
+@grant.subcommand("detector-collect grant bootstrap 1 2 --days 90")
+def bootstrap(
+    *,
+    first: int = options.argument(type=NUMBER),
+    second: int = options.argument(type=NUMBER),
+    days: int = options.service(
+        "--days", "Days that it counts.", type=click.IntRange(1, GRANT_LIFE_MAX.days), default=GRANT_LIFE_MAX.days
+    ),
+    database: str | None = database,
+) -> int:
     """Make two people administrators.
 
     They are named by their numbers, and administer all institutions. Only while there is no such administrator. It is
@@ -58,10 +59,8 @@ def bootstrap(first: int, second: int, *, days: int, database: str | None) -> in
     return common.CLEAN
 
 
-@grant.command(examples=("detector-collect grant revoke 12",))
-@click.argument("number", type=NUMBER)
-@database
-def revoke(number: int, *, database: str | None) -> int:
+@grant.subcommand("detector-collect grant revoke 12")
+def revoke(*, number: int = options.argument(type=NUMBER), database: str | None = database) -> int:
     """Revoke a grant, or decline its request."""
 
     async def work(store: Store) -> None:
@@ -72,11 +71,8 @@ def revoke(number: int, *, database: str | None) -> int:
     return common.CLEAN
 
 
-@grant.command("list", examples=("detector-collect grant list --json",))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+@grant.subcommand("detector-collect grant list --json", name="list")
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List grants, also those that do not count."""
     now = utc_now()
 
@@ -85,4 +81,4 @@ def list_(*, database: str | None, form: Format, output: str | None) -> int:
             return await people.grants_of(connection)
 
     rows = [{**one._asdict(), "counts": in_force(one, now=now)} for one in with_store(database, work)]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)

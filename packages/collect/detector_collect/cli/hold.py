@@ -14,29 +14,32 @@ from detector.cli.streams import put
 from detector.session.seams import utc_now
 from detector_collect.store import retention
 
-from .common import NAME, database, form, with_store, write_rows
+from .common import NAME, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
     from detector_collect.store.retention import Hold
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    'detector-collect hold place north --exam algebra --reason "case 12"',
+    "detector-collect hold list",
     sections={"Change": ("place", "release"), "Read": ("list",)},
-    examples=('detector-collect hold place north --exam algebra --reason "case 12"', "detector-collect hold list"),
 )
 def hold() -> None:
     """Place, release or list legal holds."""
 
 
-@hold.command(examples=('detector-collect hold place north --exam algebra --reason "case 12"',))
-@click.argument("institution", type=NAME, metavar="INSTITUTION")
-@options.target("--exam", "Only the evidence of this exam.", type=NAME, metavar="NAME")
-@options.target("--reason", "Why, for those who read the list; nothing about a student.", required=True, metavar="TEXT")
-@database
-def place(institution: str, *, exam: str | None, reason: str, database: str | None) -> int:
+@hold.subcommand('detector-collect hold place north --exam algebra --reason "case 12"')
+def place(
+    *,
+    institution: str = options.argument(type=NAME, metavar="INSTITUTION"),
+    exam: str | None = options.target("--exam", "Only the evidence of this exam.", type=NAME, metavar="NAME"),
+    reason: str = options.target(
+        "--reason", "Why, for those who read the list; nothing about a student.", required=True, metavar="TEXT"
+    ),
+    database: str | None = database,
+) -> int:
     """Keep the evidence of an institution, or of one exam.
 
     It covers what is there and what comes: until the hold is released, nothing of it expires or is erased. Prints the
@@ -52,10 +55,12 @@ def place(institution: str, *, exam: str | None, reason: str, database: str | No
     return common.CLEAN
 
 
-@hold.command(examples=("detector-collect hold release 1",))
-@click.argument("number", type=click.IntRange(1, 2**63 - 1))
-@database
-def release(number: int, *, database: str | None) -> int:
+@hold.subcommand("detector-collect hold release 1")
+def release(
+    *,
+    number: int = options.argument(type=click.IntRange(1, 2**63 - 1)),
+    database: str | None = database,
+) -> int:
     """Release a hold.
 
     What is kept no longer goes with the next expiry.
@@ -69,15 +74,12 @@ def release(number: int, *, database: str | None) -> int:
     return common.CLEAN
 
 
-@hold.command("list", examples=("detector-collect hold list", "detector-collect hold list --json"))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+@hold.subcommand("detector-collect hold list", "detector-collect hold list --json", name="list")
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List holds, released ones too."""
 
     async def work(store: Store) -> list[Hold]:
         async with store.connect() as connection:
             return await retention.list_holds(connection)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)

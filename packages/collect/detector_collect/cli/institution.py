@@ -7,34 +7,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from detector.cli import common, options
 from detector.session.seams import utc_now
 from detector_collect.store import keys
 from detector_collect.store.keys import Institution
 
-from .common import NAME, database, form, with_store, write_rows
+from .common import NAME, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Set up": ("add",), "Read": ("list",)},
-    examples=('detector-collect institution add north "North University"',),
+@options.group(
+    'detector-collect institution add north "North University"', sections={"Set up": ("add",), "Read": ("list",)}
 )
 def institution() -> None:
     """Add or list institutions."""
 
 
-@institution.command(examples=('detector-collect institution add north "North University"',))
-@click.argument("name", type=NAME, metavar="NAME")
-@click.argument("title", metavar="TITLE")
-@database
-def add(name: str, title: str, *, database: str | None) -> int:
+@institution.subcommand('detector-collect institution add north "North University"')
+def add(
+    *,
+    name: str = options.argument(type=NAME, metavar="NAME"),
+    title: str = options.argument(metavar="TITLE"),
+    database: str | None = database,
+) -> int:
     """Add an institution.
 
     NAME is what its submissions say; TITLE is what people read.
@@ -48,15 +45,12 @@ def add(name: str, title: str, *, database: str | None) -> int:
     return common.CLEAN
 
 
-@institution.command("list", examples=("detector-collect institution list", "detector-collect institution list --json"))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+@institution.subcommand("detector-collect institution list", "detector-collect institution list --json", name="list")
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List the institutions."""
 
     async def work(store: Store) -> list[Institution]:
         async with store.connect() as connection:
             return await keys.list_institutions(connection)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)

@@ -13,20 +13,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from detector.cli import common, options
+from detector.cli.streams import put
 from detector.errors import KeyFileError
 from detector.model.files import read_file
 from detector.outbox.submission import SUBMISSION_BYTES_MAX
 from detector.pins.encoding import parse_witness_key
 from detector.session.seams import utc_now
 from detector.trust.envelope import key_identifier
-from detector_collect.store import keys
+from detector_collect.store import keys, queue
 from detector_collect.store.errors import StoreError
 from detector_collect.store.keys import Key
 
-from .common import NAME, database, form, institution, with_store, write_rows
+from .common import NAME, database, institution, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 CERTIFICATE_BYTES_MAX: Final = 64 * 1024
@@ -52,16 +52,14 @@ class _Sender(click.ParamType):  # type: ignore[type-arg] # generic only in newe
             return self.fail(f"{value[:80]!r}: this key {error}.", param, ctx)
 
 
-_KEY: Final = click.argument("key", type=_Sender(), required=False, metavar="[ed25519/BASE64]")
+_KEY: Final = options.argument(type=_Sender(), required=False, metavar="[ed25519/BASE64]")
 _CERTIFICATE: Final = options.target(
     "--certificate", "The client certificate in this file, instead of a key.", metavar="PEM"
 )
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Change": ("add", "rotate", "revoke"), "Read": ("list",)},
-    examples=("detector-collect key list",),
+@options.group(
+    "detector-collect key list", sections={"Change": ("add", "rotate", "revoke", "disregard"), "Read": ("list",)}
 )
 def key() -> None:
     """Manage the keys that institutions send with.
@@ -70,35 +68,28 @@ def key() -> None:
     """
 
 
-@key.command(
-    examples=(
-        "detector-collect key add north ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --expires-in 400",
-        "detector-collect key add north --certificate client.pem --rate 60",
-    )
+@key.subcommand(
+    "detector-collect key add north ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= --expires-in 400",
+    "detector-collect key add north --certificate client.pem --rate 60",
 )
-@click.argument("institution", type=NAME, metavar="INSTITUTION")
-@_KEY
-@_CERTIFICATE
-@options.service(
-    "--expires-in",
-    "Days that the key counts; without it, until it is revoked.",
-    type=click.IntRange(1, DAYS_MAX),
-    metavar="DAYS",
-)
-@options.service("--rate", "Submissions a minute.", type=click.IntRange(1, RATE_MAX), default=RATE_DEFAULT)
-@options.service(
-    "--size", "Bytes of one submission.", type=click.IntRange(1, SUBMISSION_BYTES_MAX), default=SUBMISSION_BYTES_MAX
-)
-@database
 def add(  # noqa: PLR0913 - one parameter per option
-    institution: str,
-    key: str | None,
     *,
-    certificate: str | None,
-    expires_in: int | None,
-    rate: int,
-    size: int,
-    database: str | None,
+    institution: str = options.argument(type=NAME, metavar="INSTITUTION"),
+    key: str | None = _KEY,
+    certificate: str | None = _CERTIFICATE,
+    expires_in: int | None = options.service(
+        "--expires-in",
+        "Days that the key counts; without it, until it is revoked.",
+        type=click.IntRange(1, DAYS_MAX),
+        metavar="DAYS",
+    ),
+    rate: int = options.service(
+        "--rate", "Submissions a minute.", type=click.IntRange(1, RATE_MAX), default=RATE_DEFAULT
+    ),
+    size: int = options.service(
+        "--size", "Bytes of one submission.", type=click.IntRange(1, SUBMISSION_BYTES_MAX), default=SUBMISSION_BYTES_MAX
+    ),
+    database: str | None = database,
 ) -> int:
     """Let an institution send with a key.
 
@@ -116,20 +107,20 @@ def add(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@key.command(
-    examples=(
-        (
-            "detector-collect key rotate ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-            " --certificate new.pem --overlap 14"
-        ),
-    )
+@key.subcommand(
+    "detector-collect key rotate ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    " --certificate new.pem --overlap 14"
 )
-@click.argument("old", type=_Sender(), metavar="OLD")
-@_KEY
-@_CERTIFICATE
-@options.service("--overlap", "Days that the old one still counts.", type=click.IntRange(0, DAYS_MAX), default=14)
-@database
-def rotate(old: str, key: str | None, *, certificate: str | None, overlap: int, database: str | None) -> int:
+def rotate(
+    *,
+    old: str = options.argument(type=_Sender(), metavar="OLD"),
+    key: str | None = _KEY,
+    certificate: str | None = _CERTIFICATE,
+    overlap: int = options.service(
+        "--overlap", "Days that the old one still counts.", type=click.IntRange(0, DAYS_MAX), default=14
+    ),
+    database: str | None = database,
+) -> int:
     """Replace a key by another one of the same institution.
 
     The new one has the limits of the old one, which expires after the overlap.
@@ -150,13 +141,11 @@ def rotate(old: str, key: str | None, *, certificate: str | None, overlap: int, 
     return common.CLEAN
 
 
-@key.command(examples=("detector-collect key revoke ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",))
-@click.argument("key", type=_Sender(), metavar="KEY")
-@database
-def revoke(key: str, *, database: str | None) -> int:
+@key.subcommand("detector-collect key revoke ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+def revoke(*, key: str = options.argument(type=_Sender(), metavar="KEY"), database: str | None = database) -> int:
     """Refuse a key from now on.
 
-    What it sent before is kept.
+    What it sent before is kept; `key disregard` is for what a thief sent.
     """
 
     async def work(store: Store) -> None:
@@ -167,19 +156,53 @@ def revoke(key: str, *, database: str | None) -> int:
     return common.CLEAN
 
 
-@key.command("list", examples=("detector-collect key list --institution north", "detector-collect key list --json"))
-@institution
-@database
-@form
-@options.output
-def list_(*, institution: str | None, database: str | None, form: Format, output: str | None) -> int:
-    """List keys, with when they expire and were revoked, and their limits."""
+@key.subcommand(
+    "detector-collect key disregard ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    " --since 2026-11-20 --until 2026-11-27T09:30:00"
+)
+def disregard(
+    *,
+    key: str = options.argument(type=_Sender(), metavar="KEY"),
+    since: dt.datetime = options.service(
+        "--since", "When the key was stolen (UTC).", type=click.DateTime(), required=True
+    ),
+    until: dt.datetime | None = options.service("--until", "The end (UTC) instead of now.", type=click.DateTime()),
+    database: str | None = database,
+) -> int:
+    """Disregard what a key sent in a period.
+
+    What was received in it is quarantined for good and shown as no finding, also what honest devices sent with the key.
+    Other evidence that showed the same handshakes later is assessed again. Earlier statements about institutions
+    do not change.
+    """
+    now = utc_now()
+    begun = since.replace(tzinfo=dt.UTC)
+    ended = now if until is None else until.replace(tzinfo=dt.UTC)
+    if ended <= begun:
+        raise click.UsageError("--until must be later than --since.")
+
+    async def work(store: Store) -> int:
+        async with store.begin() as connection:
+            return await queue.disregard(connection, key, since=begun, until=ended, now=now)
+
+    put(f"Disregarded: {with_store(database, work)}.")
+    return common.CLEAN
+
+
+@key.subcommand("detector-collect key list --institution north", "detector-collect key list --json", name="list")
+def list_(
+    *,
+    institution: str | None = institution,
+    database: str | None = database,
+    out: options.Output = listed,
+) -> int:
+    """List keys, with when they end and their limits."""
 
     async def work(store: Store) -> list[Key]:
         async with store.connect() as connection:
             return await keys.list_keys(connection, institution)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)
 
 
 def _identifier(key: str | None, certificate: str | None) -> str:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from detector.cli import common, options
 from detector.cli.streams import put
 from detector_collect.store import migrations
@@ -19,9 +17,8 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.command(cls=options.Command, examples=("detector-collect migrate --database sqlite:///collect.sqlite",))
-@database
-def migrate(*, database: str | None) -> int:
+@options.command("detector-collect migrate --database sqlite:///collect.sqlite")
+def migrate(*, database: str | None = database) -> int:
     """Create the tables, or migrate them to this version.
 
     A file that does not exist is created for its owner alone. Every step is taken completely or not at all; services

@@ -7,27 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from detector.cli import common, options
 from detector.cli.streams import put
 from detector.session.seams import utc_now
 from detector_collect.review.access import people
 from detector_collect.review.access.permissions import COMMAND
 
-from .common import NUMBER, database, form, with_store, write_rows
+from .common import NUMBER, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.review.access.people import Account
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Change": ("add", "revoke"), "Read": ("list",)},
-    examples=("detector-collect person list",),
-)
+@options.group("detector-collect person list", sections={"Change": ("add", "revoke"), "Read": ("list",)})
 def person() -> None:
     """Manage people.
 
@@ -35,12 +28,14 @@ def person() -> None:
     """
 
 
-@person.command(examples=('detector-collect person add https://identity.example.com 8d41f2 "Ada Lovelace"',))
-@click.argument("issuer", metavar="ISSUER")
-@click.argument("subject", metavar="SUBJECT")
-@click.argument("name", metavar="NAME")
-@database
-def add(issuer: str, subject: str, name: str, *, database: str | None) -> int:
+@person.subcommand('detector-collect person add https://identity.example.com 8d41f2 "Ada Lovelace"')
+def add(
+    *,
+    issuer: str = options.argument(metavar="ISSUER"),
+    subject: str = options.argument(metavar="SUBJECT"),
+    name: str = options.argument(metavar="NAME"),
+    database: str | None = database,
+) -> int:
     """Add somebody before their first sign-in.
 
     SUBJECT is what the identity provider ISSUER calls them (`sub`). Prints their number.
@@ -54,10 +49,8 @@ def add(issuer: str, subject: str, name: str, *, database: str | None) -> int:
     return common.CLEAN
 
 
-@person.command(examples=("detector-collect person revoke 7",))
-@click.argument("number", type=NUMBER)
-@database
-def revoke(number: int, *, database: str | None) -> int:
+@person.subcommand("detector-collect person revoke 7")
+def revoke(*, number: int = options.argument(type=NUMBER), database: str | None = database) -> int:
     """Shut somebody out.
 
     Ends every session and token, and revokes every grant: for those who leave, and for accounts that were taken over.
@@ -71,15 +64,12 @@ def revoke(number: int, *, database: str | None) -> int:
     return common.CLEAN
 
 
-@person.command("list", examples=("detector-collect person list --json",))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+@person.subcommand("detector-collect person list --json", name="list")
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List people."""
 
     async def work(store: Store) -> list[Account]:
         async with store.connect() as connection:
             return await people.accounts(connection)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)

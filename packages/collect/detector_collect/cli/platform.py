@@ -7,26 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from detector.cli import common, options
 from detector.session.seams import utc_now
 from detector_collect.review.access import lti
 from detector_collect.review.access.lti import Platform
 from detector_collect.review.access.permissions import RuleError
 
-from .common import NAME, database, form, with_store, write_rows
+from .common import NAME, database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Change": ("add", "remove"), "Read": ("list",)},
-    examples=("detector-collect platform list",),
-)
+@options.group("detector-collect platform list", sections={"Change": ("add", "remove"), "Read": ("list",)})
 def platform() -> None:
     """Manage learning platforms (LTI 1.3).
 
@@ -34,31 +27,22 @@ def platform() -> None:
     """
 
 
-@platform.command(
-    examples=(
-        (
-            "detector-collect platform add north https://lms.example.edu review-room 1"
-            " --authorization-url https://lms.example.edu/mod/lti/auth.php"
-            " --keys-url https://lms.example.edu/mod/lti/certs.php"
-        ),
-    )
+@platform.subcommand(
+    "detector-collect platform add north https://lms.example.edu review-room 1"
+    " --authorization-url https://lms.example.edu/mod/lti/auth.php"
+    " --keys-url https://lms.example.edu/mod/lti/certs.php"
 )
-@click.argument("institution", type=NAME)
-@click.argument("issuer")
-@click.argument("client")
-@click.argument("deployment")
-@options.service("--authorization-url", "Where its users get their token.", required=True, metavar="URL")
-@options.service("--keys-url", "Its key set.", required=True, metavar="URL")
-@database
 def add(  # noqa: PLR0913 - one parameter per option
-    institution: str,
-    issuer: str,
-    client: str,
-    deployment: str,
     *,
-    authorization_url: str,
-    keys_url: str,
-    database: str | None,
+    institution: str = options.argument(type=NAME),
+    issuer: str = options.argument(),
+    client: str = options.argument(),
+    deployment: str = options.argument(),
+    authorization_url: str = options.service(
+        "--authorization-url", "Where its users get their token.", required=True, metavar="URL"
+    ),
+    keys_url: str = options.service("--keys-url", "Its key set.", required=True, metavar="URL"),
+    database: str | None = database,
 ) -> int:
     """Let the staff of an institution in from a deployment.
 
@@ -74,12 +58,14 @@ def add(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@platform.command(examples=("detector-collect platform remove https://lms.example.edu review-room 1",))
-@click.argument("issuer")
-@click.argument("client")
-@click.argument("deployment")
-@database
-def remove(issuer: str, client: str, deployment: str, *, database: str | None) -> int:
+@platform.subcommand("detector-collect platform remove https://lms.example.edu review-room 1")
+def remove(
+    *,
+    issuer: str = options.argument(),
+    client: str = options.argument(),
+    deployment: str = options.argument(),
+    database: str | None = database,
+) -> int:
     """Let nobody in from a deployment.
 
     Ends the sessions of that institution's staff.
@@ -97,15 +83,12 @@ def remove(issuer: str, client: str, deployment: str, *, database: str | None) -
     return common.CLEAN
 
 
-@platform.command("list", examples=("detector-collect platform list --json",))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+@platform.subcommand("detector-collect platform list --json", name="list")
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List deployments."""
 
     async def work(store: Store) -> list[Platform]:
         async with store.connect() as connection:
             return await lti.find_platforms(connection)
 
-    return write_rows([one._asdict() for one in with_store(database, work)], form, output)
+    return write_rows([one._asdict() for one in with_store(database, work)], out)

@@ -22,10 +22,9 @@ from detector_collect.review.outwards.sender import webhook_url
 from detector_collect.store import deliveries
 from detector_collect.store.deliveries import Backlog, Event, ReceiverKind
 
-from .common import database, form, institution, with_store, write_rows
+from .common import database, institution, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 secrets: Final = options.service(
@@ -36,11 +35,7 @@ secrets: Final = options.service(
 )
 
 
-@click.group(
-    cls=options.Group,
-    sections={"Change": ("add", "remove", "rotate"), "Read": ("list",)},
-    examples=("detector-collect receiver list",),
-)
+@options.group("detector-collect receiver list", sections={"Change": ("add", "remove", "rotate"), "Read": ("list",)})
 def receiver() -> None:
     """Manage who gets notices: webhooks and mail addresses of staff.
 
@@ -48,31 +43,23 @@ def receiver() -> None:
     """
 
 
-@receiver.command(
-    examples=(
-        "detector-collect receiver add https://hooks.example.com/tls --secrets hooks.json --event case-opened",
-        "detector-collect receiver add reviews@example.com --institution north",
-    )
+@receiver.subcommand(
+    "detector-collect receiver add https://hooks.example.com/tls --secrets hooks.json --event case-opened",
+    "detector-collect receiver add reviews@example.com --institution north",
 )
-@click.argument("target", metavar="URL|ADDRESS")
-@options.service(
-    "--event events",
-    "What it gets; repeatable. All events without it.",
-    type=click.Choice([event.value for event in Event]),
-    multiple=True,
-)
-@institution
-@options.service("--private", "Allow this webhook to have a private address.", is_flag=True)
-@secrets
-@database
 def add(  # noqa: PLR0913 - one parameter per option
-    target: str,
     *,
-    events: tuple[str, ...],
-    institution: str | None,
-    private: bool,
-    secrets: Path | None,
-    database: str | None,
+    target: str = options.argument(metavar="URL|ADDRESS"),
+    events: tuple[str, ...] = options.service(
+        "--event",
+        "What it gets; repeatable. All events without it.",
+        type=click.Choice([event.value for event in Event]),
+        multiple=True,
+    ),
+    institution: str | None = institution,
+    private: bool = options.service("--private", "Allow this webhook to have a private address.", is_flag=True),
+    secrets: Path | None = secrets,
+    database: str | None = database,
 ) -> int:
     """Add a receiver: an https URL, or a mail address.
 
@@ -109,11 +96,13 @@ def add(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@receiver.command(examples=("detector-collect receiver remove 3 --secrets hooks.json",))
-@click.argument("number", type=click.IntRange(min=1), metavar="NUMBER")
-@secrets
-@database
-def remove(number: int, *, secrets: Path | None, database: str | None) -> int:
+@receiver.subcommand("detector-collect receiver remove 3 --secrets hooks.json")
+def remove(
+    *,
+    number: int = options.argument(type=click.IntRange(min=1), metavar="NUMBER"),
+    secrets: Path | None = secrets,
+    database: str | None = database,
+) -> int:
     """Remove a receiver, what waits for it, and its secrets."""
 
     async def work(store: Store) -> None:
@@ -129,16 +118,16 @@ def remove(number: int, *, secrets: Path | None, database: str | None) -> int:
     return common.CLEAN
 
 
-@receiver.command(
-    examples=(
-        "detector-collect receiver rotate 3 --secrets hooks.json",
-        "detector-collect receiver rotate 3 --secrets hooks.json --finish",
-    )
+@receiver.subcommand(
+    "detector-collect receiver rotate 3 --secrets hooks.json",
+    "detector-collect receiver rotate 3 --secrets hooks.json --finish",
 )
-@click.argument("number", type=click.IntRange(min=1), metavar="NUMBER")
-@options.service("--finish", "Sign with the new secret alone from now on.", is_flag=True)
-@secrets
-def rotate(number: int, *, finish: bool, secrets: Path | None) -> int:
+def rotate(
+    *,
+    number: int = options.argument(type=click.IntRange(min=1), metavar="NUMBER"),
+    finish: bool = options.service("--finish", "Sign with the new secret alone from now on.", is_flag=True),
+    secrets: Path | None = secrets,
+) -> int:
     """Give a webhook another secret, and print it.
 
     Messages are signed with both until `--finish`: first the receiver learns the new one, then the old one goes.
@@ -154,11 +143,8 @@ def rotate(number: int, *, finish: bool, secrets: Path | None) -> int:
     return common.CLEAN
 
 
-@receiver.command("list", examples=("detector-collect receiver list", "detector-collect receiver list --json"))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+@receiver.subcommand("detector-collect receiver list", "detector-collect receiver list --json", name="list")
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List receivers and their backlogs.
 
     That is how many notices wait for each, and how many were given up.
@@ -180,4 +166,4 @@ def list_(*, database: str | None, form: Format, output: str | None) -> int:
         }
         for one in with_store(database, work)
     ]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)

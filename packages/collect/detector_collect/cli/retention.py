@@ -13,29 +13,25 @@ from detector.cli import common, options
 from detector.outbox.submission import Kind
 from detector_collect.store import retention as kept
 
-from .common import database, form, with_store, write_rows
+from .common import database, listed, with_store, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from detector.cli.options import Format
     from detector_collect.store.database import Store
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector-collect retention show",
+    "detector-collect retention set watch-event 90",
     sections={"Read": ("show",), "Change": ("set",)},
-    examples=("detector-collect retention show", "detector-collect retention set watch-event 90"),
 )
 def retention() -> None:
     """Show or set how long evidence is kept."""
 
 
-@retention.command(examples=("detector-collect retention show", "detector-collect retention show --json"))
-@database
-@form
-@options.output
-def show(*, database: str | None, form: Format, output: str | None) -> int:
+@retention.subcommand("detector-collect retention show", "detector-collect retention show --json")
+def show(*, database: str | None = database, out: options.Output = listed) -> int:
     """Show the days that each kind is kept."""
 
     async def work(store: Store) -> Mapping[Kind, int]:
@@ -43,14 +39,16 @@ def show(*, database: str | None, form: Format, output: str | None) -> int:
             return await kept.days_kept(connection)
 
     rows = [{"kind": kind.value, "days": days} for kind, days in with_store(database, work).items()]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)
 
 
-@retention.command("set", examples=("detector-collect retention set watch-event 90",))
-@click.argument("kind", type=options.Choice(Kind))
-@click.argument("days", type=click.IntRange(1, 36500))
-@database
-def set_(kind: Kind, days: int, *, database: str | None) -> int:
+@retention.subcommand("detector-collect retention set watch-event 90", name="set")
+def set_(
+    *,
+    kind: Kind = options.argument(type=options.Choice(Kind)),
+    days: int = options.argument(type=click.IntRange(1, 36500)),
+    database: str | None = database,
+) -> int:
     """Keep a kind of evidence for so many days after it was received.
 
     What is older goes with the next expiry, unless it is under a hold.

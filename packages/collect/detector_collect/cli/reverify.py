@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from detector.cli import common, options
 from detector.cli.streams import put
 from detector.session.seams import utc_now
@@ -20,10 +18,12 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.command(cls=options.Command, examples=("detector-collect reverify --data /var/lib/detector/data",))
-@options.settings(only={"data", "pins"})
-@database
-def reverify(*, database: str | None, settings: dict[str, Any]) -> int:
+@options.command("detector-collect reverify --data /var/lib/detector/data")
+def reverify(
+    *,
+    settings: dict[str, Any] = options.settings(only={"data", "pins"}),
+    database: str | None = database,
+) -> int:
     """Queue what was assessed with other knowledge.
 
     Other pins and another version count, too. Workers do the same by themselves, a little at a time, whenever nothing

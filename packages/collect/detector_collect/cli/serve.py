@@ -47,75 +47,68 @@ _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 LOG: Final = logging.getLogger("detector_collect.service")
 
 
-@click.command(
-    cls=options.Command,
-    examples=(
-        "detector-collect serve --demo",
-        "detector-collect serve --database sqlite:///collect.sqlite --signing-key service.key",
-        (
-            "detector-collect serve --database postgresql://collector@db.example.com/collector --signing-key key.pem"
-            " --listen 0.0.0.0:8080 --proxy 192.0.2.0/28 --origin https://review.example.com"
-        ),
+@options.command(
+    "detector-collect serve --demo",
+    "detector-collect serve --database sqlite:///collect.sqlite --signing-key service.key",
+    (
+        "detector-collect serve --database postgresql://collector@db.example.com/collector --signing-key key.pem"
+        " --listen 0.0.0.0:8080 --proxy 192.0.2.0/28 --origin https://review.example.com"
     ),
 )
-@database
-@options.service(
-    "--signing-key",
-    "Sign receipts with this Ed25519 key (PKCS #8), from `detector witness keygen`; the same for all processes.",
-    metavar="PEM",
-)
-@options.service("--listen", "Where to listen; port 0 is any free one.", default=LISTEN_DEFAULT, metavar="HOST:PORT")
-@options.service("--only", "Serve one part alone, as for two host names.", type=click.Choice(["ingest", "review"]))
-@options.service(
-    "--worker/--no-worker", "Assess what was received in this process, too.", default=True, show_default=True
-)
-@options.service(
-    "--origin", "Address of the review room as browsers see it; this machine's own by default.", metavar="URL"
-)
-@options.service("--identity-issuer", "The OpenID provider where reviewers sign in.", metavar="URL")
-@options.service("--identity-client", "What it calls this site (client ID).", metavar="NAME")
-@options.service(
-    "--identity-secret", "File with the client secret that it gave, readable by the service alone.", metavar="FILE"
-)
-@options.service(
-    "--proxy proxies",
-    "Believe client certificates that a proxy at this address or in this network passes; repeatable.",
-    multiple=True,
-    metavar="NETWORK",
-)
-@options.service("--certificate-header", "The header that it passes them in.", default="Client-Cert", metavar="NAME")
-@options.service(
-    "--certificate-form",
-    "How: RFC 9440, or PEM with URL encoding ($ssl_client_escaped_cert of nginx).",
-    type=click.Choice(["rfc9440", "pem"]),
-    default="rfc9440",
-)
-@options.service(
-    "--demo",
-    "Serve a simulated term of twenty institutions, in a new database: a temporary one unless one is named.",
-    is_flag=True,
-)
-@options.settings(only={"data", "pins"})
-@options.service("--tls-cert", "End TLS here: the certificate chain, leaf first.", metavar="PEM")
-@options.service("--tls-key", "Its private key, not encrypted.", metavar="PEM")
 def serve(  # noqa: PLR0913 - one parameter per option
     *,
-    database: str | None,
-    signing_key: str | None,
-    listen: str,
-    only: str | None,
-    worker: bool,
-    origin: str | None,
-    identity_issuer: str | None,
-    identity_client: str | None,
-    identity_secret: str | None,
-    proxies: tuple[str, ...],
-    certificate_header: str,
-    certificate_form: str,
-    demo: bool,
-    settings: dict[str, Any],
-    tls_cert: str | None,
-    tls_key: str | None,
+    database: str | None = database,
+    signing_key: str | None = options.service(
+        "--signing-key",
+        "Sign receipts with this Ed25519 key (PKCS #8), from `detector witness keygen`; the same for all processes.",
+        metavar="PEM",
+    ),
+    listen: str = options.service(
+        "--listen", "Where to listen; port 0 is any free one.", default=LISTEN_DEFAULT, metavar="HOST:PORT"
+    ),
+    only: str | None = options.service(
+        "--only", "Serve one part alone, as for two host names.", type=click.Choice(["ingest", "review"])
+    ),
+    worker: bool = options.service(
+        "--worker/--no-worker", "Assess what was received in this process, too.", default=True, show_default=True
+    ),
+    origin: str | None = options.service(
+        "--origin", "Address of the review room as browsers see it; this machine's own by default.", metavar="URL"
+    ),
+    identity_issuer: str | None = options.service(
+        "--identity-issuer", "The OpenID provider where reviewers sign in.", metavar="URL"
+    ),
+    identity_client: str | None = options.service(
+        "--identity-client", "What it calls this site (client ID).", metavar="NAME"
+    ),
+    identity_secret: str | None = options.service(
+        "--identity-secret", "File with the client secret that it gave, readable by the service alone.", metavar="FILE"
+    ),
+    proxies: tuple[str, ...] = options.service(
+        "--proxy",
+        "Believe client certificates that a proxy at this address or in this network passes; repeatable.",
+        multiple=True,
+        metavar="NETWORK",
+    ),
+    certificate_header: str = options.service(
+        "--certificate-header", "The header that it passes them in.", default="Client-Cert", metavar="NAME"
+    ),
+    certificate_form: str = options.service(
+        "--certificate-form",
+        "How: RFC 9440, or PEM with URL encoding ($ssl_client_escaped_cert of nginx).",
+        type=click.Choice(["rfc9440", "pem"]),
+        default="rfc9440",
+    ),
+    demo: bool = options.service(
+        "--demo",
+        "Serve a simulated term of twenty institutions, in a new database: a temporary one unless one is named.",
+        is_flag=True,
+    ),
+    settings: dict[str, Any] = options.settings(only={"data", "pins"}),
+    tls_cert: str | None = options.service(
+        "--tls-cert", "End TLS here: the certificate chain, leaf first.", metavar="PEM"
+    ),
+    tls_key: str | None = options.service("--tls-key", "Its private key, not encrypted.", metavar="PEM"),
 ) -> int:
     """Receive evidence, and show the review room, until interrupted.
 

@@ -16,10 +16,9 @@ from detector.session.seams import utc_now
 from detector_collect.review.access import people
 from detector_collect.review.access.permissions import GRANT_LIFE_MAX, SCOPES, Permission
 
-from .common import NAME, NUMBER, database, form, institution, with_store, write_rows
+from .common import NAME, NUMBER, database, institution, listed, with_store, write_rows
 
 if TYPE_CHECKING:
-    from detector.cli.options import Format
     from detector_collect.review.access.people import Token
     from detector_collect.store.database import Store
 
@@ -27,10 +26,10 @@ DAYS_DEFAULT = 90
 """Days of a token: programs can change it every quarter."""
 
 
-@click.group(
-    cls=options.Group,
+@options.group(
+    "detector-collect token issue 7 dashboard --scope view",
+    "detector-collect token list",
     sections={"Change": ("issue", "revoke"), "Read": ("list",)},
-    examples=("detector-collect token issue 7 dashboard --scope view", "detector-collect token list"),
 )
 def token() -> None:
     """Manage tokens of programs.
@@ -39,21 +38,23 @@ def token() -> None:
     """
 
 
-@token.command(examples=("detector-collect token issue 7 dashboard --scope view --institution north --days 30",))
-@click.argument("person", type=NUMBER)
-@click.argument("name", type=NAME)
-@options.service(
-    "--scope scopes",
-    "What it is for; repeatable.",
-    type=click.Choice(sorted(one.value for one in SCOPES)),
-    multiple=True,
-    required=True,
-)
-@institution
-@options.service("--days", "Days that it counts.", type=click.IntRange(1, GRANT_LIFE_MAX.days), default=DAYS_DEFAULT)
-@database
+@token.subcommand("detector-collect token issue 7 dashboard --scope view --institution north --days 30")
 def issue(  # noqa: PLR0913 - one parameter per option
-    person: int, name: str, *, scopes: tuple[str, ...], institution: str | None, days: int, database: str | None
+    *,
+    person: int = options.argument(type=NUMBER),
+    name: str = options.argument(type=NAME),
+    scopes: tuple[str, ...] = options.service(
+        "--scope",
+        "What it is for; repeatable.",
+        type=click.Choice(sorted(one.value for one in SCOPES)),
+        multiple=True,
+        required=True,
+    ),
+    institution: str | None = institution,
+    days: int = options.service(
+        "--days", "Days that it counts.", type=click.IntRange(1, GRANT_LIFE_MAX.days), default=DAYS_DEFAULT
+    ),
+    database: str | None = database,
 ) -> int:
     """Make a token for a program.
 
@@ -77,10 +78,8 @@ def issue(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-@token.command(examples=("detector-collect token revoke dashboard",))
-@click.argument("name", type=NAME)
-@database
-def revoke(name: str, *, database: str | None) -> int:
+@token.subcommand("detector-collect token revoke dashboard")
+def revoke(*, name: str = options.argument(type=NAME), database: str | None = database) -> int:
     """Revoke a token."""
 
     async def work(store: Store) -> None:
@@ -91,11 +90,8 @@ def revoke(name: str, *, database: str | None) -> int:
     return common.CLEAN
 
 
-@token.command("list", examples=("detector-collect token list --json",))
-@database
-@form
-@options.output
-def list_(*, database: str | None, form: Format, output: str | None) -> int:
+@token.subcommand("detector-collect token list --json", name="list")
+def list_(*, database: str | None = database, out: options.Output = listed) -> int:
     """List tokens, also those that do not count."""
 
     async def work(store: Store) -> list[Token]:
@@ -103,4 +99,4 @@ def list_(*, database: str | None, form: Format, output: str | None) -> int:
             return await people.list_tokens(connection)
 
     rows = [{**one._asdict(), "scopes": " ".join(sorted(one.scopes))} for one in with_store(database, work)]
-    return write_rows(rows, form, output)
+    return write_rows(rows, out)

@@ -22,17 +22,16 @@ if TYPE_CHECKING:
     from detector_collect.store.database import Store
 
 
-@click.command(
-    cls=options.Command,
-    examples=("detector-collect work", "detector-collect work --pins vendor.toml --processes 4"),
-)
-@options.service(
-    "--processes", "Processes that assess at once.", type=click.IntRange(1, 256), default=1, show_default=True
-)
-@options.service("--once", "End when nothing waits any more.", is_flag=True)
-@options.settings(only={"data", "pins"})
-@database
-def work(*, processes: int, once: bool, database: str | None, settings: dict[str, Any]) -> int:
+@options.command("detector-collect work", "detector-collect work --pins vendor.toml --processes 4")
+def work(
+    *,
+    processes: int = options.service(
+        "--processes", "Processes that assess at once.", type=click.IntRange(1, 256), default=1, show_default=True
+    ),
+    once: bool = options.service("--once", "End when nothing waits any more.", is_flag=True),
+    settings: dict[str, Any] = options.settings(only={"data", "pins"}),
+    database: str | None = database,
+) -> int:
     """Assess evidence that was received, until it is interrupted.
 
     Any number of workers may serve one PostgreSQL. A worker that is killed loses nothing: another one continues when

@@ -66,6 +66,11 @@ class Metrics:
         self._states = prometheus_client.Gauge(
             "detector_collect_submissions", "Submissions, by state.", ["state"], registry=registry
         )
+        self._stale = prometheus_client.Gauge(
+            "detector_collect_refreshes_failed",
+            "How often a worker could not read its knowledge again, and kept the last.",
+            registry=registry,
+        )
         self._states_at = float("-inf")
         self._to_store: Counter[tuple[str, str]] = Counter()
         self._to_log: Counter[str] = Counter()
@@ -103,6 +108,7 @@ class Metrics:
         try:
             async with store.connect() as connection:
                 queue = await counters.queue(connection)
+                self._stale.set(await counters.refreshes_failed(connection))
                 if time.monotonic() - self._states_at >= STATES_SECONDS:
                     for state, number in (await counters.states(connection)).items():
                         self._states.labels(state).set(number)

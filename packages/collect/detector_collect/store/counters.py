@@ -5,7 +5,7 @@ Room: detector_collect.store. SQL on the caller's connection; assesses nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+REFRESH_FAILED: Final = "refresh-failed"
+"""Counter of the times that a worker could not read its knowledge again, of no institution."""
 
 
 class Queue(NamedTuple):
@@ -43,6 +47,12 @@ async def read(connection: AsyncConnection) -> dict[tuple[str, str], int]:
     """Every counter."""
     rows = await connection.execute(sa.select(counters.c.institution, counters.c.name, counters.c.value))
     return {(institution, name): value for institution, name, value in rows}
+
+
+async def refreshes_failed(connection: AsyncConnection) -> int:
+    """How often a worker could not read its knowledge again."""
+    of_workers = counters.c.institution == "", counters.c.name == REFRESH_FAILED
+    return await connection.scalar(sa.select(counters.c.value).where(*of_workers)) or 0
 
 
 async def queue(connection: AsyncConnection) -> Queue:

@@ -92,7 +92,9 @@ async def add_all(connection: AsyncConnection, new: Sequence[NewEvidence]) -> li
     if new_ones:
         bodies = [{"evidence": numbers[one.digest], "encoding": one.encoding, "body": one.body} for one in new_ones]
         await connection.execute(sa.insert(contents), bodies)
-        due = [{"evidence": numbers[one.digest], "due": one.received} for one in new_ones]
+        due = [
+            {"evidence": numbers[one.digest], "institution": one.institution, "due": one.received} for one in new_ones
+        ]
         await connection.execute(sa.insert(work), due)
     answers: list[Added | None] = []
     for one in new:

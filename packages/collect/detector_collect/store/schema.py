@@ -199,12 +199,15 @@ work: Final = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True, autoincrement=True),
     sa.Column("evidence", Id, _evidence(), nullable=False, unique=True),
+    _institution(),
     sa.Column("due", Moment, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Index(None, "due"),
+    sa.Index(None, "institution", "due", "id"),
     sqlite_autoincrement=True,
 )
-"""Evidence to be assessed. A worker claims rows by moving `due` to the end of its lease, and deletes them when done."""
+"""Evidence to be assessed. A worker claims rows by moving `due` to the end of its lease, and deletes them when done.
+`institution` is that of the evidence: every institution has its turn (`queue.claim`)."""
 
 counters: Final = sa.Table(
     "counters",

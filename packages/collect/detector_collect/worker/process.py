@@ -62,6 +62,11 @@ class Processes:
         for process in tuple(self._running):
             await self._end(process)
 
+    async def restart(self, config: MaterialConfig) -> None:
+        """Kill all processes, and assess with `config` from the next submission on."""
+        self._config = config
+        await self.end()
+
     async def assess(self, request: Request) -> Assessed:
         """Assess one submission in a process that is free. Raises `LostError`, `ProcessError`."""
         process = await self._free.get()

@@ -19,22 +19,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Self
 import msgspec
 
 from detector.aio.tasks import Group, run_in_thread
+from detector.errors import KnowledgeError, PinFileError
 from detector.model import encode
 from detector.session.seams import utc_now
 from detector_collect.assessment import Assessed, State, Why
-from detector_collect.store import evidence, findings, keys, queue, retention
+from detector_collect.store import counters, evidence, findings, keys, queue, retention
 from detector_collect.store.errors import LeaseLostError, StoreUnavailableError
 
 from .process import LostError, Processes
-from .work import Request
+from .work import MaterialConfig, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from detector_collect.store.database import Store
     from detector_collect.store.queue import Claimed
-
-    from .work import MaterialConfig
 
 LOG: Final = logging.getLogger("detector_collect.worker")
 
@@ -98,11 +97,24 @@ class Worker:
                 await asyncio.sleep(UNAVAILABLE_SECONDS)
 
     async def refresh(self) -> None:
-        """Read the knowledge again, queue what was assessed with other knowledge, and delete what has expired."""
-        digest = await run_in_thread(lambda: self._config.read().digest)
-        if digest != self._digest:
-            await self._processes.end()  # they start again with the new knowledge
-            self._digest, self._requeued = digest, 0
+        """Read the knowledge again, queue what was assessed with other knowledge, and delete what has expired.
+
+        Knowledge that cannot be read leaves the last that could; that is logged and counted. Raises `KnowledgeError`
+        and `PinFileError` the first time only.
+        """
+        try:
+            material = await run_in_thread(self._config.read)
+        except (KnowledgeError, PinFileError) as error:
+            if not self._digest:
+                raise
+            LOG.error("knowledge not refreshed", extra={"fields": {"reason": str(error)}})  # noqa: TRY400 - the file is at fault: no traceback
+            async with self._store.begin() as connection:
+                await counters.increase(connection, {("", counters.REFRESH_FAILED): 1})
+        else:
+            if material.digest != self._digest:
+                # With what was read, and not with the names of files: one that breaks later ends no worker.
+                await self._processes.restart(MaterialConfig(data=self._config.data, endpoints=material.endpoints))
+                self._digest, self._requeued = material.digest, 0
         if await expire(self._store, now=self._settings.clock()):
             await self._store.clean()
 

@@ -115,6 +115,18 @@ def fill(database: str) -> None:
     asyncio.run(add())
 
 
+def test_what_a_stolen_key_sent(collector: Collector) -> None:
+    """It is disregarded from the moment of the theft on; a period that ends before it starts is refused."""
+    collector("key", "add", "north", KEY)
+    fill(collector.database)
+    assert "later than --since" in collector.refusal(
+        "key", "disregard", KEY, "--since", "2026-11-30", "--until", "2026-11-29"
+    )
+    assert "no key" in collector.refusal("key", "disregard", OTHER, "--since", "2026-11-30", "--until", "2026-12-01")
+    period = "--since", "2026-11-30T09:00:00", "--until", "2026-11-30T10:00:00"
+    assert collector("key", "disregard", KEY, *period) == "Disregarded: 3.\n"
+
+
 def test_holds_erasure_and_expiry(collector: Collector) -> None:
     """What is held is kept and counted; the rest is erased; what was released expires."""
     collector("key", "add", "north", KEY)

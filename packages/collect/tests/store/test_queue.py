@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from detector_collect.store import counters, evidence, findings, queue, retention, schema
-from detector_collect.store.errors import LeaseLostError
+from detector_collect.store import counters, evidence, findings, keys, queue, retention, schema
+from detector_collect.store.errors import LeaseLostError, StoreError
 from detector_collect.store.findings import NewFinding, NewVerification
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.collect_stores import NOW, new_evidence
+from support.collect_stores import KEY, NOW, new_evidence
 
 if TYPE_CHECKING:
     from detector_collect.store.database import Store
@@ -72,6 +72,55 @@ async def test_workers_at_once_claim_each_row_once(store: Store) -> None:
 
     claimed = [number for mine in await asyncio.gather(*(work() for _ in range(8))) for number in mine]
     assert len(claimed) == len(set(claimed)) == 40
+
+
+async def test_a_flood_of_one_institution_delays_no_other(store: Store) -> None:
+    """Each claim has work of both that wait, however much longer the flood has been due."""
+    async with store.begin() as connection:
+        await keys.add_institution(connection, keys.Institution("south", "South University", NOW))
+        late = NOW + dt.timedelta(seconds=1)
+        flood = [new_evidence(number) for number in range(200)]
+        others = [new_evidence(200 + number, institution="south", received=late) for number in range(4)]
+        added = await evidence.add_all(connection, [*flood, *others])
+    of_south = {one.id for one in added[200:] if one is not None}
+    claims = [{one.evidence for one in await claim(store, 4, now=late)} for _ in range(3)]
+    assert [len(one & of_south) for one in claims] == [2, 2, 0]
+    assert [len(one) for one in claims] == [4, 4, 4]
+
+
+async def test_what_a_stolen_key_sent_is_disregarded(store: Store) -> None:
+    """Findings and work of the period go, for good and once; what was there before and after it stays."""
+    hour = dt.timedelta(hours=1)
+    async with store.begin() as connection:
+        sent = [new_evidence(number, received=NOW + number * hour) for number in range(4)]
+        added = [one.id for one in await evidence.add_all(connection, sent) if one is not None]
+    for claimed in await claim(store, 2, now=NOW + hour):
+        await finish(store, claimed)
+    period = {"since": NOW + hour, "until": NOW + 3 * hour, "now": NOW + 4 * hour}
+    async with store.begin() as connection:
+        assert await queue.disregard(connection, KEY, **period) == 2
+        assert await queue.disregard(connection, KEY, **period) == 0
+        with pytest.raises(StoreError, match="no key"):
+            await queue.disregard(connection, "ed25519/none", **period)
+        await queue.requeue(connection, knowledge=bytes(range(32)), now=NOW, after=0, limit=9)
+        shown = set(await connection.scalars(sa.select(schema.findings.c.evidence)))
+        queued = set(await connection.scalars(sa.select(schema.work.c.evidence)))
+    assert (shown, queued) == ({added[0]}, {added[0], added[3]})
+    assert sorted(await states(store), key=str) == sorted(
+        [("verified", None), *[("quarantined", "key-disregarded")] * 2, ("waiting", None)], key=str
+    )
+
+
+async def test_what_is_disregarded_while_it_is_assessed_stays_so(store: Store) -> None:
+    """The worker that has it loses its lease, and stores nothing."""
+    await fill(store, 1)
+    (claimed,) = await claim(store)
+    async with store.begin() as connection:
+        until = NOW + dt.timedelta(hours=1)
+        assert await queue.disregard(connection, KEY, since=NOW, until=until, now=until) == 1
+    with pytest.raises(LeaseLostError):
+        await finish(store, claimed)
+    assert await states(store) == [("quarantined", "key-disregarded")]
 
 
 async def test_the_rows_of_a_dead_worker_return(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import os
 import subprocess
 import sys
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from detector_collect.assessment import Assessed, Detail, State
+from detector_collect.assessment import Assessed, Detail, State, Why
+from detector_collect.service.metrics import Metrics
 from detector_collect.store import keys, queue
 from detector_collect.store.database import Store
 from detector_collect.store.errors import LeaseLostError
 from detector_collect.store.schema import evidence, findings, handshakes, verifications, work
 from detector_collect.worker import MaterialConfig, Worker
 from support.collect_evidence import EXAM, SEARCH, recorder
-from support.collect_worker import NOW, config, open_institutions, receive, settings
+from support.collect_worker import NAME, NOW, config, open_institutions, receive, settings
 
+from detector.errors import PinFileError
 from detector.model import encode
 
 if TYPE_CHECKING:
@@ -129,6 +132,68 @@ async def test_other_knowledge_assesses_again(store: Store) -> None:
             assert await worker.drain() == 1
         assert await confidences(store) == [expected]
     assert [await count(store, one) for one in (verifications, findings, handshakes, work)] == [3, 1, 1, 0]
+
+
+async def test_copies_of_what_is_disregarded_are_assessed_again(store: Store) -> None:
+    """A thief who sent a student's handshakes first under another name displaces them no longer."""
+    client = recorder()
+    data = client.bundle(*client.intercepted(client.pki.private_ca("Campus Filter"), SEARCH))
+    hour = dt.timedelta(hours=1)
+    await receive(store, client.submission(data, student="0" * 64))
+    async with Worker(store, config(), settings()) as worker:
+        await worker.drain()
+        await receive(store, client.submission(data, student="1" * 64), received=NOW + hour)
+        late = settings(clock=lambda: NOW + 2 * hour)
+        async with Worker(store, config(), late) as later:
+            await later.drain()
+            assert await states(store) == [("verified", None), ("quarantined", Why.REPEATED_EVIDENCE)]
+            async with store.begin() as connection:
+                await queue.disregard(connection, NAME, since=NOW, until=NOW + hour, now=NOW + hour)
+            assert await later.drain() == 1
+    assert await states(store) == [("quarantined", "key-disregarded"), ("verified", None)]
+
+
+async def test_pins_that_break_leave_the_last_good_ones(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refresh says so in the log and the metrics; processes that start later still assess with the good ones."""
+    client = recorder()
+    pins = tmp_path / "pins.toml"
+    pins.write_text(PINS)
+    known = MaterialConfig(data="shipped", pins=(str(pins),))
+    await receive(store, client.submission(client.bundle(client.case(SEARCH))))
+    async with Worker(store, known, settings()) as worker:
+        await worker.refresh()
+        pins.write_text("endpoints = 3")
+        with caplog.at_level(logging.ERROR, "detector_collect.worker"):
+            assert await worker.drain() == 1  # its process starts after the pins broke
+        assert worker._digest == await digest_of_the_assessment(store)
+        pins.write_text(PINS.replace("chat.example.edu", "talk.example.edu"))
+        assert await worker.drain() == 1  # good again, and others
+    assert [record.message for record in caplog.records] == ["knowledge not refreshed"]
+    metrics = (await Metrics().exposition(store, now=NOW)).decode()
+    assert "detector_collect_refreshes_failed 1.0" in metrics
+    pins.write_text("endpoints = 3")
+    async with Worker(store, known, settings()) as worker:
+        with pytest.raises(PinFileError):
+            await worker.refresh()
+
+
+PINS = """schema = 1
+name = "own"
+updated = 2026-11-23
+
+[[endpoint]]
+host = "chat.example.edu"
+category = "other"
+"""
+
+
+async def digest_of_the_assessment(store: Store) -> bytes | None:
+    """The digest of the knowledge of the only assessment."""
+    async with store.connect() as connection:
+        digest: bytes | None = await connection.scalar(sa.select(verifications.c.knowledge))
+        return digest
 
 
 async def confidences(store: Store) -> list[str | None]:

@@ -364,13 +364,16 @@ def upgrade() -> None:
         "work",
         sa.Column("id", ID, nullable=False, autoincrement=True),
         sa.Column("evidence", ID, nullable=False),
+        sa.Column("institution", sa.String(64), nullable=False),
         sa.Column("due", sa.DateTime(timezone=True), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("id", name="pk_work"),
         sa.ForeignKeyConstraint(["evidence"], ["evidence.id"], name="fk_work_evidence", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["institution"], ["institutions.id"], name="fk_work_institution"),
         sa.UniqueConstraint("evidence", name="uq_work_evidence"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_work_due", "work", ["due"])
+    op.create_index("ix_work_institution_due_id", "work", ["institution", "due", "id"])
     settings = sa.table("settings", sa.column("name"), sa.column("value"))
     op.execute(sa.insert(settings).values(name="erasure-key", value=secrets.token_bytes(32)))
