@@ -97,19 +97,22 @@ def essence(result: Result) -> tuple[object, ...]:
     return (*said(result), result.alternatives, result.attribution, result.advice_for, result.observation)
 
 
-def stream(endpoints: Sequence[EndpointEvidence]) -> tuple[dict[str, Result], list[Result]]:
-    """The last result of each endpoint, and everything that was given."""
+def stream(endpoints: Sequence[EndpointEvidence], size: int = 1) -> tuple[dict[str, Result], list[Result]]:
+    """The last result of each endpoint in batches of that size, and everything that was given."""
     assessor: Assessor[str] = Assessor()
-    given = [pair for one in endpoints for pair in assessor.add([Added(one, one.endpoint.name)])]
+    added = [Added(one, one.endpoint.name) for one in endpoints]
+    given = [pair for at in range(0, len(added), size) for pair in assessor.add(added[at : at + size])]
     return dict(given), [result for _, result in given]
 
 
 @settings(max_examples=examples(60))
-@given(order=st.lists(st.sampled_from(range(KINDS)), unique=True))
-def test_any_order_ends_with_the_results_of_all_together(pool: list[EndpointEvidence], order: list[int]) -> None:
-    """After amendment every endpoint has the result that it has among all of them."""
+@given(order=st.lists(st.sampled_from(range(KINDS)), unique=True), size=st.integers(1, 8))
+def test_any_order_ends_with_the_results_of_all_together(
+    pool: list[EndpointEvidence], order: list[int], size: int
+) -> None:
+    """After amendment every endpoint has the result that it has among all of them, whatever the batches."""
     endpoints = [pool[number] for number in order]
-    last, _ = stream(endpoints)
+    last, _ = stream(endpoints, size)
     together = {result.endpoint.name: result for result in assess_all(endpoints)}
     assert {name: essence(r) for name, r in last.items()} == {name: essence(r) for name, r in together.items()}
 
