@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -98,28 +98,24 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     asking = _Observer(endpoint, dialer, timeouts, deadline, clock)
     async with Group() as group:
         usual = group.create_task(engines.probe(connector.connect))
-        asked = group.create_task(_ask_witness(asking, endpoint, timeouts=timeouts, deadline=deadline, clock=clock))
+        asked = group.create_task(_ask_witness(asking))
     observation, witnessed = usual.result(), asked.result()
     others = (*_that_differ(observation, connector.others), *_that_differ(witnessed, asking.others))
     return ProbeOutcome(observation, witnessed, others)
 
 
-async def _ask_witness(
-    connector: _Connector,
-    endpoint: Endpoint,
-    *,
-    timeouts: Timeouts | None,
-    deadline: float | None,
-    clock: Callable[[], float],
-) -> Observation:
+async def _ask_witness(connector: _Connector) -> Observation:
     """Connect as programs do that go on to send requests, and ask the endpoint's witness on that connection."""
+    endpoint, deadline = connector.endpoint, connector.deadline
     engines = EngineFallback(host=endpoint.host, hello=Hello.OPENSSL, alpn=HTTP_1_1)
     opened = await connector.connect(engines.openssl_handshake, keep=True)
     connection = opened.connection
     if connection is None:
         return opened.observation
     try:
-        opened = await witness.with_witness(opened, endpoint, timeouts=timeouts, deadline=deadline, clock=clock)
+        opened = await witness.with_witness(
+            opened, endpoint, timeouts=connector.timeouts, deadline=deadline, clock=connector.clock
+        )
     except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
         connection.abort()
         raise
@@ -156,46 +152,39 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _closed(connection, connection.closed, deadline)
 
 
-class _Connector:
+class _Connector(msgspec.Struct, eq=False):
     """Makes the connections of one observation: one, and further ones where that gets no certificate.
 
     The first answer counts, and ends the others. A connector that connects again (with another engine, or another
     hello) begins where it got an answer. `others` are observations that showed another leaf than the one returned.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        dialer: Dialer,
-        timeouts: Timeouts | None,
-        deadline: float | None,
-        clock: Callable[[], float],
-    ) -> None:
-        self.others: Final[list[Observation]] = []
-        self._endpoint: Final = endpoint
-        self._dialer: Final = dialer
-        self._timeouts: Final = timeouts
-        self._deadline: Final = deadline
-        self._clock: Final = clock
-        self._failed: Final[list[Opened]] = []
-        self._answers: list[Opened] = []
-        self._dialled: list[str] = []
-        self._waiting: Final[dict[ClientHandshake, asyncio.Transport]] = {}
-        self._small = False
-        self._address: str | None = None
+    endpoint: Endpoint
+    dialer: Dialer
+    timeouts: Timeouts | None
+    deadline: float | None
+    clock: Callable[[], float]
+    others: list[Observation] = []
+    _failed: list[Opened] = []
+    _answers: list[Opened] = []
+    _dialled: list[str] = []
+    _waiting: dict[ClientHandshake, asyncio.Transport] = {}
+    _keep: bool = False
+    _small: bool = False
+    _address: str | None = None
 
     async def connect(self, make: MakeHandshake, *, keep: bool = False) -> Opened:
         """Connect with handshakes of `make` until there is a certificate; `keep` the connection if that can be."""
         failed_before = len(self._failed)
-        self._answers, self._dialled = [], []
+        self._keep, self._answers, self._dialled = keep, [], []
         try:
-            await self._try(_Search(make, keep), 0)
+            await self._try(make, 0)
         except BaseException:  # cancellation too: no socket must outlive this call; nothing is swallowed
             for answer in self._answers:
                 _abort(answer)
             raise
         attempts = len(self._answers) + len(self._failed) - failed_before
-        best, *others = sorted(self._answers, key=_is_small) or (self._failed.pop(),)
+        best, *others = sorted(self._answers, key=lambda each: each.observation.small_hello) or (self._failed.pop(),)
         for other in others:
             _abort(other)
             if other.observation.chain:
@@ -203,36 +192,39 @@ class _Connector:
         seen = best.observation
         if self._answers:
             self._small, self._address = seen.small_hello, seen.address
-        earlier = tuple(_as_failed(each.observation) for each in self._failed)
+        earlier = tuple(
+            FailedAttempt(outcome=o.outcome, hello=o.hello, small_hello=o.small_hello, address=o.address)
+            for o, *_ in self._failed
+        )
         if not self._answers:
             self._failed.append(best)
         if attempts == 1 and not earlier:
             return best
         return best._replace(observation=msgspec.structs.replace(seen, attempts=attempts, earlier=earlier))
 
-    async def _try(self, search: _Search, number: int) -> None:
+    async def _try(self, make: MakeHandshake, number: int) -> None:
         """Make attempt `number`, and the next one where it fails, or alongside while it is silent."""
         following: asyncio.Task[None] | None = None
 
         def go_on() -> None:
             nonlocal following
             if self._may_go_on(number):
-                following = asyncio.get_running_loop().create_task(self._try(search, number + 1))
+                following = asyncio.get_running_loop().create_task(self._try(make, number + 1))
 
         order = self._next_address if self._dialled else self._at(self._address)
         try:
-            opened = await self._attempt(search, small=self._small or number > 0, order=order, silent=go_on)
+            opened = await self._attempt(make, small=self._small or number > 0, order=order, silent=go_on)
             if self._is_answer(opened, number):
                 if following is not None:
                     await cancel_and_wait((following,))
                 (self._answers if opened.observation.chain else self._failed).append(opened)
-                await self._answered(search, opened, number)
+                await self._answered(make, opened, number)
                 return
             self._failed.append(opened)
             if following is not None:
                 await following
             elif self._may_go_on(number):
-                await self._try(search, number + 1)
+                await self._try(make, number + 1)
         finally:
             if following is not None:
                 await cancel_and_wait((following,))
@@ -251,7 +243,7 @@ class _Connector:
         return number == 0 or (number + 1 < ATTEMPTS_MAX and self._dialled[-1] != self._dialled[0])
 
     def _has_time(self) -> bool:
-        return self._deadline is None or asyncio.get_running_loop().time() < self._deadline
+        return self.deadline is None or asyncio.get_running_loop().time() < self.deadline
 
     def _next_address(self, address: str) -> int:
         """Sort addresses: those that were not connected to come first, then the one that was the longest ago."""
@@ -261,7 +253,7 @@ class _Connector:
         """Sort an address before all others."""
         return None if address is None else lambda each: int(each != address)
 
-    async def _answered(self, search: _Search, answer: Opened, number: int) -> None:  # noqa: ARG002 - for `_Observer`
+    async def _answered(self, make: MakeHandshake, answer: Opened, number: int) -> None:  # noqa: ARG002 - for `_Observer`
         """End the attempts that are still silent: their peers have their certificate from another address, or none."""
         for handshake, transport in tuple(self._waiting.items()):
             handshake.connection_closed(_TIMED_OUT)
@@ -269,22 +261,22 @@ class _Connector:
 
     async def _attempt(
         self,
-        search: _Search,
+        make: MakeHandshake,
         *,
         small: bool,
         order: Callable[[str], int] | None,
         silent: Callable[[], None] | None = None,
     ) -> Opened:
         """Make one connection. `silent` is called where no certificate came in `routes.patience`; None ends it then."""
-        handshake = search.make(small=small)
-        left = None if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
-        timeouts = self._timeouts or Timeouts.within(left)
-        record = ConnectionRecord(timeouts=timeouts, deadline=self._deadline, clock=self._clock, order=order)
+        handshake = make(small=small)
+        left = None if self.deadline is None else self.deadline - asyncio.get_running_loop().time()
+        timeouts = self.timeouts or Timeouts.within(left)
+        record = ConnectionRecord(timeouts=timeouts, deadline=self.deadline, clock=self.clock, order=order)
         protocol = HandshakeProtocol(handshake, record)
-        route = self._dialer.route
-        LOG.debug("%s: dialing (%s)", self._endpoint.name, route)
+        route = self.dialer.route
+        LOG.debug("%s: dialing (%s)", self.endpoint.name, route)
         try:
-            transport = await self._dialer.dial(self._endpoint, lambda: protocol, record)
+            transport = await self.dialer.dial(self.endpoint, lambda: protocol, record)
         except RouteError as error:
             handshake.connection_closed(error.outcome)
             return Opened(record.complete(handshake.observation(error.outcome), route), None, handshake)
@@ -292,10 +284,10 @@ class _Connector:
         outcome = await self._handshake(handshake, protocol, transport, record, silent)
         protocol.note("handshake")
         seen = record.complete(handshake.observation(outcome), route)
-        LOG.debug("%s: handshake (%s): %s", self._endpoint.name, seen.engine or seen.hello, seen.outcome)
+        LOG.debug("%s: handshake (%s): %s", self.endpoint.name, seen.engine or seen.hello, seen.outcome)
         if protocol.closed.is_set():  # asyncio's transports may be written to and asked afterwards, not every loop's
             return Opened(seen, None, handshake)
-        if search.keep and seen.outcome is Outcome.COMPLETE and seen.key_proved:
+        if self._keep and seen.outcome is Outcome.COMPLETE and seen.key_proved:
             connection = handshake.transport_over(transport)
             if connection is not None:
                 return Opened(seen, connection, handshake)
@@ -305,7 +297,7 @@ class _Connector:
         if transport.get_write_buffer_size() == 0:
             await protocol.closed.wait()  # in the next iteration of the loop: nothing waits for the peer any more
         else:
-            await _closed(transport, protocol.closed, self._deadline)
+            await _closed(transport, protocol.closed, self.deadline)
         return Opened(seen, None, handshake)
 
     async def _handshake(
@@ -318,7 +310,7 @@ class _Connector:
     ) -> Outcome:
         """Wait until a handshake is settled or its time is over; return the outcome for where it has none."""
         loop, limit = asyncio.get_running_loop(), record.timeouts.handshake
-        waits = patience(limit if self._deadline is None else min(limit, self._deadline - loop.time()))
+        waits = patience(limit if self.deadline is None else min(limit, self.deadline - loop.time()))
         timer = None if silent is None else loop.call_later(waits, _unless_answered, handshake, silent)
         self._waiting[handshake] = transport
         try:
@@ -346,33 +338,18 @@ class _Observer(_Connector):
     Where a connection is kept, they end earlier.
     """
 
-    async def _answered(self, search: _Search, answer: Opened, number: int) -> None:
+    async def _answered(self, make: MakeHandshake, answer: Opened, number: int) -> None:
         seen = answer.observation
         if number > 0 and seen.small_hello and self._has_time():
-            opened = await self._attempt(search, small=False, order=self._at(seen.address))
+            opened = await self._attempt(make, small=False, order=self._at(seen.address))
             (self._answers if opened.observation.chain else self._failed).append(opened)
-        if search.keep:  # what is asked on the connection needs time, too
-            await super()._answered(search, answer, number)
-
-
-class _Search(NamedTuple):
-    """What the attempts of one search have in common: their handshakes, and whether a connection is kept."""
-
-    make: MakeHandshake
-    keep: bool
-
-
-def _is_small(opened: Opened) -> bool:
-    return opened.observation.small_hello
+        if self._keep:  # what is asked on the connection needs time, too
+            await super()._answered(make, answer, number)
 
 
 def _abort(opened: Opened) -> None:
     if opened.connection is not None:
         opened.connection.abort()
-
-
-def _as_failed(seen: Observation) -> FailedAttempt:
-    return FailedAttempt(outcome=seen.outcome, hello=seen.hello, small_hello=seen.small_hello, address=seen.address)
 
 
 def _unless_answered(handshake: ClientHandshake, silent: Callable[[], None]) -> None:

@@ -27,7 +27,8 @@ from OpenSSL import SSL
 from detector.model import Endpoint, Outcome, Route
 
 from .routes import RouteError
-from .tls.openssl import CIPHERS, READ_SIZE
+from .tls.openssl import CIPHERS
+from .tls.transport import OUTPUT_BYTES, pending_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,7 +134,26 @@ class TLSServer:
 
     def begin(self) -> Peer:
         """Serve one connection."""
-        return _TLSPeer(self._context).receive
+        connection = SSL.Connection(self._context, None)
+        connection.set_accept_state()
+        return functools.partial(_serve, connection)
+
+
+def _serve(connection: SSL.Connection, data: bytes) -> list[Step]:
+    """Take data of the client; return what the server does."""
+    steps: list[Step] = []
+    if data:
+        connection.bio_write(data)
+    try:
+        connection.do_handshake()
+        connection.recv(OUTPUT_BYTES)
+    except SSL.WantReadError:
+        pass
+    except SSL.Error:
+        steps.append(Close())
+    if output := pending_output(connection):
+        steps.insert(0, Send(output))
+    return steps
 
 
 def _select_protocol(supported: tuple[bytes, ...], _connection: SSL.Connection, offered: list[bytes]) -> Any:  # noqa: ANN401 - pyOpenSSL's marker for "none" has a private type
@@ -182,29 +202,6 @@ class MockNetwork:
 
 Server = Script | TLSServer | Fails
 _SERVERS: Final = (Script, TLSServer, Fails)
-
-
-class _TLSPeer:
-    def __init__(self, context: SSL.Context) -> None:
-        self._connection = SSL.Connection(context, None)
-        self._connection.set_accept_state()
-
-    def receive(self, data: bytes) -> list[Step]:
-        steps: list[Step] = []
-        if data:
-            self._connection.bio_write(data)
-        try:
-            self._connection.do_handshake()
-            self._connection.recv(READ_SIZE)
-        except SSL.WantReadError:
-            pass
-        except SSL.Error:
-            steps.append(Close())
-        try:
-            while True:
-                steps.insert(0, Send(self._connection.bio_read(READ_SIZE)))
-        except SSL.WantReadError:
-            return steps
 
 
 class _MockTransport(asyncio.Transport):

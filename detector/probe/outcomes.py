@@ -12,14 +12,6 @@ from typing import Final
 
 from detector.model import Outcome
 
-from .tls.reader import WireError, WireErrorKind
-
-_OUTCOME_BY_WIRE_ERROR: Final = {
-    WireErrorKind.NOT_TLS: Outcome.NOT_TLS,
-    WireErrorKind.MALFORMED: Outcome.TLS_FAILURE,
-    WireErrorKind.TOO_LARGE: Outcome.TOO_LARGE,
-}
-
 _ERRNO_NAMES: Final = {
     Outcome.CONNECT_REFUSED: ("ECONNREFUSED",),
     Outcome.RESET: ("ECONNRESET", "ECONNABORTED", "EPIPE", "ESHUTDOWN", "ENETRESET"),
@@ -79,11 +71,6 @@ def of_lost_connection(error: OSError | None) -> Outcome:
     outcome = of_os_error(error)
     # The kernel gave up retransmitting: past the connect, that is the handshake not being answered.
     return Outcome.HANDSHAKE_TIMEOUT if outcome is Outcome.CONNECT_TIMEOUT else outcome
-
-
-def of_wire_error(error: WireError) -> Outcome:
-    """Return the outcome of bytes that could not be parsed."""
-    return _OUTCOME_BY_WIRE_ERROR[error.kind]
 
 
 def through_proxy(outcome: Outcome) -> Outcome:

@@ -12,7 +12,6 @@ import pytest
 
 from detector.model import Outcome
 from detector.probe import outcomes
-from detector.probe.tls.reader import WireError, WireErrorKind
 
 
 class SemaphoreTimeoutError(OSError):
@@ -55,12 +54,6 @@ def test_a_lost_connection() -> None:
     assert outcomes.of_lost_connection(None) is Outcome.CLOSED
     assert outcomes.of_lost_connection(ConnectionResetError()) is Outcome.RESET
     assert outcomes.of_lost_connection(TimeoutError()) is Outcome.HANDSHAKE_TIMEOUT
-
-
-@pytest.mark.parametrize("kind", WireErrorKind)
-def test_every_wire_error_has_an_outcome(kind: WireErrorKind) -> None:
-    """The two closed vocabularies fit together."""
-    assert outcomes.of_wire_error(WireError(kind, "x")) in {Outcome.NOT_TLS, Outcome.TLS_FAILURE, Outcome.TOO_LARGE}
 
 
 def test_failing_to_reach_a_proxy() -> None:

@@ -19,7 +19,7 @@ from detector.judge.evidence import no_machine_roots
 from detector.knowledge import age
 from detector.knowledge.data_set import PARTS, SHIPPED, installed, shipped
 from detector.knowledge.part import HORIZONS
-from detector.model import Hello, KnowledgeKind, Report, Verdict
+from detector.model import KnowledgeKind, Report, Verdict
 from detector.probe.tls import client_hello
 from detector.session.seams import Seams
 from detector.session.session import report_of
@@ -121,8 +121,9 @@ class TestHellos:
                 async with Detector(**options) as subject:
                     report = await subject.check([EXAM])
                 verdicts.append(report.verdict)
-                sent = client_hello.ClientHelloWriter(Hello.BROWSER, b"a", profiles=subject._hello_profiles())
-                assert len(sent.cipher_suites) == (4 if data is tmp_path else 15)
+                ja4 = report.results[0].observation.ja4
+                assert ja4 is not None
+                assert ja4.startswith("t13d04" if data is tmp_path else "t13d15")
         assert verdicts == [Verdict.CLEAN, Verdict.CLEAN]
 
     @pytest.mark.parametrize(

@@ -25,11 +25,12 @@ from support.origin_clients import CHROME, FIREFOX
 from support.witnesses import EXAM, Answered, Client, client_of, context_of, endpoint, signing_key, until, witness_of
 
 from detector.errors import ServingError
+from detector.model import Outcome
 from detector.origin.aiohttp import ASSESSMENT, middleware
 from detector.probe import DirectDialer, open_tls
 from detector.probe.http.witness import with_witness
 from detector.probe.tls.hello import parse_client_hello
-from detector.probe.tls.reader import WireError, WireErrorKind
+from detector.probe.tls.reader import WireError
 from detector.probe.tls.wire import Wire
 from detector.trust import witness_statement
 from detector.trust.envelope import public_key_of
@@ -138,7 +139,7 @@ class TestStatement:
         """Were its own ServerHello unreadable to it: TLS 1.3 is bound in any case, of TLS 1.2 it says nothing."""
 
         def unreadable(_wire: Wire, _data: bytes) -> None:
-            raise WireError(WireErrorKind.MALFORMED, "for this test")
+            raise WireError(Outcome.TLS_FAILURE, "for this test")
 
         monkeypatch.setattr(Wire, "server", unreadable)
         async with witness_of(issued) as server:

@@ -29,7 +29,6 @@ from detector.model import Endpoint, Observation, Outcome, Route
 from detector.probe import outcomes
 from detector.probe.routes import ConnectionRecord, Resolver, RouteError, Timeouts, host_port
 from detector.probe.tls.engine import Handshake, server_name
-from detector.probe.tls.reader import WireErrorKind
 from detector.trust.signature import REFUSALS
 
 from .wire import VERSION_1, QuicWire
@@ -271,7 +270,7 @@ class _QuicProtocol(asyncio.DatagramProtocol):
 
     def _exceeds_limits(self) -> bool:
         """Settle on a server that sends more than is read."""
-        if self._wire.error is None or self._wire.error.kind is not WireErrorKind.TOO_LARGE:
+        if self._wire.error is None or self._wire.error.outcome is not Outcome.TOO_LARGE:
             return False
         self._settle(Outcome.TOO_LARGE)
         return True

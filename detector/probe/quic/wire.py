@@ -248,7 +248,7 @@ class QuicWire:
                     # A Retry came before: the handshake begins again, with other keys and perhaps another hello.
                     self._hello_from = keys
                     self.wire.client_hellos.clear()
-                    self.wire.client_random = None
+                    self.wire.client_random = self.wire.offered = None
                 self.wire.client_messages(keys.our_stream.take(offset, data))
         except WireError:
             # Our own library's hello is well-formed; if it were not, only our own checks would be lost.

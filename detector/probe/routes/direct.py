@@ -215,7 +215,12 @@ async def _race(
     addresses: Sequence[AddressInfo], factory: ProtocolFactory, record: ConnectionRecord
 ) -> asyncio.Transport:
     try:
-        connected = await (_connect(addresses[0]) if len(addresses) == 1 else _first_of(addresses))
+        if len(addresses) == 1:
+            connected = await _connect(addresses[0])
+        else:
+            connected = await aiohappyeyeballs.start_connection(
+                addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS, interleave=1
+            )
     except RuntimeError as error:
         # uvloop reports some refusals of the operating system like this.
         raise RouteError(Outcome.UNREACHABLE) from error
@@ -229,13 +234,6 @@ async def _race(
         connected.close()
         raise
     return transport
-
-
-async def _first_of(addresses: Sequence[AddressInfo]) -> socket.socket:
-    """Connect to the address that answers first. Raises `OSError`."""
-    return await aiohappyeyeballs.start_connection(
-        addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS, interleave=1
-    )
 
 
 async def _connect(address: AddressInfo) -> socket.socket:

@@ -240,7 +240,10 @@ class ProxyFile:
             if not unknown:
                 break
             await self._resolve(unknown, until)
-        return {key: _read_result(text) for key, text in zip(asked, said, strict=True)}
+        return {
+            key: UnfollowedProxy.FILE_FAULTY if text is None else read_answer(text) or UnfollowedProxy.KIND_UNKNOWN
+            for key, text in zip(asked, said, strict=True)
+        }
 
     async def _load(self, until: float) -> None:
         """Get the script, unless that was done."""
@@ -295,13 +298,6 @@ def _read_output(output: bytes | None) -> _Done:
         return json_text.decode(output or b"", _Done)
     except json_text.MalformedError:
         return _Done([])
-
-
-def _read_result(said: str | None) -> Answer:
-    if said is None:
-        return UnfollowedProxy.FILE_FAULTY
-    routes = read_answer(said)
-    return UnfollowedProxy.KIND_UNKNOWN if routes is None else routes
 
 
 @contextlib.asynccontextmanager

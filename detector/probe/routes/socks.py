@@ -130,7 +130,10 @@ class Socks4aNegotiation(_Conversation):
 
     def __init__(self, host: str, port: int, user_id: str) -> None:
         super().__init__()
-        address, name = _destination4(host)
+        ip = _address(host)
+        if isinstance(ip, ipaddress.IPv6Address):
+            raise RouteError(Outcome.NO_ADDRESS)
+        address, name = (_NAME_FOLLOWS, encoded_host(host) + b"\0") if ip is None else (ip.packed, b"")
         user = user_id.encode()
         self._request = bytes((SOCKS4, CONNECT)) + _port(port) + address + user + b"\0" + name
 
@@ -162,14 +165,6 @@ def _destination5(host: str) -> bytes:
         name = encoded_host(host)
         return bytes((DOMAIN_NAME, len(name))) + name
     return bytes((IPV4 if address.version == 4 else IPV6,)) + address.packed  # noqa: PLR2004 - the version's name
-
-
-def _destination4(host: str) -> tuple[bytes, bytes]:
-    """DSTIP, and the name after the user id where there is one."""
-    address = _address(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        raise RouteError(Outcome.NO_ADDRESS)
-    return (_NAME_FOLLOWS, encoded_host(host) + b"\0") if address is None else (address.packed, b"")
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

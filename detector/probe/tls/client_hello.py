@@ -29,8 +29,9 @@ from detector.trust.handshake_signature import SIGNATURE_SCHEMES
 from detector.trust.signature import KeyType
 
 from .codepoints import ExtensionType, HandshakeType
+from .framing import frame_message
 from .hello import GREASE, RANDOM_BYTES, SESSION_ID_BYTES_MAX, parse_client_hello
-from .key_exchange import GROUPS
+from .key_exchange import GROUPS, X25519_MLKEM768
 from .reader import Reader, too_large
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from detector.knowledge.client_hellos import EchGrease, HelloProfile, HelloProfiles
 
-_X25519_MLKEM768: Final = 0x11EC
 _ML_DSA: Final = frozenset({KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87})
 """Keys that not every supported `cryptography` verifies."""
 _READABLE: Final = frozenset(code for code, scheme in SIGNATURE_SCHEMES.items() if scheme.key_type not in _ML_DSA)
@@ -84,9 +84,7 @@ class _Offer(NamedTuple):
 
     profile: HelloProfile
     suites: bytes
-    groups: tuple[int, ...]
     shared_groups: tuple[int, ...]
-    schemes: tuple[int, ...]
     alpn: tuple[bytes, ...]
     extensions: frozenset[int]
     constant: dict[int, bytes]
@@ -101,9 +99,8 @@ class ClientHelloWriter:
     replaces the protocols of the profile; without h2 there is no ALPS, as in Chrome's hello for a WebSocket. `small`
     leaves ML-KEM out, so that the hello fits into one segment.
 
-    What is offered, to hold the server's choices against: `cipher_suites`, `groups`, `schemes`, `versions`, `alpn`,
-    `compressions` (RFC 8879), and `extensions`, those of the first hello, all without reserved values. The engine
-    supplies key shares for `shared_groups`, and for both X25519 ones from a single key where `common_x25519`.
+    The engine supplies key shares for `shared_groups`, and for both X25519 ones from a single key where
+    `common_x25519`. `extensions` are the kinds of those in the first hello, without reserved values.
     """
 
     def __init__(
@@ -119,14 +116,9 @@ class ClientHelloWriter:
             profiles or data_set.shipped().client_hellos, hello, None if alpn is None else tuple(alpn), small
         )
         profile = offer.profile
-        self.cipher_suites: Final = profile.cipher_suites
-        self.groups: Final = offer.groups
         self.shared_groups: Final = offer.shared_groups
         self.common_x25519: Final = profile.common_x25519
-        self.schemes: Final = offer.schemes
-        self.versions: Final = profile.versions
         self.alpn: Final = offer.alpn
-        self.compressions: Final = profile.certificate_compression
         drawn = Reader(secrets.token_bytes(offer.drawn_bytes), "randomness")
         self._random = drawn.take(RANDOM_BYTES)
         self.session_id: Final = drawn.take(SESSION_ID_BYTES_MAX)
@@ -185,7 +177,7 @@ class ClientHelloWriter:
                 _vector(2, block),
             )
         )
-        return bytes((HandshakeType.CLIENT_HELLO,)) + _vector(3, body)
+        return frame_message(HandshakeType.CLIENT_HELLO, body)
 
 
 def unusable(profiles: HelloProfiles) -> str | None:
@@ -216,7 +208,7 @@ def _offer(
     """Work out what is the same in every hello of this kind. Raises KeyError for a hello without a profile."""
     profile = profiles.of(hello)
     protocols = tuple(name.encode("ascii") for name in profile.alpn) if alpn is None else alpn
-    unwanted = {_X25519_MLKEM768} if small else set[int]()
+    unwanted = {X25519_MLKEM768} if small else set[int]()
     groups = tuple(group for group in profile.groups if group not in unwanted)
     schemes = profile.signature_schemes
     if hello is Hello.READABLE:
@@ -242,9 +234,7 @@ def _offer(
     return _Offer(
         profile=profile,
         suites=_packed(profile.cipher_suites),
-        groups=groups,
         shared_groups=tuple(group for group in profile.key_shares if group not in unwanted),
-        schemes=schemes,
         alpn=protocols,
         extensions=_OF_EACH_HELLO.union(bodies, profile.grease),
         constant={kind: _encode(kind, body) for kind, body in bodies.items()},

@@ -33,8 +33,8 @@ ZSTD_WINDOW_LOG_MAX: Final = 20  # of a window in bytes: no larger than the larg
 def decompress(algorithm: int, compressed: bytes, length: int, *, limit: int) -> bytes:
     """Return the `length` bytes that a CompressedCertificate declares to hold (RFC 8879 section 4).
 
-    Raises `WireError`: TOO_LARGE for more than `limit` bytes, or more than are declared; MALFORMED for fewer, for what
-    cannot be decompressed, and for an algorithm that is not available here.
+    Raises `WireError`: TOO_LARGE for more than `limit` bytes, or more than are declared; TLS_FAILURE for fewer, for
+    what cannot be decompressed, and for an algorithm that is not available here.
     """
     if length > limit:
         raise too_large(f"a compressed certificate of {length} bytes")

@@ -158,16 +158,15 @@ def ocsp_response(status: bytes) -> bytes | None:
 
 def _is_sct_list(body: bytes) -> bool:
     """Return whether this is a list of at least one SCT, none of them empty (RFC 6962 section 3.3)."""
+    return all(_listed(body, 2) or [b""])
+
+
+def _listed(body: bytes, length_size: int) -> list[bytes] | None:
+    """Return the vectors of which this is a list; None where it is not one."""
     try:
-        outer = Reader(body, "an SCT list")
-        scts = Reader(outer.vector(2), "an SCT list")
-        outer.end()
-        found = [scts.vector(2)]
-        while scts.left:
-            found.append(scts.vector(2))
+        return Reader(body, "a list").only(2).vectors(length_size)
     except WireError:
-        return False
-    return all(found)
+        return None
 
 
 def _is_old_extension(kind: int, body: bytes) -> bool:
@@ -177,45 +176,26 @@ def _is_old_extension(kind: int, body: bytes) -> bool:
     if kind == ExtensionType.RENEGOTIATION_INFO:
         return body == _FIRST_RENEGOTIATION
     if kind == ExtensionType.EC_POINT_FORMATS:
-        return _allows_uncompressed(body)
+        return bool(body) and body[0] == len(body) - 1 and _UNCOMPRESSED_POINT in body[1:]
     return kind != ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP or _is_sct_list(body)
-
-
-def _allows_uncompressed(body: bytes) -> bool:
-    """Return whether a list of point formats has the one that is used (RFC 8422 section 5.1.2)."""
-    return bool(body) and body[0] == len(body) - 1 and _UNCOMPRESSED_POINT in body[1:]
 
 
 def _with_settings(offered: ClientHello) -> tuple[str, ...]:
     """Return the protocols for which application settings were offered (draft-vvv-tls-alps section 4)."""
-    body = dict(offered.extensions)[ExtensionType.APPLICATION_SETTINGS]
-    names = Reader(Reader(body, "our hello").vector(2), "our hello")
-    found = []
-    while names.left:
-        found.append(names.vector(1).decode("ascii", "backslashreplace"))
-    return tuple(found)
+    names = Reader(dict(offered.extensions)[ExtensionType.APPLICATION_SETTINGS], "our hello").inner(2).vectors(1)
+    return tuple(name.decode("ascii", "backslashreplace") for name in names)
 
 
 def _is_trust_anchor_list(body: bytes) -> bool:
     """Return whether this is a list of trust anchor ids, none of them empty (draft-ietf-tls-trust-anchor-ids)."""
-    try:
-        outer = Reader(body, "a list of trust anchors")
-        names = Reader(outer.vector(2), "a list of trust anchors")
-        outer.end()
-        complete = True
-        while names.left:
-            complete = bool(names.vector(1)) and complete
-    except WireError:
-        return False
-    return complete
+    anchors = _listed(body, 1)
+    return anchors is not None and all(anchors)
 
 
 def _is_ech_config_list(body: bytes) -> bool:
     """Return whether this is a list of ECHConfigs, those of the one known version well-formed (RFC 9849 section 4)."""
     try:
-        outer = Reader(body, "an ECHConfigList")
-        configurations = Reader(outer.vector(2), "an ECHConfigList")
-        outer.end()
+        configurations = Reader(body, "an ECHConfigList").only(2)
         complete = configurations.left > 0
         while configurations.left:
             version, contents = configurations.number(2), configurations.vector(2)

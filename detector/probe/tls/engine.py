@@ -15,13 +15,11 @@ import ipaddress
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from detector.model import Hello, Observation, Outcome
-from detector.probe import outcomes
 from detector.trust.certificate import Certificate
 from detector.trust.handshake_signature import KeyProof, check_signature
 
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
-from .hello import ja4_of, requests_scts
-from .reader import WireError, WireErrorKind
+from .reader import WireError
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -55,6 +53,7 @@ class Handshake:
         self._wire = wire
         self._outcome: Outcome | None = None
         self._proof: KeyProof | None = None
+        self._ja4: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -74,7 +73,9 @@ class Handshake:
     @property
     def ja4(self) -> str | None:
         """The JA4 fingerprint of that ClientHello."""
-        return ja4_of(self.client_hello)
+        if self._ja4 is None and self._wire.offered is not None:
+            self._ja4 = self._wire.offered.ja4
+        return self._ja4
 
     @property
     def signature(self) -> HandshakeSignature | None:
@@ -98,7 +99,11 @@ class Handshake:
     def connection_closed(self, outcome: Outcome) -> None:
         """Note that no more bytes come, for the reason `outcome`."""
         if self._outcome is None:
-            self._outcome = outcome
+            self._outcome = self._interrupted(outcome)
+
+    def _interrupted(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of a handshake that something else ends, for the reason `outcome`."""
+        return outcome
 
     def observation(self, outcome: Outcome = Outcome.DEADLINE) -> Observation:
         """Return what was seen so far; `outcome` holds where the handshake has none yet.
@@ -110,7 +115,7 @@ class Handshake:
         if group is None and wire.dh_bits is not None:
             group = f"dhe{wire.dh_bits}"
         return Observation(
-            outcome=self._outcome or outcome,
+            outcome=self._outcome or self._interrupted(outcome),
             key_proved=self.key_proved,
             key_kind=self.key_kind,
             hello=self.hello,
@@ -127,7 +132,7 @@ class Handshake:
             handshake_signature=self.signature,
             sct_list=wire.sct_list,
             ocsp_response=wire.ocsp_response,
-            scts_carried=wire.past_scts and self._scts_requested(),
+            scts_carried=wire.past_scts and wire.offered is not None and wire.offered.requests_scts,
         )
 
     def _alert(self) -> int | None:
@@ -136,10 +141,6 @@ class Handshake:
 
     def _chain(self) -> tuple[bytes, ...]:
         return tuple(self._wire.certificates)
-
-    def _scts_requested(self) -> bool:
-        """Whether our hello requested SCTs in the TLS extension and in a stapled OCSP response."""
-        return all(map(requests_scts, self._wire.client_hellos))
 
     def _wrong_or(self, outcome: Outcome) -> Outcome:
         """Return the outcome of a wrong signature where there is one, which takes precedence over `outcome`."""
@@ -170,7 +171,7 @@ class ClientHandshake(Handshake, abc.ABC):
         try:
             self._read(data)
         except WireError as error:
-            if error.kind is not WireErrorKind.MALFORMED:
+            if error.outcome is not Outcome.TLS_FAILURE:
                 return self._fail(error)
             malformed = error
         return self._advance(data, malformed)
@@ -188,7 +189,7 @@ class ClientHandshake(Handshake, abc.ABC):
 
     def _fail(self, error: WireError) -> bytes:
         """Settle what cannot be parsed any further."""
-        self._outcome = self._wrong_or(outcomes.of_wire_error(error))
+        self._outcome = self._wrong_or(error.outcome)
         return b""
 
     def closing_bytes(self) -> bytes:

@@ -117,7 +117,9 @@ class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
             return first.observation
         LOG.debug("%s: no certificate (%s), sending the widest hello", self.host, first.observation.outcome)
         widest = msgspec.structs.replace(self, hello=Hello.WIDEST)
-        return _after(first.observation, (await connect(widest.openssl_handshake)).observation)
+        second = (await connect(widest.openssl_handshake)).observation
+        counts = second if second.chain else first.observation
+        return msgspec.structs.replace(counts, attempts=first.observation.attempts + second.attempts)
 
     def native_handshake(self, *, small: bool = False) -> ClientHandshake:
         """Return a handshake with a browser's hello."""
@@ -131,9 +133,3 @@ class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
         return openssl.OpenSSLHandshake(
             self.host, context=self.context, alpn=self.alpn, hello=hello, key_kind=self.key_kind, small=small
         )
-
-
-def _after(first: Observation, second: Observation) -> Observation:
-    """Return what counts of two connections: the second if it got a certificate."""
-    counts = second if second.chain else first
-    return msgspec.structs.replace(counts, attempts=first.attempts + second.attempts)

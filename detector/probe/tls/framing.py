@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .codepoints import ContentType
+from detector.model import Outcome
+
+from .codepoints import ContentType, HandshakeType
 from .hello import MESSAGE_HEADER_BYTES
-from .reader import WireError, WireErrorKind, too_large
+from .reader import WireError, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,17 +23,30 @@ seen are under 64 KiB, and OpenSSL itself stops at 100 KiB."""
 RECORD_HEADER_BYTES: Final = 5  # type, version, length (RFC 8446 section 5.1)
 RECORD_BYTES_MAX: Final = 2**14 + 2048  # of a protected record in TLS 1.2, the larger limit (RFC 5246 section 6.2.3)
 PLAINTEXT_BYTES_MAX: Final = 2**14  # bytes of content in one record (RFC 8446 section 5.1)
+RECORD_VERSION: Final = b"\x03\x03"  # legacy_record_version after the first ClientHello (RFC 8446 section 5.1)
+CHANGE_CIPHER_SPEC: Final = bytes.fromhex("140303000101")
+"""The whole record (RFC 5246 section 7.1), which TLS 1.3 sends for middleboxes (RFC 8446 appendix D.4)."""
 _MAJOR_VERSION: Final = 3  # first byte of every record's version since SSL 3.0 (RFC 6101 section 5.2.1)
 _CONTENT_TYPES: Final = frozenset(ContentType)
+
+
+def frame_record(content_type: ContentType, content: bytes, version: bytes = RECORD_VERSION) -> bytes:
+    """Frame a record (RFC 8446 section 5.1)."""
+    return bytes((content_type,)) + version + len(content).to_bytes(2, "big") + content
+
+
+def frame_message(kind: HandshakeType, body: bytes) -> bytes:
+    """Frame a handshake message (RFC 8446 section 4)."""
+    return bytes((kind,)) + len(body).to_bytes(3, "big") + body
 
 
 def first_record(buffer: bytearray, *, first: bool = False) -> tuple[int, bytes, bytes] | None:
     """Return type, header and body of the record at the start of `buffer`; None while it is incomplete.
 
-    Raises `WireError`: NOT_TLS when it is the connection's `first` record, otherwise MALFORMED.
+    Raises `WireError`: NOT_TLS when it is the connection's `first` record, otherwise TLS_FAILURE.
     """
     header = bytes(buffer[:RECORD_HEADER_BYTES])
-    kind = WireErrorKind.NOT_TLS if first else WireErrorKind.MALFORMED
+    kind = Outcome.NOT_TLS if first else Outcome.TLS_FAILURE
     if header and header[0] not in _CONTENT_TYPES:
         raise WireError(kind, f"a record of type {header[0]}")
     if len(header) > 1 and header[1] != _MAJOR_VERSION:
@@ -57,6 +72,6 @@ def messages_of(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
         end = MESSAGE_HEADER_BYTES + length
         if len(buffer) < end:
             return
-        message = bytes(buffer[:end])
+        whole = bytes(buffer[:end])
         del buffer[:end]
-        yield message[0], message
+        yield whole[0], whole

@@ -15,7 +15,6 @@ Example::
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import struct
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -123,11 +122,6 @@ class ServerHello(Record, frozen=True, kw_only=True):
         """Whether it is a HelloRetryRequest (RFC 8446 section 4.1.4)."""
         return self.random == HELLO_RETRY_REQUEST_RANDOM
 
-    @property
-    def extended_master_secret(self) -> bool:
-        """Whether the master secret is bound to the handshake (RFC 7627)."""
-        return any(kind == ExtensionType.EXTENDED_MASTER_SECRET for kind, _ in self.extensions)
-
 
 def parse_client_hello(message: bytes, *, damaged: set[int] | None = None) -> ClientHello:
     """Parse a ClientHello, a handshake message with its header.
@@ -188,26 +182,6 @@ def parse_server_hello(message: bytes) -> ServerHello:
     )
 
 
-def ja4_of(message: bytes | None) -> str | None:
-    """Return the JA4 fingerprint of a ClientHello of ours; None if there is none, or none that can be parsed."""
-    return None if (hello := own_hello(message)) is None else hello.ja4
-
-
-def requests_scts(message: bytes) -> bool:
-    """As `ClientHello.requests_scts`, of a ClientHello of ours; false for one that cannot be parsed."""
-    hello = own_hello(message)
-    return hello is not None and hello.requests_scts
-
-
-@functools.lru_cache(maxsize=1)
-def own_hello(message: bytes | None) -> ClientHello | None:
-    """Parse a ClientHello that we sent, once for all that is to be known of it; None if it cannot be parsed."""
-    try:
-        return None if message is None else parse_client_hello(message)
-    except WireError:
-        return None
-
-
 def _body(message: bytes, kind: HandshakeType, what: str) -> Reader:
     """Check the header, and return a reader of what follows it."""
     reader = Reader(message, what)
@@ -249,17 +223,9 @@ def _list(body: bytes | None, length_size: int, size: int, what: str) -> tuple[i
     return found
 
 
-def _names(body: bytes, what: str) -> Reader:
-    """Return a reader of an extension that is one list of names."""
-    outer = Reader(body, what)
-    names = Reader(outer.vector(2), what)
-    outer.end()
-    return names
-
-
 def _server_name(body: bytes | None) -> str | None:
     """Read the first host name (RFC 6066 section 3)."""
-    names = None if body is None else _names(body, "the server_name extension")
+    names = None if body is None else Reader(body, "the server_name extension").only(2)
     while names is not None and names.left:
         kind, name = names.number(1), names.vector(2)
         if kind == _HOST_NAME:
@@ -269,11 +235,8 @@ def _server_name(body: bytes | None) -> str | None:
 
 def _protocols(body: bytes | None) -> tuple[str, ...]:
     """Read the protocols a client offers (RFC 7301 section 3.1)."""
-    names = None if body is None else _names(body, "the ALPN extension")
-    found = []
-    while names is not None and names.left:
-        found.append(names.vector(1).decode("ascii", "backslashreplace"))
-    return tuple(found)
+    names = [] if body is None else Reader(body, "the ALPN extension").only(2).vectors(1)
+    return tuple(name.decode("ascii", "backslashreplace") for name in names)
 
 
 def ja4_hash(text: str) -> str:

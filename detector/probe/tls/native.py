@@ -48,6 +48,7 @@ from . import delegated_credential
 from .client_hello import ClientHelloWriter
 from .codepoints import TLS_1_2, TLS_1_2_SUITES, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType, HandshakeType
 from .engine import ClientHandshake
+from .framing import CHANGE_CIPHER_SPEC, RECORD_VERSION, frame_message, frame_record
 from .hello import ClientHello, parse_client_hello, parse_server_hello
 from .key_exchange import KeyShares, has_ml_kem
 from .keys import TrafficKeys, expand_label
@@ -55,11 +56,10 @@ from .reader import Reader, WireError, malformed
 
 if TYPE_CHECKING:
     import datetime as dt
-    from _hashlib import HASH
     from collections.abc import Sequence
 
     from detector.knowledge.client_hellos import HelloProfiles
-    from detector.model import HandshakeSignature, Observation
+    from detector.model import HandshakeSignature
 
     # Most servers speak TLS 1.3.
     from . import tls12
@@ -80,11 +80,7 @@ _KEY_ENCIPHERMENT: Final = 0x20
 _NO_CONTEXT: Final = {name: hashlib.new(name).digest() for name in ("sha256", "sha384")}
 """Hash of an empty transcript (RFC 8446 section 7.1)."""
 
-_FIRST_RECORD_VERSION: Final = b"\x03\x01"  # of a first ClientHello; 3.3 thereafter (RFC 8446 section 5.1)
-_RECORD_VERSION: Final = b"\x03\x03"
-_CHANGE_CIPHER_SPEC: Final = bytes.fromhex("140303000101")
-"""The record that RFC 8446 appendix D.4 sends for middleboxes before our second flight, since a session id was
-offered."""
+_FIRST_RECORD_VERSION: Final = b"\x03\x01"  # of a first ClientHello (RFC 8446 section 5.1)
 _PREMASTER_VERSION: Final = b"\x03\x03"  # the version our hello offers (RFC 5246 section 7.4.7.1)
 _EMPTY_CERTIFICATE: Final = bytes((HandshakeType.CERTIFICATE,)) + b"\x00\x00\x04\x00\x00\x00\x00"
 """The answer of a client without a certificate (RFC 8446 section 4.4.2.4)."""
@@ -175,34 +171,18 @@ class NativeHandshake(ClientHandshake):
         """Return the ClientHello to send."""
         message = self._writer.first(self._keys.shares)
         kind = (self._profiles, self.hello, self.small, self._writer.alpn, self._name is not None)
-        if (read := _READ.get(kind)) is None:
-            read = _READ[kind] = parse_client_hello(message)
+        if kind not in _READ:
+            _READ[kind] = (parsed := parse_client_hello(message)), parsed.ja4
+        read, self._ja4 = _READ[kind]
         self._wire.offered = msgspec.structs.replace(read, session_id=self._writer.session_id)
         return self._send_hello(message, _FIRST_RECORD_VERSION)
 
     def _send_hello(self, message: bytes, version: bytes) -> bytes:
         self._wire.client_messages(message)
-        return _record(ContentType.HANDSHAKE, message, version)
+        return frame_record(ContentType.HANDSHAKE, message, version)
 
-    @property
-    def ja4(self) -> str | None:
-        """The JA4 fingerprint of our ClientHello, whose extensions are in another order each time."""
-        return None if self._wire.offered is None else self._wire.offered.ja4
-
-    def _scts_requested(self) -> bool:
-        return self._wire.offered is not None and self._wire.offered.requests_scts
-
-    def connection_closed(self, outcome: Outcome) -> None:
-        """Note that no more bytes come, for the reason `outcome`."""
-        super().connection_closed(self._unless_refused(outcome))
-
-    def observation(self, outcome: Outcome = Outcome.DEADLINE) -> Observation:
-        """Return what was seen so far; `outcome` holds where the handshake has none yet."""
-        return super().observation(self._unless_refused(outcome))
-
-    def _unless_refused(self, outcome: Outcome) -> Outcome:
-        """Return `outcome`, where no browser would have ended the handshake before."""
-        return outcome if self.finished or self.refusal is None else self._wrong_or(Outcome.TLS_FAILURE)
+    def _interrupted(self, outcome: Outcome) -> Outcome:
+        return outcome if self.refusal is None else self._wrong_or(Outcome.TLS_FAILURE)
 
     def closing_bytes(self) -> bytes:
         """Return the close_notify that ends a connection politely, where it was not sent with Finished."""
@@ -258,7 +238,7 @@ class NativeHandshake(ClientHandshake):
             raise malformed(wire.refusal or "a HelloRetryRequest that changes nothing")
         share = None if group is None else self._keys.replace(group)
         message = self._writer.second(group, share, cookie)
-        return _CHANGE_CIPHER_SPEC + self._send_hello(message, _RECORD_VERSION)
+        return CHANGE_CIPHER_SPEC + self._send_hello(message, RECORD_VERSION)
 
     def _agree(self) -> None:
         """Derive the handshake keys (RFC 8446 section 7.1). Raises `WireError`."""
@@ -267,7 +247,7 @@ class NativeHandshake(ClientHandshake):
             raise malformed("a ServerHello without a key share")
         shared = self._keys.agree(wire.group, wire.key_share)
         self._hash_name = hash_name = TLS_1_3_SUITES[wire.suite or 0].hash_name
-        transcript = wire.transcript_hash()
+        transcript = wire.transcript().digest()
         self._handshake_secret = hmac.digest(_early_salt(hash_name), shared, hash_name)
         self._client_secret = _derive(hash_name, self._handshake_secret, "c hs traffic", transcript)
         wire.secret(_derive(hash_name, self._handshake_secret, "s hs traffic", transcript))
@@ -278,7 +258,7 @@ class NativeHandshake(ClientHandshake):
         if self.proof is KeyProof.INVALID:
             self._outcome = Outcome.SIGNATURE_WRONG
             if self._handshake_secret is None:
-                return _record(ContentType.ALERT, _DECRYPT_ERROR)
+                return frame_record(ContentType.ALERT, _DECRYPT_ERROR)
             return self._sealed(self._client_secret, _DECRYPT_ERROR, ContentType.ALERT)
         if wire.alert is not None:
             return self._settle(Outcome.TLS_ALERT)
@@ -305,15 +285,9 @@ class NativeHandshake(ClientHandshake):
         if not _has_usage(leaf, wanted):
             return "a certificate that is not for this use"
         if wire.version == TLS_1_3:
-            return self._refusal_of_signature(leaf.spki)
+            signed = None if self.signature is None else self.signature.scheme
+            return None if signed is None or _fits(signed, leaf.spki) else "a signature scheme that is not the key's"
         return self._refusal_of_key(leaf.spki)
-
-    def _refusal_of_signature(self, spki: bytes) -> str | None:
-        """Return why this key may not have signed as it did in TLS 1.3; None before it has, or where another signed."""
-        signature = self.signature
-        if signature is None or signature.scheme is None or _fits(signature.scheme, spki):
-            return None
-        return "a signature scheme that is not the key's"
 
     def _refusal_of_key(self, spki: bytes) -> str | None:
         """Return why this key is not one for the cipher suite (RFC 8422 section 2, RFC 5246 section 7.4.2)."""
@@ -322,12 +296,10 @@ class NativeHandshake(ClientHandshake):
             return "a cipher suite or version that browsers do not offer"
         if self._wire.flight_over and suite.is_ecdhe and self._wire.signature is None:
             return "no ServerKeyExchange"
-        key = _strictly_read(spki)
+        key, offered = _strictly_read(spki), self._wire.offered
         if suite.is_ecdsa:
-            is_fitting = (
-                isinstance(key, ec.EllipticCurvePublicKey)
-                and _CURVES_OF_TLS_1_2.get(key.curve.name) in self._writer.groups
-            )
+            curve = _CURVES_OF_TLS_1_2.get(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else None
+            is_fitting = offered is not None and curve in offered.groups
         else:
             is_fitting = isinstance(key, rsa.RSAPublicKey)
         return None if is_fitting else "a key that is not for the cipher suite"
@@ -353,19 +325,16 @@ class NativeHandshake(ClientHandshake):
         messages = b""
         if wire.application_settings:  # draft-vvv-tls-alps section 4: ours are empty, as Chrome's are
             body = ExtensionType.APPLICATION_SETTINGS.to_bytes(2, "big") + b"\x00\x00"
-            messages += _message(HandshakeType.ENCRYPTED_EXTENSIONS, len(body).to_bytes(2, "big") + body)
+            messages += frame_message(HandshakeType.ENCRYPTED_EXTENSIONS, len(body).to_bytes(2, "big") + body)
         if wire.certificate_requested:
             messages += _EMPTY_CERTIFICATE
         transcript.update(messages)
-        messages += self._finished(transcript)
-        begin = b"" if wire.hello_retry_request is not None else _CHANGE_CIPHER_SPEC
+        key = expand_label(self._hash_name, self._client_secret, "finished", len(self._client_secret))
+        verify_data = hmac.digest(key, transcript.digest(), self._hash_name)  # RFC 8446 section 4.4.4
+        messages += frame_message(HandshakeType.FINISHED, verify_data)
+        begin = b"" if wire.hello_retry_request is not None else CHANGE_CIPHER_SPEC
         sealed = self._sealed(self._client_secret, messages, ContentType.HANDSHAKE)
         return begin + sealed + self._sealed(application, _CLOSE_NOTIFY, ContentType.ALERT)
-
-    def _finished(self, transcript: HASH) -> bytes:
-        """Return our Finished (RFC 8446 section 4.4.4)."""
-        key = expand_label(self._hash_name, self._client_secret, "finished", len(self._client_secret))
-        return _message(HandshakeType.FINISHED, hmac.digest(key, transcript.digest(), self._hash_name))
 
     def _application_secret(self, transcript: bytes) -> bytes:
         """Return client_application_traffic_secret_0 (RFC 8446 section 7.1)."""
@@ -389,7 +358,7 @@ class NativeHandshake(ClientHandshake):
         wire = self._wire
         premaster, exchanged = self._premaster()
         messages = tls12.EMPTY_CERTIFICATE if wire.certificate_requested else b""
-        messages += _message(HandshakeType.CLIENT_KEY_EXCHANGE, exchanged)
+        messages += frame_message(HandshakeType.CLIENT_KEY_EXCHANGE, exchanged)
         transcript = wire.transcript()
         transcript.update(messages)
         self._session = tls12.session(
@@ -398,7 +367,7 @@ class NativeHandshake(ClientHandshake):
             randoms=(wire.client_random or b"", wire.server_random),
             session_hash=transcript.digest() if wire.extended_master_secret else None,
         )
-        flight = _record(ContentType.HANDSHAKE, messages) + self._session.client_finished(transcript)
+        flight = frame_record(ContentType.HANDSHAKE, messages) + self._session.client_finished(transcript)
         self._ending = tls12.SecondFlight(self._session, transcript, ticket_expected=wire.ticket_expected)
         self._ending.receive(wire.rest())
         self._end()
@@ -434,19 +403,9 @@ class NativeHandshake(ClientHandshake):
         return b""
 
 
-_READ: Final[dict[tuple[HelloProfiles | None, Hello, bool, tuple[bytes, ...], bool], ClientHello]] = {}
-"""A hello of each kind, read: by data set, profile, size, protocols, and whether a name is sent. They offer the same,
-but for the session id, the order and the reserved values, which are never offers."""
-
-
-def _record(content_type: ContentType, content: bytes, version: bytes = _RECORD_VERSION) -> bytes:
-    """Frame a record in the clear (RFC 8446 section 5.1)."""
-    return bytes((content_type,)) + version + len(content).to_bytes(2, "big") + content
-
-
-def _message(kind: HandshakeType, body: bytes) -> bytes:
-    """Frame a handshake message (RFC 8446 section 4)."""
-    return bytes((kind,)) + len(body).to_bytes(3, "big") + body
+_READ: Final[dict[tuple[HelloProfiles | None, Hello, bool, tuple[bytes, ...], bool], tuple[ClientHello, str]]] = {}
+"""A hello of each kind, read, and its JA4: by data set, profile, size, protocols, and whether there is a name. They
+offer the same, but for the session id, the order and the reserved values, which are never offers."""
 
 
 def _strictly_read(spki: bytes) -> object | None:

@@ -28,19 +28,20 @@ good ServerKeyExchange signature without a completed handshake is no proof: a re
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from OpenSSL import SSL, crypto
 
-from detector.model import Engine, Hello, KeyKind, Observation, Outcome
+from detector.model import Engine, Hello, KeyKind, Outcome
 from detector.trust.handshake_signature import KeyProof
 from detector.trust.witness_statement import EXPORTER_BYTES, EXPORTER_CONTEXT, EXPORTER_LABEL
 
 from .codepoints import TLS_1_2, TLS_1_3, ExtensionType
 from .engine import ALPN_PROTOCOLS, HTTP_1_1, ClientHandshake
-from .reader import WireError, WireErrorKind
-from .transport import TLSTransport
+from .reader import WireError
+from .transport import TLSTransport, pending_output
 from .wire import CERTIFICATES_MAX, CLOSE_NOTIFY
 
 if TYPE_CHECKING:
@@ -63,7 +64,6 @@ _AUTHENTICATION: Final = {KeyKind.RSA: b"aRSA", KeyKind.ECDSA: b"aECDSA"}
 """OpenSSL's names for suites by the server's key (openssl-ciphers(1)); EdDSA keys go with those of ECDSA."""
 
 LEGACY_SERVER_CONNECT: Final = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT: old middleboxes lack RFC 5746
-READ_SIZE: Final = 64 * 1024  # bytes taken from OpenSSL's output buffer at once; only a buffer size
 _SECRET_LABEL: Final = b"SERVER_HANDSHAKE_TRAFFIC_SECRET"  # in the SSLKEYLOGFILE format (RFC 9850 section 2)
 _KEYLOG_FIELDS: Final = 3  # label, client random, secret
 _ALERT_NUMBER_MASK: Final = 0xFF  # alerts are level << 8 | description (SSL_CTX_set_info_callback(3))
@@ -226,13 +226,8 @@ class OpenSSLHandshake(ClientHandshake):
             )
         return self._wire.version == TLS_1_3 and super().key_proved
 
-    def connection_closed(self, outcome: Outcome) -> None:
-        """Note that no more bytes come, for the reason `outcome`."""
-        super().connection_closed(self._refusal() if self._refused else outcome)
-
-    def observation(self, outcome: Outcome = Outcome.DEADLINE) -> Observation:
-        """Return what was seen so far; `outcome` holds where the handshake has none yet."""
-        return super().observation(self._refusal() if self._refused else outcome)
+    def _interrupted(self, outcome: Outcome) -> Outcome:
+        return self._refusal() if self._refused else outcome
 
     def channel_binding(self) -> bytes | None:
         """Return our side's tls-exporter (RFC 9266); None without a complete handshake, or where it is not unique.
@@ -254,7 +249,7 @@ class OpenSSLHandshake(ClientHandshake):
             self._connection.shutdown()
         except SSL.Error:
             return b""
-        return self._output()
+        return pending_output(self._connection)
 
     def transport_over(self, transport: asyncio.Transport) -> TLSTransport:
         """Return the completed connection for further use."""
@@ -276,18 +271,16 @@ class OpenSSLHandshake(ClientHandshake):
             self._completed = True
         if self._too_large_decrypted():
             return b""
-        output = self._output()
+        output = pending_output(self._connection)
         if self._completed:
             self._outcome = self._wrong_or(Outcome.COMPLETE if self.key_proved else Outcome.TLS_FAILURE)
             return output
         if self._refused:
             self._held_back = output
             return self._refuse()
-        try:
-            self._wire.client(output)
-        except WireError:
+        with contextlib.suppress(WireError):
             # OpenSSL's own output is well-formed; if it were not, only our own checks would be lost.
-            return output
+            self._wire.client(output)
         return output
 
     def _too_large_decrypted(self) -> bool:
@@ -296,7 +289,7 @@ class OpenSSLHandshake(ClientHandshake):
             try:
                 self._wire.secret(self._reported.secret)
             except WireError as error:
-                if error.kind is WireErrorKind.TOO_LARGE:
+                if error.outcome is Outcome.TOO_LARGE:
                     self._fail(error)
                     return True
             self._reported.secret = None
@@ -330,15 +323,6 @@ class OpenSSLHandshake(ClientHandshake):
         """Return the alert that ended a refused handshake, sent by either side."""
         alerts = (self._reported.alert_written, self._reported.alert_read, self._wire.alert)
         return next((alert for alert in alerts if alert is not None), None) if self._refused else None
-
-    def _output(self) -> bytes:
-        """Return everything OpenSSL wants sent."""
-        pieces = []
-        while True:
-            try:
-                pieces.append(self._connection.bio_read(READ_SIZE))
-            except SSL.WantReadError:
-                return b"".join(pieces)
 
     def _chain(self) -> tuple[bytes, ...]:
         """Return the chain as presented; as OpenSSL re-encodes it where the bytes could not be read here."""

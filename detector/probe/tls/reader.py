@@ -5,37 +5,29 @@ Room: probe. Pure.
 
 from __future__ import annotations
 
-import enum
-
-
-class WireErrorKind(enum.Enum):
-    """Why the bytes cannot be parsed any further."""
-
-    NOT_TLS = "not-tls"
-    MALFORMED = "malformed"
-    TOO_LARGE = "too-large"
+from detector.model import Outcome
 
 
 class WireError(Exception):
-    """The peer's bytes cannot be parsed. Internal to this room: `outcomes` maps it to an outcome."""
+    """The peer's bytes cannot be parsed. Internal to this room; `outcome` is that of the connection."""
 
-    def __init__(self, kind: WireErrorKind, message: str) -> None:
+    def __init__(self, outcome: Outcome, message: str) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.outcome = outcome
 
 
 def malformed(message: str) -> WireError:
     """Return the error for bytes that break the protocol."""
-    return WireError(WireErrorKind.MALFORMED, message)
+    return WireError(Outcome.TLS_FAILURE, message)
 
 
 def too_large(message: str) -> WireError:
     """Return the error for bytes beyond a limit of this room."""
-    return WireError(WireErrorKind.TOO_LARGE, message)
+    return WireError(Outcome.TOO_LARGE, message)
 
 
 class Reader:
-    """A cursor over one message (RFC 8446 section 3, RFC 9000 section 16). Raises `WireError` MALFORMED at its end."""
+    """A cursor over one message (RFC 8446 section 3, RFC 9000 section 16). Raises `WireError` past its end."""
 
     __slots__ = ("_data", "_what", "at")
 
@@ -75,6 +67,17 @@ class Reader:
         self.at = end
         return self._data[start:end]
 
+    def inner(self, length_size: int) -> Reader:
+        """Return a reader of the content of the next vector."""
+        return Reader(self.vector(length_size), self._what)
+
+    def vectors(self, length_size: int) -> list[bytes]:
+        """Return all vectors up to the end, each with a length field of `length_size` bytes."""
+        found = []
+        while self.left:
+            found.append(self.vector(length_size))
+        return found
+
     def skip(self, byte: bytes) -> int:
         """Skip repetitions of this byte; return how many there were."""
         before = self.at
@@ -90,12 +93,16 @@ class Reader:
     def extensions(self) -> list[tuple[int, bytes]]:
         """Return the next block of extensions (type, body) in wire order (RFC 8446 section 4.2)."""
         found: list[tuple[int, bytes]] = []
-        if not (data := self.vector(2)):
-            return found
-        block = Reader(data, self._what)
+        block = self.inner(2)
         while block.left:
             found.append((block.number(2), block.vector(2)))
         return found
+
+    def only(self, length_size: int) -> Reader:
+        """Return a reader of the content of the next vector, after which nothing may follow."""
+        content = self.inner(length_size)
+        self.end()
+        return content
 
     def end(self) -> None:
         """Require that nothing follows."""

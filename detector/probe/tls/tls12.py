@@ -12,25 +12,23 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
+from . import framing
 from .codepoints import AEAD, TLS_1_2_SUITES, ContentType, HandshakeType, Tls12Suite
-from .framing import RECORD_HEADER_BYTES, first_record, messages_of
-from .reader import Reader, WireError, WireErrorKind, malformed
+from .reader import Reader, WireError, malformed, too_large
 from .wire import CLOSE_NOTIFY, EMPTY_RECORDS_MAX, FLIGHT_BYTES_MAX, WARNINGS_MAX
 
 if TYPE_CHECKING:
     from _hashlib import HASH
 
-VERSION: Final = b"\x03\x03"
 MASTER_SECRET_BYTES: Final = 48  # RFC 5246 section 8.1
 PREMASTER_SECRET_BYTES: Final = 48  # of RSA key exchange, its first two the version offered (RFC 5246 section 7.4.7.1)
 VERIFY_DATA_BYTES: Final = 12  # RFC 5246 section 7.4.9
-CHANGE_CIPHER_SPEC: Final = b"\x14\x03\x03\x00\x01\x01"
 EMPTY_CERTIFICATE: Final = bytes((HandshakeType.CERTIFICATE,)) + b"\x00\x00\x03\x00\x00\x00"
 """The answer of a client without a certificate (RFC 5246 section 7.4.6)."""
 _GCM_SALT_BYTES: Final = 4  # the implicit part of the nonce (RFC 5288 section 3)
@@ -52,19 +50,9 @@ def prf(hash_name: str, secret: bytes, label: bytes, seed: bytes, length: int) -
     return output[:length]
 
 
-class Protection(Protocol):
-    """Record protection in one direction. `open` raises `WireError` for what was not sealed with this key."""
-
-    def seal(self, number: int, content_type: int, content: bytes) -> bytes:
-        """Return the fragment of the record with this number."""
-
-    def open(self, number: int, content_type: int, fragment: bytes) -> bytes:
-        """Return the content of the record with this number."""
-
-
 def _authenticated(number: int, content_type: int, length: int) -> bytes:
     """What is authenticated besides the content (RFC 5246 sections 6.2.3.1 and 6.2.3.3)."""
-    return number.to_bytes(8, "big") + bytes((content_type,)) + VERSION + length.to_bytes(2, "big")
+    return number.to_bytes(8, "big") + bytes((content_type,)) + framing.RECORD_VERSION + length.to_bytes(2, "big")
 
 
 class _Aead:
@@ -132,6 +120,11 @@ class _Cbc:
         return content
 
 
+Protection = _Aead | _Cbc
+"""Record protection in one direction: `seal` makes the fragment of the record with a number, `open` reads it and
+raises `WireError` for what was not sealed with this key."""
+
+
 def _does_not_open() -> WireError:
     return malformed("a protected record does not open with the agreed key")
 
@@ -150,18 +143,16 @@ class Session(NamedTuple):
 
     def client_finished(self, transcript: HASH) -> bytes:
         """Return ChangeCipherSpec and our Finished as records, and add the latter to the transcript."""
-        data = self.verify_data(b"client", transcript)
-        message = bytes((HandshakeType.FINISHED, 0, 0, len(data))) + data
+        message = framing.frame_message(HandshakeType.FINISHED, self.verify_data(b"client", transcript))
         transcript.update(message)
-        return CHANGE_CIPHER_SPEC + self._record(0, ContentType.HANDSHAKE, message)
+        return framing.CHANGE_CIPHER_SPEC + self._record(0, ContentType.HANDSHAKE, message)
 
     def close_notify(self) -> bytes:
         """Return the alert that ends the connection after the handshake (RFC 5246 section 7.2.1)."""
         return self._record(1, ContentType.ALERT, bytes((1, CLOSE_NOTIFY)))
 
     def _record(self, number: int, content_type: ContentType, content: bytes) -> bytes:
-        fragment = self.client.seal(number, content_type, content)
-        return bytes((content_type,)) + VERSION + len(fragment).to_bytes(2, "big") + fragment
+        return framing.frame_record(content_type, self.client.seal(number, content_type, content))
 
 
 def session(suite: int, premaster: bytes, *, randoms: tuple[bytes, bytes], session_hash: bytes | None) -> Session:
@@ -218,13 +209,13 @@ class SecondFlight:
         """Take bytes of the server. Raises `WireError` for what ends the handshake."""
         self._taken += len(data)
         if self._taken > FLIGHT_BYTES_MAX:
-            raise WireError(WireErrorKind.TOO_LARGE, f"the server's last flight has more than {FLIGHT_BYTES_MAX} bytes")
+            raise too_large(f"the server's last flight has more than {FLIGHT_BYTES_MAX} bytes")
         self._records += data
-        while self.finished_valid is None and self.alert is None and (record := first_record(self._records)):
+        while self.finished_valid is None and self.alert is None and (record := framing.first_record(self._records)):
             content_type, header, body = record
-            del self._records[: RECORD_HEADER_BYTES + len(body)]
+            del self._records[: framing.RECORD_HEADER_BYTES + len(body)]
             if self._number is not None:
-                if header[1:3] != VERSION:
+                if header[1:3] != framing.RECORD_VERSION:
                     raise malformed("a protected record of another version")
                 body = self._session.server.open(self._number, content_type, body)
                 self._number += 1
@@ -243,7 +234,7 @@ class SecondFlight:
             if self._empty_records > EMPTY_RECORDS_MAX or not (content or is_expected):
                 raise malformed("records without content")
             self._messages += content
-            for kind, message in messages_of(self._messages):
+            for kind, message in framing.messages_of(self._messages):
                 self._message(kind, message)
         else:
             raise malformed(f"a record of type {content_type} before the handshake is done")
@@ -264,8 +255,7 @@ class SecondFlight:
         if kind == HandshakeType.NEW_SESSION_TICKET and self._ticket_expected:
             reader = Reader(body, "NewSessionTicket")
             reader.number(4)
-            reader.vector(2)
-            reader.end()
+            reader.only(2)
             self._ticket_expected = False
             self._transcript.update(message)
         elif kind == HandshakeType.FINISHED and self._number is not None and not self._messages:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Never
 from OpenSSL import SSL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 CHUNK_BYTES: Final = 16 * 1024  # passed to and from OpenSSL at once: one record (RFC 8446 section 5.1)
 OUTPUT_BYTES: Final = 64 * 1024  # bytes taken from OpenSSL's output buffer at once; only a buffer size
@@ -37,6 +37,16 @@ OUTPUT_BYTES: Final = 64 * 1024  # bytes taken from OpenSSL's output buffer at o
 ALERT_SECONDS: Final = 1.0
 """Time to send an alert once the connection has failed. It fits any socket buffer; this only bounds a peer that stopped
 reading."""
+
+
+def pending_output(connection: SSL.Connection) -> bytes:
+    """Return everything that OpenSSL wants sent."""
+    pieces = []
+    while True:
+        try:
+            pieces.append(connection.bio_read(OUTPUT_BYTES))
+        except SSL.WantReadError:
+            return b"".join(pieces)
 
 
 class TLSTransport(asyncio.Transport, asyncio.Protocol):
@@ -61,16 +71,12 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         self._failure: Exception | None = None
         self._alert_timer: asyncio.TimerHandle | None = None
         self._bytes_passed_down = 0
-        self._bytes_received = 0
+        self.bytes_received = 0
+        """Bytes of TLS received since the handshake; grows while the peer is alive."""
         self.closed: Final = asyncio.Event()
         """Set when the connection is gone and nothing of it is left open."""
         below.set_protocol(self)
         below.pause_reading()
-
-    @property
-    def bytes_received(self) -> int:
-        """Bytes of TLS received since the handshake; grows while the peer is alive."""
-        return self._bytes_received
 
     @property
     def bytes_sent(self) -> int:
@@ -162,10 +168,6 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             return
         self._flush()
 
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Encrypt and send all of these."""
-        self.write(b"".join(list_of_data))
-
     def can_write_eof(self) -> bool:
         """No: a protocol ends its side by closing."""
         return False
@@ -191,7 +193,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt and pass on."""
-        self._bytes_received += len(data)
+        self.bytes_received += len(data)
         if self._eof or self._closing:
             return  # nobody will read it
         self._connection.bio_write(data)
@@ -235,12 +237,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             raise
 
     def _flush(self) -> None:
-        """Send what OpenSSL wants sent."""
-        while True:
-            try:
-                output = self._connection.bio_read(OUTPUT_BYTES)
-            except SSL.WantReadError:
-                return
+        if output := pending_output(self._connection):
             self._bytes_passed_down += len(output)
             self._below.write(output)
 

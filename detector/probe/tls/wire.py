@@ -28,6 +28,7 @@ Example::
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -37,11 +38,10 @@ from cryptography.exceptions import InvalidTag
 from detector.model import HandshakeSignature
 from detector.trust.handshake_signature import signed_content
 
-from . import compression, conformance, delegated_credential
+from . import compression, conformance, delegated_credential, framing
 from .codepoints import CIPHER_SUITES, TLS_1_2, TLS_1_2_SUITES, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType
 from .codepoints import HandshakeType as Kind
-from .framing import MESSAGE_BYTES_MAX, PLAINTEXT_BYTES_MAX, RECORD_HEADER_BYTES, first_record, messages_of
-from .hello import GREASE, MESSAGE_HEADER_BYTES, RANDOM_BYTES, own_hello, parse_server_hello
+from .hello import GREASE, MESSAGE_HEADER_BYTES, RANDOM_BYTES, parse_client_hello, parse_server_hello
 from .keys import TrafficKeys, expand_label
 from .reader import Reader, WireError, malformed, too_large
 
@@ -76,10 +76,9 @@ _NAMED_CURVE: Final = 3  # ECCurveType named_curve, the only one still permitted
 _MESSAGE_HASH: Final = 254  # the message that replaces a retried ClientHello (RFC 8446 section 4.4.1)
 _COMPATIBILITY: Final = b"\x01"  # ChangeCipherSpec that TLS 1.3 sends for middleboxes (RFC 8446 appendix D.4)
 
-_RECORD_VERSION: Final = b"\x03\x03"  # legacy_record_version of a protected record (RFC 8446 section 5.2)
 _MESSAGE_BYTES_TAKEN: Final = 100 * 1024
 """Bytes of a handshake message, or of a decompressed one, that BoringSSL reads (SSL_MAX_CERT_LIST_DEFAULT)."""
-_PROTECTED_BYTES_TAKEN: Final = PLAINTEXT_BYTES_MAX + 1 + 16
+_PROTECTED_BYTES_TAKEN: Final = framing.PLAINTEXT_BYTES_MAX + 1 + 16
 """Bytes of a protected record: content and padding, their type, and the longest tag (RFC 8446 section 5.4)."""
 EMPTY_RECORDS_MAX: Final = 32  # records without content in a row that BoringSSL skips (kMaxEmptyRecords)
 WARNINGS_MAX: Final = 4  # warnings in a row that BoringSSL skips before TLS 1.3 (kMaxWarningAlerts)
@@ -103,15 +102,13 @@ _TLS_1_2_ORDER: Final[dict[int, frozenset[int]]] = {
     Kind.CERTIFICATE_REQUEST: _CERTIFICATES | {Kind.SERVER_KEY_EXCHANGE},
     Kind.SERVER_HELLO_DONE: _CERTIFICATES | {Kind.SERVER_KEY_EXCHANGE, Kind.CERTIFICATE_REQUEST},
 }
-_NOWHERE: Final[frozenset[int]] = frozenset()
 
 
 def _alpn(extensions: dict[int, bytes]) -> str | None:
     """Return the protocol a server selects (RFC 7301 section 3.1)."""
     if (body := extensions.get(ExtensionType.ALPN)) is None:
         return None
-    names = Reader(Reader(body, "the ALPN extension").vector(2), "the ALPN extension")
-    return names.vector(1).decode("ascii", "backslashreplace")
+    return Reader(body, "the ALPN extension").inner(2).vector(1).decode("ascii", "backslashreplace")
 
 
 class Wire:
@@ -229,12 +226,12 @@ class Wire:
             return
         buffer += data
         try:
-            while (record := first_record(self._client_records)) is not None:
+            while (record := framing.first_record(self._client_records)) is not None:
                 content_type, _, body = record
-                del self._client_records[: RECORD_HEADER_BYTES + len(body)]
+                del self._client_records[: framing.RECORD_HEADER_BYTES + len(body)]
                 if content_type == ContentType.HANDSHAKE:
                     self._client_messages += body
-            for kind, message in messages_of(self._client_messages):
+            for kind, message in framing.messages_of(self._client_messages):
                 if kind == Kind.CLIENT_HELLO:
                     self._client_hello(message)
         except WireError as error:
@@ -277,11 +274,14 @@ class Wire:
 
     def _read(self) -> None:
         """Parse every complete record that can be read now."""
-        while not self._is_over and (record := first_record(self._records, first=not self._any_record)) is not None:
+        while (
+            not (self.flight_over or self.alert is not None)
+            and (record := framing.first_record(self._records, first=not self._any_record)) is not None
+        ):
             content_type, header, body = record
             content = body
             protects = self.version == TLS_1_3 and self.server_hello is not None
-            if protects and header[1:3] != _RECORD_VERSION:
+            if protects and header[1:3] != framing.RECORD_VERSION:
                 self._refuse("a record of another version")
             if content_type == ContentType.APPLICATION_DATA:
                 if len(body) > _PROTECTED_BYTES_TAKEN:
@@ -293,20 +293,15 @@ class Wire:
                 content_type, content = self._open(self._secret, header, body)
             elif content_type == ContentType.HANDSHAKE and protects:
                 raise malformed("a handshake message in the clear after ServerHello")
-            elif len(body) > PLAINTEXT_BYTES_MAX:
+            elif len(body) > framing.PLAINTEXT_BYTES_MAX:
                 self._refuse("a record that is too large")
-            del self._records[: RECORD_HEADER_BYTES + len(body)]
+            del self._records[: framing.RECORD_HEADER_BYTES + len(body)]
             self._any_record = True
             self._content(content_type, content, in_clear=content is body)
         if self.flight_over:
             self._rest = bytes(self._records)
             self._records.clear()
             self._messages.clear()
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether nothing that comes is read: the flight is over, or an alert ended it."""
-        return self.flight_over or self.alert is not None
 
     def _refuse(self, *reasons: str) -> None:
         """Note what a browser refuses; the first reason counts."""
@@ -322,7 +317,7 @@ class Wire:
         except (InvalidTag, ValueError) as error:
             raise malformed("a protected record does not open with the agreed key") from error
         self._sequence += 1
-        if not inner or len(inner) > PLAINTEXT_BYTES_MAX + 1:
+        if not inner or len(inner) > framing.PLAINTEXT_BYTES_MAX + 1:
             raise malformed("a protected record has no content or too much of it")
         if inner[-1] not in {ContentType.HANDSHAKE, ContentType.ALERT}:
             raise malformed(f"a protected record of type {inner[-1]}")
@@ -337,7 +332,7 @@ class Wire:
                 return
             self._empty_records = 0
             self._messages += content
-            for kind, message in messages_of(self._messages):
+            for kind, message in framing.messages_of(self._messages):
                 self._message(kind, message)
                 if self.flight_over:
                     # RFC 8446 section 5.1: no message may straddle a change of keys, and Finished is one.
@@ -401,6 +396,9 @@ class Wire:
         reader.vector(1)
         if self.client_random is None:
             self.client_random = random
+        if self.offered is None:
+            with contextlib.suppress(WireError):  # one that is malformed is held against nothing
+                self.offered = parse_client_hello(message)
         self.client_hellos.append(message)
 
     def _message(self, kind: int, message: bytes) -> None:
@@ -415,7 +413,7 @@ class Wire:
         old = self.version != TLS_1_3
         if old and kind == Kind.HELLO_REQUEST and not body:
             return
-        if self._last_message not in (_TLS_1_2_ORDER if old else _TLS_1_3_ORDER).get(kind, _NOWHERE):
+        if self._last_message not in (_TLS_1_2_ORDER if old else _TLS_1_3_ORDER).get(kind, ()):
             raise malformed(f"handshake message {kind} after message {self._last_message}")
         self._last_message = kind
         if (parse := self._PARSERS.get(kind)) is not None:
@@ -451,11 +449,10 @@ class Wire:
         self.server_hello = message
         self.server_random = hello.random
         self._last_message = Kind.SERVER_HELLO
-        if self.client_hellos:
-            hashing = TLS_1_3_SUITES[suite].hash_name if new else _old_hash(version, suite)
-            if hashing is not None:
-                self._hash_name = hashing
-                self._transcript = self._begin_transcript(message)
+        suites = TLS_1_3_SUITES if new else TLS_1_2_SUITES if version == TLS_1_2 else {}
+        if self.client_hellos and suite in suites:
+            self._hash_name = suites[suite].hash_name
+            self._transcript = self._begin_transcript(message)
 
     def _old_extensions(self, extensions: dict[int, bytes]) -> None:
         """Read what a server says in ServerHello before TLS 1.3."""
@@ -467,8 +464,6 @@ class Wire:
 
     def _check_offer(self, hello: ServerHello, group: int | None, extensions: dict[int, bytes]) -> None:
         """Refuse what the server chose and our hello did not offer (RFC 8446 sections 4.1.3 and 4.2.8)."""
-        if self.offered is None and self.client_hellos:
-            self.offered = own_hello(self.client_hellos[0])
         if (offered := self.offered) is None:
             return
         if (refusal := conformance.unoffered(hello, group, offered)) is not None:
@@ -508,15 +503,13 @@ class Wire:
         if self.version == TLS_1_3:
             context, extensions = reader.vector(1), dict(reader.extensions())
             schemes = Reader(extensions.get(ExtensionType.SIGNATURE_ALGORITHMS, b""), "CertificateRequest").vector(2)
-            if context or not schemes or len(schemes) % 2:
-                self._refuse("a nonconforming CertificateRequest")
+            is_fitting = not context and bool(schemes)
         else:
             reader.vector(1)
-            schemes, names = reader.vector(2), Reader(reader.vector(2), "CertificateRequest")
-            while names.left:
-                names.vector(2)
-            if len(schemes) % 2:
-                self._refuse("a nonconforming CertificateRequest")
+            schemes, is_fitting = reader.vector(2), True
+            reader.inner(2).vectors(2)
+        if not is_fitting or len(schemes) % 2:
+            self._refuse("a nonconforming CertificateRequest")
         reader.end()
 
     def _server_hello_done(self, body: bytes) -> None:
@@ -533,7 +526,7 @@ class Wire:
             raise malformed(f"a certificate compressed with the algorithm {algorithm}, which was not offered")
         if length > _MESSAGE_BYTES_TAKEN:
             self._refuse("a compressed certificate that is too large")
-        self._certificate(compression.decompress(algorithm, compressed, length, limit=MESSAGE_BYTES_MAX))
+        self._certificate(compression.decompress(algorithm, compressed, length, limit=framing.MESSAGE_BYTES_MAX))
 
     def _certificate(self, body: bytes) -> None:
         """RFC 8446 section 4.4.2, RFC 5246 section 7.4.2. What is read before an error is kept."""
@@ -541,8 +534,7 @@ class Wire:
         entries_have_extensions = self.version == TLS_1_3
         if entries_have_extensions and reader.vector(1):
             self._refuse("a certificate in answer to nothing")
-        entries = Reader(reader.vector(3), "the certificate list")
-        reader.end()
+        entries = reader.only(3)
         self.certificates_seen = True
         while entries.left:
             if len(self.certificates) == CERTIFICATES_MAX:
@@ -660,10 +652,6 @@ class Wire:
             raise malformed("no hellos with a known hash")
         return self._transcript.copy()
 
-    def transcript_hash(self) -> bytes:
-        """Return the digest of `transcript`. Raises `WireError`."""
-        return self.transcript().digest()
-
     _PARSERS: ClassVar[dict[int, Callable[[Wire, bytes], None]]] = {
         Kind.ENCRYPTED_EXTENSIONS: _encrypted_extensions,
         Kind.CERTIFICATE_REQUEST: _certificate_request,
@@ -675,8 +663,3 @@ class Wire:
         Kind.CERTIFICATE_VERIFY: _certificate_verify,
         Kind.FINISHED: _finished,
     }
-
-
-def _old_hash(version: int, suite: int) -> str | None:
-    """Return the hash of a handshake before TLS 1.3, where it can be finished here (RFC 5246 section 7.4.9)."""
-    return TLS_1_2_SUITES[suite].hash_name if version == TLS_1_2 and suite in TLS_1_2_SUITES else None

@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.conversations import HOST, exam
 
+from detector.model import Outcome
 from detector.probe.quic.wire import FRAGMENTS_MAX, FRAMES_MAX, PACKETS_MAX, PENDING_MAX, QuicWire, _Stream
 from detector.probe.tls.engine import proof_of
-from detector.probe.tls.reader import WireError, WireErrorKind
+from detector.probe.tls.reader import WireError
 from detector.probe.tls.wire import FLIGHT_BYTES_MAX
 from detector.trust.handshake_signature import KeyProof
 
@@ -185,13 +186,13 @@ def test_fragments_are_bounded() -> None:
     for offset in (1, FLIGHT_BYTES_MAX):
         with pytest.raises(WireError) as caught:
             stream.take(offset, b"x")
-        assert caught.value.kind is WireErrorKind.TOO_LARGE
+        assert caught.value.outcome is Outcome.TOO_LARGE
 
 
-def _kind_after(wire: QuicWire, frames: bytes) -> WireErrorKind | None:
+def _kind_after(wire: QuicWire, frames: bytes) -> Outcome | None:
     """Why the flight is read no further after these frames."""
     wire._take(0, frames)
-    return None if wire.error is None else wire.error.kind
+    return None if wire.error is None else wire.error.outcome
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_frames_are_bounded(frame: bytes) -> None:
     wire = QuicWire()
     wire._take(0, bytes(100_000))
     assert _kind_after(wire, frame * FRAMES_MAX) is None
-    assert _kind_after(wire, frame) is WireErrorKind.TOO_LARGE
+    assert _kind_after(wire, frame) is Outcome.TOO_LARGE
 
 
 def test_packets_are_bounded() -> None:
@@ -211,7 +212,7 @@ def test_packets_are_bounded() -> None:
     wire.opened = PACKETS_MAX
     assert _kind_after(wire, b"\x01") is None
     wire.opened += 1
-    assert _kind_after(wire, b"\x00") is WireErrorKind.TOO_LARGE
+    assert _kind_after(wire, b"\x00") is Outcome.TOO_LARGE
 
 
 @given(st.binary(min_size=1, max_size=200), st.randoms(use_true_random=False))

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.model import Outcome
 from detector.probe.tls.compression import BROTLI, ZLIB, ZSTD, decompress
-from detector.probe.tls.reader import WireError, WireErrorKind
+from detector.probe.tls.reader import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +24,11 @@ COMPRESS: dict[int, Callable[[bytes], bytes]] = {ZLIB: zlib.compress, BROTLI: br
 algorithms = pytest.mark.parametrize("algorithm", sorted(COMPRESS))
 
 
-def kind_of(algorithm: int, compressed: bytes, length: int) -> WireErrorKind:
+def kind_of(algorithm: int, compressed: bytes, length: int) -> Outcome:
     """Why a message is refused."""
     with pytest.raises(WireError) as caught:
         decompress(algorithm, compressed, length, limit=LIMIT)
-    return caught.value.kind
+    return caught.value.outcome
 
 
 @algorithms
@@ -44,8 +45,8 @@ def test_what_was_compressed_comes_back(algorithm: int, content: bytes, behind: 
 def test_the_length_must_be_right(algorithm: int, content: bytes, off: int) -> None:
     """More than was declared is a bomb, less is malformed (RFC 8879 section 4)."""
     compressed = COMPRESS[algorithm](content)
-    assert kind_of(algorithm, compressed, len(content) + off) is WireErrorKind.MALFORMED
-    assert kind_of(algorithm, compressed, max(len(content) - off, 0)) is WireErrorKind.TOO_LARGE
+    assert kind_of(algorithm, compressed, len(content) + off) is Outcome.TLS_FAILURE
+    assert kind_of(algorithm, compressed, max(len(content) - off, 0)) is Outcome.TOO_LARGE
 
 
 @algorithms
@@ -53,7 +54,7 @@ def test_the_length_must_be_right(algorithm: int, content: bytes, off: int) -> N
 def test_half_a_stream_is_malformed(algorithm: int, content: bytes, cut: int) -> None:
     """Even where the part that came would be long enough."""
     compressed = COMPRESS[algorithm](content)
-    assert kind_of(algorithm, compressed[:-cut], len(content)) is WireErrorKind.MALFORMED
+    assert kind_of(algorithm, compressed[:-cut], len(content)) is Outcome.TLS_FAILURE
 
 
 @pytest.mark.parametrize("algorithm", [0, ZLIB, BROTLI, ZSTD, 4, 0xFFFF])
@@ -76,13 +77,13 @@ def test_a_bomb_stays_small(algorithm: int, declared: int) -> None:
     kind = kind_of(algorithm, bomb, declared)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kind is WireErrorKind.TOO_LARGE
+    assert kind is Outcome.TOO_LARGE
     assert peak < 8 * LIMIT
 
 
 def test_what_is_declared_counts_first() -> None:
     """Nothing is decompressed for a length beyond the limit, whatever the stream is."""
-    assert kind_of(BROTLI, b"no stream at all", LIMIT + 1) is WireErrorKind.TOO_LARGE
+    assert kind_of(BROTLI, b"no stream at all", LIMIT + 1) is Outcome.TOO_LARGE
 
 
 def test_zstd() -> None:
@@ -94,8 +95,8 @@ def test_zstd() -> None:
     except ImportError:
         with pytest.raises(WireError, match=r"needs Python 3\.14") as caught:
             decompress(ZSTD, frame, 5, limit=LIMIT)
-        assert caught.value.kind is WireErrorKind.MALFORMED
+        assert caught.value.outcome is Outcome.TLS_FAILURE
         return
     assert decompress(ZSTD, frame, 5, limit=LIMIT) == b"hello"
     assert decompress(ZSTD, zstd.compress(content), len(content), limit=LIMIT) == content
-    assert kind_of(ZSTD, zstd.compress(bytes(1 << 26)), 1000) is WireErrorKind.TOO_LARGE
+    assert kind_of(ZSTD, zstd.compress(bytes(1 << 26)), 1000) is Outcome.TOO_LARGE

@@ -19,7 +19,7 @@ from support.conversations import exam, output_of, recording
 from support.hellos import RANDOM, client_hello, extension, u16, vector
 
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
-from detector.probe.tls.hello import ClientHello, parse_client_hello, parse_server_hello, requests_scts
+from detector.probe.tls.hello import ClientHello, parse_client_hello, parse_server_hello
 from detector.probe.tls.openssl import OpenSSLHandshake
 from detector.probe.tls.reader import WireError
 from detector.probe.tls.wire import Wire
@@ -137,21 +137,19 @@ def test_everything_that_is_read() -> None:
     ("kinds", "asks"), [((), False), ((5,), False), ((18,), False), ((18, 5), True), ((0, 5, 43, 18), True)]
 )
 def test_who_asks_for_timestamps(kinds: tuple[int, ...], asks: bool) -> None:  # noqa: FBT001 - a parameter of a table of cases
-    """Only a hello with both requests counts; one that cannot be parsed requests nothing."""
+    """Only a hello with both requests counts."""
     bodies = {0: NAME, 43: extension(43, vector(u16(TLS_1_3), 1))}
     hello = client_hello(TLS_1_2, SUITES, *(bodies.get(kind, extension(kind)) for kind in kinds))
-    assert requests_scts(hello) is asks
-    assert not requests_scts(hello[:-1])
+    assert parse_client_hello(hello).requests_scts is asks
 
 
 def test_what_the_server_chose() -> None:
     """TLS 1.3 says its version in an extension, and a HelloRetryRequest is recognized by its random."""
     old = parse_server_hello(server_hello(TLS_1_2, 0xC02F, extension(23)))
-    assert (old.version, old.is_retry, old.extended_master_secret) == (TLS_1_2, False, True)
+    assert (old.version, old.is_retry) == (TLS_1_2, False)
     new = server_hello(TLS_1_2, 0x1301, extension(43, u16(TLS_1_3)), random=HELLO_RETRY_REQUEST_RANDOM)
     read = parse_server_hello(new)
     assert (read.version, read.cipher_suite, read.is_retry) == (TLS_1_3, 0x1301, True)
-    assert not read.extended_master_secret
 
 
 def test_openssl_client() -> None:
@@ -195,15 +193,6 @@ def test_openssl_server(name: str) -> None:
     assert wire.server_hello is not None
     hello = parse_server_hello(wire.server_hello)
     assert (hello.version, hello.cipher_suite, hello.random) == (wire.version, wire.suite, wire.server_random)
-    assert hello.extended_master_secret is wire.extended_master_secret
-
-
-def test_extended_master_secret_of_a_real_server() -> None:
-    """A server that knows extended master secret says so before TLS 1.3, and has no need to in it."""
-    for name, expected in (("1.2", True), ("1.3", False)):
-        wire = recording(name).play()
-        assert wire.server_hello is not None
-        assert parse_server_hello(wire.server_hello).extended_master_secret is expected
 
 
 def test_a_retried_hello() -> None:

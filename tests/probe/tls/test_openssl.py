@@ -21,7 +21,7 @@ from support.profiles import examples
 
 from detector.model import Observation, Outcome
 from detector.probe.tls.engine import server_name
-from detector.probe.tls.hello import requests_scts
+from detector.probe.tls.hello import parse_client_hello
 from detector.probe.tls.openssl import OpenSSLHandshake, shared_context, strict_context
 from detector.trust.handshake_signature import KeyProof
 
@@ -190,7 +190,7 @@ def test_a_retried_hello_is_part_of_the_transcript() -> None:
         to_server = client.receive(output_of(server))
     seen = client.observation()
     assert (seen.outcome, proof(seen), seen.group) == (Outcome.COMPLETE, KeyProof.VALID, "secp384r1")
-    assert [requests_scts(hello) for hello in client._wire.client_hellos] == [True, True]
+    assert [parse_client_hello(hello).requests_scts for hello in client._wire.client_hellos] == [True, True]
     assert (seen.ocsp_response, seen.scts_carried) == (bytes.fromhex("30030a0106"), True)
 
 

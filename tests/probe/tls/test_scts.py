@@ -28,7 +28,7 @@ from detector.model import Endpoint, Engine, Hello, KeyKind, Outcome, encode
 from detector.probe import DirectDialer, probe
 from detector.probe.tls import openssl
 from detector.probe.tls.codepoints import ExtensionType
-from detector.probe.tls.hello import parse_client_hello, requests_scts
+from detector.probe.tls.hello import parse_client_hello
 from detector.probe.tls.openssl import CIPHERS, OpenSSLHandshake, shared_context, strict_context
 from detector.probe.tls.wire import OCSP_RESPONSE_BYTES_MAX, Wire
 
@@ -231,8 +231,9 @@ def test_every_hello_of_openssl_asks_for_both(context: Callable[[], SSL.Context]
     When this fails after an update of pyOpenSSL or cryptography, `_request_scts` needs another call.
     """
     hello = OpenSSLHandshake(HOST, context=context()).start()[5:]
-    assert requests_scts(hello)
-    bodies = dict(parse_client_hello(hello).extensions)
+    read = parse_client_hello(hello)
+    assert read.requests_scts
+    bodies = dict(read.extensions)
     assert bodies[ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP] == b""
     assert bodies[ExtensionType.STATUS_REQUEST] == bytes.fromhex("0100000000")  # ocsp, of any responder, no nonce
 

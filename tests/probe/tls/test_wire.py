@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from support.conversations import recording
 from support.profiles import examples
 
+from detector.model import Outcome
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
 from detector.probe.tls.framing import MESSAGE_BYTES_MAX
 from detector.probe.tls.keys import expand_label
-from detector.probe.tls.reader import WireError, WireErrorKind
+from detector.probe.tls.reader import WireError
 from detector.probe.tls.wire import (
     CERTIFICATE_BYTES_MAX,
     CERTIFICATES_MAX,
@@ -65,7 +66,7 @@ def in_records(*messages: bytes) -> bytes:
 def facts(wire: Wire) -> dict[str, Any]:
     """Everything public that a wire holds, in comparable form."""
     held = {name: value for name, value in vars(wire).items() if not name.startswith("_") and name != "error"}
-    held["error"] = None if wire.error is None else (wire.error.kind, str(wire.error))
+    held["error"] = None if wire.error is None else (wire.error.outcome, str(wire.error))
     return held
 
 
@@ -119,7 +120,7 @@ def test_a_wrong_secret_opens_nothing() -> None:
     recorded = recording("1.3")._replace(secret=bytes(32))
     with pytest.raises(WireError) as caught:
         recorded.play()
-    assert caught.value.kind is WireErrorKind.MALFORMED
+    assert caught.value.outcome is Outcome.TLS_FAILURE
 
 
 def test_without_the_secret_the_flight_waits() -> None:
@@ -210,7 +211,7 @@ def test_what_is_not_tls_is_recognized_at_once(raw: bytes) -> None:
     """The first bytes that cannot begin a TLS record are enough."""
     with pytest.raises(WireError) as caught:
         Wire().server(raw)
-    assert caught.value.kind is WireErrorKind.NOT_TLS
+    assert caught.value.outcome is Outcome.NOT_TLS
 
 
 def test_a_declared_size_is_refused_at_its_header() -> None:
@@ -219,7 +220,7 @@ def test_a_declared_size_is_refused_at_its_header() -> None:
     wire.server(in_records(server_hello()))
     with pytest.raises(WireError) as caught:
         wire.server(record(22, b"\x0b" + (MESSAGE_BYTES_MAX + 1).to_bytes(3, "big")))
-    assert caught.value.kind is WireErrorKind.TOO_LARGE
+    assert caught.value.outcome is Outcome.TOO_LARGE
     with pytest.raises(WireError):
         wire.server(b"more")
 
@@ -234,7 +235,7 @@ def test_a_flight_without_end_is_refused_and_not_kept() -> None:
         feed_all(wire, [chunk] * (2 * FLIGHT_BYTES_MAX // len(chunk)))
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert caught.value.kind is WireErrorKind.TOO_LARGE
+    assert caught.value.outcome is Outcome.TOO_LARGE
     assert peak < 3 * FLIGHT_BYTES_MAX
     assert kept < FLIGHT_BYTES_MAX
 
@@ -246,7 +247,7 @@ def test_pieces_are_bounded(piece: bytes) -> None:
     wire.server(in_records(server_hello()))
     with pytest.raises(WireError) as caught:
         wire.server(piece * PIECES_MAX)
-    assert caught.value.kind is WireErrorKind.TOO_LARGE
+    assert caught.value.outcome is Outcome.TOO_LARGE
 
 
 def test_too_many_certificates_keep_the_first_ones() -> None:
@@ -254,7 +255,7 @@ def test_too_many_certificates_keep_the_first_ones() -> None:
     wire = Wire()
     with pytest.raises(WireError) as caught:
         wire.server(in_records(server_hello(), certificate_12(*[b"x"] * (CERTIFICATES_MAX + 1))))
-    assert caught.value.kind is WireErrorKind.TOO_LARGE
+    assert caught.value.outcome is Outcome.TOO_LARGE
     assert len(wire.certificates) == CERTIFICATES_MAX
 
 
@@ -263,7 +264,7 @@ def test_a_giant_certificate_is_refused() -> None:
     wire = Wire()
     with pytest.raises(WireError) as caught:
         wire.server(in_records(server_hello(), certificate_12(b"leaf", bytes(CERTIFICATE_BYTES_MAX + 1))))
-    assert caught.value.kind is WireErrorKind.TOO_LARGE
+    assert caught.value.outcome is Outcome.TOO_LARGE
     assert wire.certificates == [b"leaf"]
 
 
@@ -292,7 +293,7 @@ def test_messages_out_of_order_are_refused(raw: bytes, why: str) -> None:
     """A message where the protocol has no place for it ends the reading, so that no second chain can be shown."""
     with pytest.raises(WireError, match=why) as caught:
         Wire().server(raw)
-    assert caught.value.kind is WireErrorKind.MALFORMED
+    assert caught.value.outcome is Outcome.TLS_FAILURE
 
 
 def test_hello_request_is_ignored_before_tls_1_3() -> None:
