@@ -45,14 +45,18 @@ def pytest_configure() -> None:
     """Say that there is no current event loop, and that generated tests have no time limit of their own.
 
     pytest-asyncio asks for a loop when it starts, and Python before 3.14 would then make one that nobody closes.
-    Ctrl-C must reach the programs that tests start, also when the shell that started the tests had it ignored.
+    Ctrl-C and a hangup must reach the programs that tests start, also when the shell that started the tests had them
+    ignored.
     Hypothesis fails an example that took longer than 200 ms on the clock on the wall, which tells how busy the machine
     is; where time is what matters, tests count steps.
     """
     asyncio.set_event_loop(None)
     _isolate_data_folder()
-    if sys.platform != "win32" and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's; children inherit it
+    if sys.platform != "win32":  # what is ignored, as in a background job or under nohup, children inherit
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda _number, _frame: None)  # still ignored here, the default in children
     settings.register_profile("detector", deadline=None, max_examples=examples(100))
     settings.load_profile("detector")
 

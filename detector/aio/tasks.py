@@ -71,9 +71,12 @@ class WorkerThread:
     For callers with work again and again: a thread per function would cost more than a short function itself. The
     thread starts with the first function; where the system refuses a thread, functions run on the loop. The loop's
     executor will not do: all its threads may be waiting for a resolver that hangs, and deadlines must hold then, too.
+
+    With `never_on_loop`, for functions that may wait for ever, RuntimeError is raised where a thread is refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, never_on_loop: bool = False) -> None:
+        self._never_on_loop: Final = never_on_loop
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -91,6 +94,8 @@ class WorkerThread:
             try:
                 thread.start()
             except RuntimeError:  # "can't start new thread"
+                if self._never_on_loop:
+                    raise
                 return function()
             self._thread = thread
         future: concurrent.futures.Future[T] = concurrent.futures.Future()

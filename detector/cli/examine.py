@@ -43,7 +43,10 @@ def _moment(text: str) -> dt.datetime:
         raise ValueError(f"{text!r} is not an RFC 3339 time such as 2026-11-23T09:00:00Z.") from None
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no offset; write Z for UTC: 2026-11-23T09:00:00Z.")
-    return moment.astimezone(dt.UTC)
+    try:
+        return moment.astimezone(dt.UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is before the year 1 or after the year 9999 in UTC.") from None
 
 
 @options.command(

@@ -478,7 +478,8 @@ class _Writer:
 
     def _put(self, text: str) -> None:
         if self._stream is not None:
-            show_line("")
+            if self._stream is sys.stdout and sys.stdout.isatty():
+                show_line("")  # only there: a line erased for each result that goes elsewhere could not be read
             self._stream.write(text)
             self._stream.flush()
 

@@ -96,7 +96,7 @@ async def serve(answer: Answer, *, reading: int, writing: int) -> None:
     try:
         # Threads of their own, because not every event loop can wait for a browser's pipe, and neither a read nor a
         # write that hangs may keep the other, or the end of the program, waiting.
-        with WorkerThread() as writer:
+        with WorkerThread(never_on_loop=True) as writer:
             async with contextlib.aclosing(read_frames(reading)) as frames:
                 await _Session(answer, writing, writer).serve(frames)
     except* BrowserGoneError:
@@ -179,7 +179,7 @@ class _Session:
 async def read_frames(descriptor: int) -> AsyncGenerator[bytes, None]:
     """Yield the payloads of frames until the other end closes. Raises `FrameError`."""
     reader = FrameReader(REQUEST_BYTES_MAX)
-    with WorkerThread() as thread, contextlib.suppress(OSError):  # a broken pipe ends the stream
+    with WorkerThread(never_on_loop=True) as thread, contextlib.suppress(OSError):  # a broken pipe ends the stream
         while chunk := await thread.run(lambda: os.read(descriptor, READ_BYTES)):
             reader.feed(chunk)
             while (payload := reader.next()) is not None:

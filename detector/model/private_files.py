@@ -7,6 +7,7 @@ created, so there is no moment at which another user can open it.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -72,12 +73,22 @@ def replace_private(path: Path, data: bytes, *, unfinished: Path) -> None:
 
 
 def synchronize(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk. Windows has no such call, and needs none (NTFS logs them)."""
+    """Wait until the names in a folder are on the disk, where that can be asked for.
+
+    Windows has no such call, and needs none (NTFS logs them). Some network file systems have none for folders (EINVAL,
+    fsync(2)), and a folder that may be written but not read cannot be opened: its files are complete all the same.
+    """
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)
 

@@ -258,12 +258,7 @@ class _File(toml_files.TableFile):
             private_roots=tuple(
                 der for found in self._each(table, "private_roots", self._private_root) for der in found
             ),
-            witness=self._keys(
-                {"witness": [one]} if isinstance(one := table.get("witness"), str) else table,
-                "witness",
-                parse_witness_key,
-                _WITNESS_ADVICE,
-            ),
+            witness=self._witness(table),
             witness_is_end=self._flag(table, "witness_is_end"),
             identity=self._choice(table, "identity", RecordedIdentity.UNKNOWN, _IDENTITY_ADVICE),
             canary=self._flag(table, "canary"),

@@ -229,6 +229,14 @@ class TestSavedByCheck:
             assert f"--save-chain {place}: cannot be written" in done.stderr
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-10:00"])
+def test_a_time_that_utc_does_not_have(desk: Desk, moment: str) -> None:
+    """An offset that leads out of the calendar is bad usage, not an internal error."""
+    refused = run("examine", "-", "--host", EXAM, "--at", moment, cwd=desk.folder)
+    assert refused.returncode == 2
+    assert "before the year 1 or after the year 9999 in UTC" in refused.stderr
+
+
 def test_a_report_is_a_claim(desk: Desk, pki: PrivatePKI) -> None:
     """Host, time and served chain come from it, its client's opinion does not count, and no key is proved by it."""
     genuine, forged = desk.issued[EXAM].chain, pki.private_ca("Middlebox").issue([EXAM]).chain

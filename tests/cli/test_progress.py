@@ -16,7 +16,9 @@ import pytest
 from support.command import clean_environment
 
 from detector.aio.tasks import cancel_and_wait
-from detector.cli import progress, stderr
+from detector.cli import progress, scan, stderr
+from detector.cli.options import Format
+from detector.model import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +117,22 @@ async def test_messages_do_not_mix_with_the_line(monkeypatch: pytest.MonkeyPatch
     stderr.show_line("no")
     await cancel_and_wait((showing,))
     assert lines_of(stream.getvalue()) == ["Warning: something.", ""]
+
+
+@pytest.mark.parametrize(("on_terminal", "left"), [(False, "Scanned 7 targets"), (True, "")])
+def test_results_erase_the_line_only_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, *, on_terminal: bool, left: str
+) -> None:
+    """Results that go to a file leave the line readable, however many there are."""
+    shown, results = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(results, "isatty", lambda: on_terminal)
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setattr(sys, "stdout", results)
+    stderr.show_line("Scanned 7 targets")
+    scan._Writer(Format.CSV, Detail.SUMMARY, scan.Evidence.ODD, "", None, sys.stdout)  # writes the header
+    assert results.getvalue().startswith("time,")
+    assert lines_of(shown.getvalue()) == [left]
+    stderr.show_line("")
 
 
 def test_a_terminal_that_went_away_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,6 +327,20 @@ async def test_browser_that_is_gone_ends_the_conversation() -> None:
     os.close(from_host)
 
 
+async def test_without_a_thread_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading on the event loop would keep a request that runs from ever being answered."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    to_host, from_browser = os.pipe()
+    os.close(from_browser)
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="new thread")):
+        await native_messaging.serve(answering(decide_at_once), reading=to_host, writing=to_host)
+    os.close(to_host)
+
+
 async def test_fault_of_the_gate_is_not_hidden() -> None:
     """A fault of this program ends it; it never reads as an answer."""
 

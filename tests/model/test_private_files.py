@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import datetime as dt
+import errno
 import os
 import re
 import stat
@@ -15,7 +16,7 @@ import pytest
 from detector.cli import common
 from detector.history import store
 from detector.model import private_files
-from detector.model.private_files import ACCESS, Windows, create_on_windows, create_private
+from detector.model.private_files import ACCESS, Windows, create_on_windows, create_private, replace_private
 from detector.scan.fleet import certificates
 from detector.trust import key_files
 
@@ -145,6 +146,37 @@ def test_who_has_access() -> None:
     flags, *entries = ACCESS.removesuffix(")").replace(")(", "(").split("(")
     assert flags == "D:P"
     assert [entry.split(";") for entry in entries] == [["A", "", "FA", "", "", who] for who in ("OW", "SY", "BA")]
+
+
+@pytest.mark.parametrize(("refused", "number"), [("open", errno.EACCES), ("fsync", errno.EINVAL)])
+def test_a_folder_that_cannot_be_synchronized(
+    refused: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that may not be read, or whose file system has no call for it, holds the new file all the same."""
+    unpatched = {"open": os.open, "fsync": os.fsync}[refused]
+
+    def refuse(of: str | Path | int, *rest: int) -> int | None:
+        if of == tmp_path or (isinstance(of, int) and stat.S_ISDIR(os.fstat(of).st_mode)):
+            raise OSError(number, os.strerror(number))
+        return unpatched(of, *rest)  # type: ignore[operator,no-any-return] # either of two functions
+
+    (tmp_path / "state").write_bytes(b"old")
+    monkeypatch.setattr(os, refused, refuse)
+    replace_private(tmp_path / "state", b"new", unfinished=tmp_path / "part")
+    monkeypatch.undo()
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("state", b"new")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets administrators alone make links")
+def test_what_is_in_the_place_of_a_file_is_replaced(tmp_path: Path) -> None:
+    """Links in the place of the file or of the unfinished one are not followed, and permissions are the owner's."""
+    (tmp_path / "other").write_bytes(b"other")
+    for name in ("state", "part"):
+        (tmp_path / name).symlink_to(tmp_path / "other")
+    replace_private(tmp_path / "state", b"new", unfinished=tmp_path / "part")
+    there = {one.name: (one.read_bytes(), one.is_symlink()) for one in tmp_path.iterdir()}
+    assert there == {"other": (b"other", False), "state": (b"new", False)}
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == private_files.OWNER_ONLY
 
 
 @pytest.mark.parametrize("made", ["key", "fleet", "history", "bundle"])
