@@ -74,14 +74,13 @@ def _of_trustkit(name: str, value: object, notes: dict[str, None]) -> Entry:
     if not _flag(table, _ENFORCE, where, default=True):
         refuse(f"{where}.{_ENFORCE}", "is false, so the pins are on trial", "Import them once they are enforced.")
     host = read_host(where, name)
-    scope = Scope.SUBDOMAINS if _flag(table, _SUBDOMAINS, where) else Scope.HOST
-    if any(_flag(table, key, where) for key in _EXCLUDE):
-        if _HASHES in table:
-            refuse(f"{where}.{_HASHES}", "is given for an excluded subdomain", "Remove one of the two.")
-        return Entry(host, scope, ())
-    pins = read_pins(f"{where}.{_HASHES}", _texts(table, _HASHES, where))
-    expires = table.get(_EXPIRATION)
+    is_excluded = any(_flag(table, key, where) for key in _EXCLUDE)
+    if is_excluded and _HASHES in table:
+        refuse(f"{where}.{_HASHES}", "is given for an excluded subdomain", "Remove one of the two.")
+    pins = () if is_excluded else read_pins(f"{where}.{_HASHES}", _texts(table, _HASHES, where))
+    expires = None if is_excluded else table.get(_EXPIRATION)
     last = None if expires is None else day_before(f"{where}.{_EXPIRATION}", expires)
+    scope = Scope.SUBDOMAINS if _flag(table, _SUBDOMAINS, where) else Scope.HOST
     return Entry(host, scope, pins, last)
 
 

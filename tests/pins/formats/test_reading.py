@@ -89,6 +89,7 @@ def test_trustkit_subdomains() -> None:
     [
         ({"TSKPublicKeyHashes": [A], "TSKEnforcePinning": False}, "TSKEnforcePinning: is false"),
         ({"TSKPublicKeyHashes": [A], "TSKEnforcePinning": "no"}, "TSKEnforcePinning: is neither"),
+        ({"TSKPublicKeyHashes": "", "TSKIncludeSubdomains": "no"}, "TSKPublicKeyHashes: is not an array"),  # pins first
         ({"TSKPublicKeyHashes": [A], "TSKExcludeSubdomainFromParentPolicy": True}, "is given for an excluded"),
         ({"TSKPublicKeyHashes": [A], "TSKAdditionalTrustAnchors": []}, "TSKAdditionalTrustAnchors: is not known"),
         ({"TSKPublicKeyHashes": [A], "TSKExpirationDate": "2027-02-31"}, "TSKExpirationDate: '2027-02-31' is not"),
