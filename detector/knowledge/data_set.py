@@ -13,6 +13,7 @@ import datetime as dt
 import functools
 import hashlib
 import logging
+import os
 import threading
 import tomllib
 from collections.abc import Callable  # noqa: TC003 - a NamedTuple's annotation
@@ -388,7 +389,7 @@ def installed(folder: str | Path | None = None) -> DataSet:
     place = store.default_folder() if folder is None else Path(folder)
     if place is None:
         return shipped()
-    if folder is not None and not (place / store.CURRENT).is_file():
+    if folder is not None and not os.path.isfile(place / store.CURRENT):  # noqa: PTH113 - Path.is_file raises for a name that is too long
         raise KnowledgeError(
             f"{place}: no data sets are installed there (it has no {store.CURRENT}).",
             advice=f"Name a folder that `detector data update` filled, or `{SHIPPED}`.",

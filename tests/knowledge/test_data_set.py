@@ -108,8 +108,9 @@ class TestInstalled:
     def test_where_nothing_was_installed_the_shipped_set_serves(self, tmp_path: Path) -> None:
         """The user's own folder may be absent or empty; a folder that was named must hold sets."""
         assert installed() is shipped()
-        with pytest.raises(KnowledgeError, match=r"no data sets are installed there \(it has no current.json\)"):
-            installed(tmp_path)
+        for named in (tmp_path, tmp_path / ("a" * 300)):
+            with pytest.raises(KnowledgeError, match=r"no data sets are installed there \(it has no current.json\)"):
+                installed(named)
 
     def test_the_users_own_folder_is_read(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Without a name, what an update installed there is used by everything that takes a data set."""
