@@ -112,7 +112,7 @@ class Worker:
                 await counters.increase(connection, {("", counters.REFRESH_FAILED): 1})
         else:
             if material.digest != self._digest:
-                # With what was read, and not with the names of files: one that breaks later ends no worker.
+                # With the pins that were read, not the names of their files: one that breaks later ends no worker.
                 await self._processes.restart(MaterialConfig(data=self._config.data, endpoints=material.endpoints))
                 self._digest, self._requeued = material.digest, 0
         if await expire(self._store, now=self._settings.clock()):
