@@ -1,4 +1,4 @@
-"""Fixtures for every room: one private PKI a session, and `World`, which turns chains into judged results."""
+"""Fixtures for every room: one private PKI a session, and `World`, which turns chains into assessed results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pytest_configure() -> None:
     pytest-asyncio asks for a loop when it starts, and Python before 3.14 would then make one that nobody closes.
     Ctrl-C and a hangup must reach the programs that tests start, also when the shell that started the tests had them
     ignored.
-    Hypothesis fails an example that took longer than 200 ms on the clock on the wall, which tells how busy the machine
+    Hypothesis fails an example that took longer than 200 ms on the clock on the wall, which says how busy the machine
     is; where time is what matters, tests count steps.
     """
     asyncio.set_event_loop(None)

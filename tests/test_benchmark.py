@@ -1,6 +1,6 @@
 """The benchmark: how it reads, sums up and writes, what it says of bad usage, and that its clients do their work.
 
-No time is judged here.
+No time is assessed here.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def test_imports_are_summed_by_package() -> None:
     assert start.by_package(start.imports(text)) == [("detector", 2.0), ("asyncio", 0.25)]
 
 
-def test_a_check_is_compared_with_the_floor_beside_it() -> None:
+def test_a_check_is_compared_with_the_floor_next_to_it() -> None:
     """Pairs are subtracted, not medians."""
     assert start.difference([60.0, 90.0, 55.0], [50.0, 70.0, 54.0]) == Spread(1.0, 10.0, 20.0)
 
@@ -204,7 +204,7 @@ def _measured() -> page.Measured:
 
 
 def test_tables_name_who_is_missing() -> None:
-    """Whoever was not measured has a row with the reason, which cannot break the table."""
+    """A program that was not measured has a row with the reason, which cannot break the table."""
     text = page.tables(_measured())
     row = "| `go` | **0.500** (0.500-0.500) | **1.00** (1.00-1.00) | 2,000 | 3 | 0.50 / 2.00 | 1 | chain captured |"
     assert row in text.replace("\N{EN DASH}", "-")
@@ -272,8 +272,8 @@ def test_bad_usage_is_said_in_a_sentence(arguments: list[str], says: str, capsys
 def test_a_measured_command_has_cpu_and_output() -> None:
     """CPU comes from the kernel, output and code from the process."""
     code = "import sys; sum(range(3_000_000)); print(sys.stdin.read()); sys.exit(3)"
-    run = measure([sys.executable, "-c", code], core=None, stdin="told")
-    assert (run.output, run.code) == ("told\n", 3)
+    run = measure([sys.executable, "-c", code], core=None, stdin="reported")
+    assert (run.output, run.code) == ("reported\n", 3)
     assert run.cpu > 0
     with pytest.raises(NotRunError, match="no-such-program"):
         measure(["no-such-program"], core=None)

@@ -180,7 +180,7 @@ class TestFolder:
         assert name in output
 
     def test_nothing_to_judge(self, tmp_path: Path, run: Run) -> None:
-        """No folder, a folder that is none, and an empty one are each replies to be that."""
+        """No folder, a file in its place, and an empty one each have an answer of their own."""
         (tmp_path / "empty").mkdir()
         assert run() == (2, run()[1])
         assert "give a folder of chains, or --lab" in run()[1]
@@ -265,7 +265,7 @@ NOT_PROVEN = {
 
 
 class TestFamilies:
-    def test_none_is_judged_wrongly(self, lab: Lab) -> None:
+    def test_none_is_assessed_wrongly(self, lab: Lab) -> None:
         """No false accusation at probable or above and no miss, in any family outside the limits."""
         replies = [one for family in evaluate.FAMILIES for scene in family.scenes(lab) for one in ours.run(scene)]
         assert {one.truth.value for one in replies} == {"genuine", "intercepted", "another server"}

@@ -57,7 +57,7 @@ def _working(steps: Callable[[int], int]) -> Callable[[bytes], None]:
     ids=["linear", "quadratic", "both"],
 )
 def test_the_measurement_knows_a_quadratic_parser(steps: Callable[[int], int], *, linear: bool) -> None:
-    """One that goes over its input again for each part of it is found, also where a linear part goes before."""
+    """One that goes over its input again for each part of it is found, also after a linear part."""
     parser = Parser("known", _working(steps), filled(b"a"), 8 * KIB)
     assert (growth(parser) <= GROWTH_MAX) is linear
 

@@ -224,7 +224,7 @@ def test_what_counts_as_guarded(source: str, name: str, *, guarded: bool) -> Non
 
 
 def test_what_is_no_use() -> None:
-    """Names that only look alike, text, and `getattr` are none."""
+    """Names that only look alike, text, and `getattr` do not count."""
     lines = ("from .syslog import Collector", "import os", "f(group=1)", "'os.fork'  # os.fork", "self.wait()")
     source = "\n".join([*lines, "getattr(os, 'O_NONBLOCK', 0)", "os.getpid()"])
     assert examined(source) == {}

@@ -29,7 +29,7 @@ CHECKED: Final = (
     "benchmark",
     "scripts",
     "pins",
-    "tests/test_docs.py",
+    "tests",
 )
 """Files and folders that are checked; a folder with everything in it of these kinds."""
 KINDS: Final = {".css", ".jinja", ".js", ".md", ".py", ".toml", ".yml"}

@@ -44,7 +44,7 @@ def test_a_file_or_folder_of_own_roots_was_added(
         )
 
 
-def test_of_a_root_among_public_ones_the_origin_is_not_told(pki: PrivatePKI, tmp_path: Path) -> None:
+def test_of_a_root_among_public_ones_the_origin_is_not_reported(pki: PrivatePKI, tmp_path: Path) -> None:
     """A complete bundle may be the newest of a distribution, with a root in it that the knowledge does not have yet."""
     given = tmp_path / "cacert.pem"
     given.write_bytes(public_pem() + pki.root_a.pem)
@@ -64,7 +64,7 @@ def test_folders_are_separated_and_files_are_not(pki: PrivatePKI, tmp_path: Path
 
 
 def test_what_was_read_before_is_not_read_again(pki: PrivatePKI, tmp_path: Path) -> None:
-    """A variable that names the system's own bundle adds no store, so it cannot make it look added."""
+    """A variable that names the system's own bundle adds no store, so it cannot make it seem added."""
     given = tmp_path / "bundle.pem"
     given.write_bytes(pki.root_a.pem)
     seen: set[tuple[int, int]] = set()

@@ -102,7 +102,7 @@ def test_declared_roots_are_expected(run: Command, pki: PrivatePKI, tmp_path: Pa
     ],
 )
 def test_bad_usage(arguments: tuple[str, ...], words: str) -> None:
-    """Bad usage is told by name before or instead of any result."""
+    """Bad usage is reported by name before or instead of any result."""
     with pytest.raises((DetectorError, click.ClickException)) as caught:
         roots.main(["audit", *arguments], standalone_mode=False)
     assert words in str(caught.value) + getattr(caught.value, "message", "")
@@ -115,7 +115,7 @@ def test_names_cannot_write_to_the_terminal(run: Command, pki: PrivatePKI) -> No
     assert "\x1b" not in text
 
 
-def judged(pki: PrivatePKI, *found: InstalledRoot, unreadable: tuple[UnreadableStore, ...] = ()) -> AuditReport:
+def assessed(pki: PrivatePKI, *found: InstalledRoot, unreadable: tuple[UnreadableStore, ...] = ()) -> AuditReport:
     public = from_der([pki.root_a.certificate], name="test")
     scanned = Scanned(roots=found, unreadable=unreadable)
     return audit(scanned, public=public, known=frozenset(), catalogue=data_set.shipped().catalogue, at=pki.now)
@@ -123,7 +123,7 @@ def judged(pki: PrivatePKI, *found: InstalledRoot, unreadable: tuple[UnreadableS
 
 def test_sentences_when_nothing_was_found(pki: PrivatePKI) -> None:
     """No roots at all, and stores that could not be read, each have a sentence that does not reassure."""
-    assert headline(judged(pki)) == "No trusted root was found."
-    incomplete = judged(pki, unreadable=(UnreadableStore(store="nss:Firefox profile", reason="cannot be read"),))
+    assert headline(assessed(pki)) == "No trusted root was found."
+    incomplete = assessed(pki, unreadable=(UnreadableStore(store="nss:Firefox profile", reason="cannot be read"),))
     assert "not every store could be read" in headline(incomplete)
     assert "unreadable" in what_to_do(incomplete)

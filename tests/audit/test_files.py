@@ -1,4 +1,4 @@
-"""Certificate files: PEM, DER, OpenSSL's trusted certificates, and everything that is none of them."""
+"""Certificate files: PEM, DER, OpenSSL's trusted certificates, and everything that is not one of them."""
 
 from __future__ import annotations
 

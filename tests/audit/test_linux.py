@@ -74,7 +74,7 @@ def test_fedora(pki: PrivatePKI, tmp_path: Path) -> None:
     ]
 
 
-def test_what_the_vendor_ships_is_told_from_what_was_put_beside_it(pki: PrivatePKI, tmp_path: Path) -> None:
+def test_what_the_vendor_ships_is_distinguished_from_what_was_put_next_to_it(pki: PrivatePKI, tmp_path: Path) -> None:
     """Only what dpkg lists for ca-certificates is the vendor's; a root of the merged bundle takes its origin there."""
     vendor, packaged, unlisted = pki.root_a, pki.root_b, pki.private_ca("Campus CA")
     put(tmp_path / "etc/ssl/certs/ca-certificates.crt", vendor.pem + packaged.pem + unlisted.pem)
@@ -101,7 +101,7 @@ def test_whose_a_directory_of_anchors_is(pki: PrivatePKI, tmp_path: Path) -> Non
 
 
 def test_what_p11_kit_stores_for_an_administrator(pki: PrivatePKI, tmp_path: Path) -> None:
-    """`trust anchor --store` writes beside the directory of anchors; what is neither trusted nor refused is no root."""
+    """`trust anchor --store` writes next to the anchors; what is neither trusted nor refused is no root."""
     ca, refused, neutral = (pki.private_ca(name).certificate for name in ("Filter", "Refused", "Neutral"))
     source = tmp_path / "etc/pki/ca-trust/source"
     content = (p11_object(ca, "trusted: true"), p11_object(refused, "x-distrusted: true"), p11_object(neutral))

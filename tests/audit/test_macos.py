@@ -148,7 +148,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text("0aF", max_size=4), JSON, max_size=3), st.binary(max_size=60), st.booleans())
 def test_any_settings_are_read(entries: dict[str, Any], noise: bytes, binary: bool) -> None:  # noqa: FBT001 - Hypothesis gives it
-    """Entries of any shape give settings; any other octets `StoreError`."""
+    """Entries of any shape give settings; any other bytes `StoreError`."""
     form = plistlib.FMT_BINARY if binary else plistlib.FMT_XML
     exported = plistlib.dumps({"trustList": entries}, fmt=form)
     assert all(isinstance(setting, macos.Setting) for setting in macos.settings(exported).values())

@@ -120,8 +120,8 @@ CELLS = st.one_of(
 
 @given(st.lists(st.tuples(*[CELLS] * 6), max_size=8))
 def test_any_rows_are_interpreted(rows: list[Sequence[object]]) -> None:
-    """Whatever types stand in the columns, nothing raises and only DER octets come out."""
-    assert all(isinstance(judged.der, bytes) for judged in nss.interpret(rows))
+    """Whatever types stand in the columns, nothing raises and only DER bytes come out."""
+    assert all(isinstance(assessed.der, bytes) for assessed in nss.interpret(rows))
 
 
 def test_trust_is_matched_by_issuer_and_serial(pki: PrivatePKI) -> None:
@@ -151,14 +151,14 @@ def test_a_schema_that_is_no_text_is_said(pki: PrivatePKI, tmp_path: Path) -> No
 @given(data=st.data())
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_databases_never_escape(data: st.DataObject, pki: PrivatePKI, tmp_path: Path) -> None:
-    """A database with octets changed anywhere gives rows or `StoreError`."""
+    """A database with bytes changed anywhere gives rows or `StoreError`."""
     source = tmp_path / "source.db"
     if not source.exists():
         nss_database(source, [(pki.root_a.certificate, NSS_ANCHOR), (pki.root_b.certificate, None)])
     content = bytearray(source.read_bytes())
     changes = st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=20)
-    for place, octet in data.draw(changes):
-        content[place] = octet
+    for place, byte in data.draw(changes):
+        content[place] = byte
     damaged = tmp_path / "damaged.db"
     damaged.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(StoreError):

@@ -107,7 +107,7 @@ def test_windows_own_roots_are_shipped(pki: PrivatePKI, monkeypatch: pytest.Monk
 
 
 def test_windows_list_is_sound() -> None:
-    """The shipped list has SHA-1 hashes as Windows spells them, and names."""
+    """The shipped list has SHA-1 hashes as Windows writes them, and names."""
     data = json.loads(resources.files("detector.audit").joinpath("data/windows_roots.json").read_text("utf-8"))
     assert windows.shipped_with_windows() == set(data["roots"])
     assert all(len(bytes.fromhex(name)) == 20 and name.isupper() for name in data["roots"])

@@ -119,15 +119,15 @@ def test_by_hand(tmp_path: Path, world: World, pki: PrivatePKI) -> None:
     assert "CHANGED" not in done.stdout
     assert "signature scheme 0x403" in done.stdout
     _, _, by_hand, keys = [block for kind, block in BLOCKS if kind == "sh"]
-    told = shell(by_hand, tmp_path)
-    assert "Signature Verified Successfully" in told
-    assert "Verified OK" in told
-    assert "CN = Exemplar ECDSA Issuing CA E5" in told
+    reported = shell(by_hand, tmp_path)
+    assert "Signature Verified Successfully" in reported
+    assert "Verified OK" in reported
+    assert "CN = Exemplar ECDSA Issuing CA E5" in reported
     shell(keys, tmp_path)
 
 
 def test_by_hand_finds_what_was_changed(tmp_path: Path, world: World, pki: PrivatePKI) -> None:
-    """The document's program tells a changed part, and OpenSSL a changed manifest."""
+    """The document's program detects a changed part, and OpenSSL a changed manifest."""
     file = json.loads(packed(recorded(world, EXAM, pki.issue([EXAM]))))
     file["parts"][0]["content"] = file["parts"][0]["content"].replace('"port":443', '"port":444')
     (tmp_path / "evidence.json").write_bytes(json.dumps(file).encode())

@@ -87,7 +87,7 @@ def data(world: World, pki: PrivatePKI) -> bytes:
     )
 
 
-def judged(world: World, data: bytes) -> Verification | None:
+def assessed(world: World, data: bytes) -> Verification | None:
     """What `verify` says; None where it refuses. Anything else that is raised fails the test."""
     try:
         return verify(world, data)
@@ -106,22 +106,22 @@ def meaning(data: bytes) -> object:
 
 
 def test_unchanged_it_holds(data: bytes, world: World) -> None:
-    """The bundle that the tests below change holds as it is, and reads the same with blanks in it."""
+    """The bundle that the tests below change holds unchanged, and reads the same with blanks in it."""
     assert verify(world, data).conclusion is Conclusion.HOLDS
     assert verify(world, json.dumps(json.loads(data), indent=2).encode()).conclusion is Conclusion.HOLDS
 
 
 @FUZZ
-@given(at=st.integers(0), octet=st.integers(0, 255), how=st.sampled_from(["replace", "insert", "delete", "cut"]))
-def test_no_changed_octet_holds(at: int, octet: int, how: str, data: bytes, world: World) -> None:
-    """One octet replaced, put in or taken out, or everything after it: refused, or does not hold."""
+@given(at=st.integers(0), byte=st.integers(0, 255), how=st.sampled_from(["replace", "insert", "delete", "cut"]))
+def test_no_changed_byte_holds(at: int, byte: int, how: str, data: bytes, world: World) -> None:
+    """One byte replaced, put in or taken out, or everything after it: refused, or does not hold."""
     at %= len(data)
-    inserted = b"" if how in {"delete", "cut"} else bytes([octet])
+    inserted = b"" if how in {"delete", "cut"} else bytes([byte])
     rest = b"" if how == "cut" else data[at:] if how == "insert" else data[at + 1 :]
     changed = data[:at] + inserted + rest
     if meaning(changed) == meaning(data):
         return
-    verification = judged(world, changed)
+    verification = assessed(world, changed)
     assert verification is None or not verification.holds
 
 
@@ -140,14 +140,14 @@ def test_a_digest_of_another_length_is_refused(data: bytes, world: World) -> Non
 @FUZZ
 @given(draw=st.data())
 def test_no_changed_field_holds(draw: st.DataObject, data: bytes, world: World) -> None:
-    """Any field of the file set to anything else, or gone, does not hold; taking out parts is told as that."""
+    """Any field of the file set to anything else, or gone, does not hold; taking out parts is reported as that."""
     file, before = json.loads(data), json.loads(data)
     target, key = draw.draw(st.sampled_from(places(file)))
     if draw.draw(st.integers(0, 4)):
         target[key] = draw.draw(JSON | near(target[key]))
     else:
         del target[key]
-    verification = judged(world, json.dumps(file).encode())
+    verification = assessed(world, json.dumps(file).encode())
     if verification is None or not verification.holds:
         return
     assert {**file, "parts": []} == {**before, "parts": []}
@@ -166,14 +166,14 @@ def test_no_changed_content_holds_under_the_old_signature(draw: st.DataObject, d
     target, key = draw.draw(st.sampled_from(places(content)))
     target[key] = draw.draw(JSON | near(target[key]))
     part["content"] = json.dumps(content)
-    verification = judged(world, json.dumps(file).encode())
+    verification = assessed(world, json.dumps(file).encode())
     assert verification is None or verification.conclusion is Conclusion.FAILS
 
 
 @FUZZ
 @given(draw=st.data())
-def test_whatever_is_signed_can_be_judged(draw: st.DataObject, data: bytes, world: World) -> None:
-    """Contents that a signer made up, digests right: judged or refused, and nothing else ever raised."""
+def test_whatever_is_signed_can_be_assessed(draw: st.DataObject, data: bytes, world: World) -> None:
+    """Contents that a signer made up, digests right: assessed or refused, and nothing else ever raised."""
 
     def change(manifest: dict[str, Any], contents: dict[str, Any]) -> None:
         for _ in range(draw.draw(st.integers(1, 3))):
@@ -181,15 +181,15 @@ def test_whatever_is_signed_can_be_judged(draw: st.DataObject, data: bytes, worl
             if target is not manifest.get("parts") and key not in {"manifest", "contents", "parts"}:
                 target[key] = draw.draw(JSON | near(target[key]))
 
-    verification = judged(world, made_up(data, change))
+    verification = assessed(world, made_up(data, change))
     assert verification is None or json.loads(msgspec.json.encode(verification))
 
 
 @FUZZ
-@given(octets=st.binary(max_size=200))
-def test_any_octets(octets: bytes, world: World) -> None:
-    """Whatever the octets, there is a verification or a `BundleError`."""
-    verification = judged(world, octets)
+@given(raw=st.binary(max_size=200))
+def test_any_bytes(raw: bytes, world: World) -> None:
+    """Whatever the bytes, there is a verification or a `BundleError`."""
+    verification = assessed(world, raw)
     assert verification is None or not verification.holds
 
 
@@ -203,14 +203,14 @@ def places(value: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - any JSON valu
 
 @st.composite
 def near(draw: st.DrawFn, value: object) -> object:
-    """A value that is not far from this one: of the same kind, or base64 of octets that differ in one."""
+    """A value that is not far from this one: of the same kind, or base64 of bytes that differ in one."""
     if isinstance(value, str):
-        octets = bytearray()
+        raw = bytearray()
         with contextlib.suppress(ValueError):  # most texts are not base64
-            octets += base64.b64decode(value, validate=True)
-        if octets and draw(st.integers(0, 3)):
-            octets[draw(st.integers(0, len(octets) - 1))] = draw(st.integers(0, 255))
-            return base64.b64encode(octets).decode()
+            raw += base64.b64decode(value, validate=True)
+        if raw and draw(st.integers(0, 3)):
+            raw[draw(st.integers(0, len(raw) - 1))] = draw(st.integers(0, 255))
+            return base64.b64encode(raw).decode()
         return draw(st.sampled_from([value[:-1], value + "A", value[:-1] + "A", value.upper(), value[1:]]))
     if isinstance(value, bool):
         return not value
@@ -288,15 +288,15 @@ def test_what_is_no_manifest(change: Callable[[dict[str, Any]], object], data: b
 CONTENTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "no host": lambda evidence: evidence["expected"].update(host="../../etc/passwd"),
     "port 0": lambda evidence: evidence["expected"].update(port=0),
-    "certificates without end": lambda evidence: evidence["looks"][0].update(chain=["AAAA"] * (form.LIST_MAX + 1)),
+    "certificates without end": lambda evidence: evidence["probes"][0].update(chain=["AAAA"] * (form.LIST_MAX + 1)),
     "machine roots without end": lambda evidence: evidence.update(machine_roots=["AAAA"] * (form.LIST_MAX + 1)),
-    "no look": lambda evidence: evidence.update(looks=[]),
+    "no probe": lambda evidence: evidence.update(probes=[]),
     "field more": lambda evidence: evidence.update(address="192.0.2.1"),
     "field more in what is expected": lambda evidence: evidence["expected"].update(source="/home/x/pins.toml"),
     "time far ahead": lambda evidence: evidence.update(at="2999-01-01T00:00:00Z"),
-    "SCTs without end": lambda evidence: evidence["looks"][0].update(sct_list="AAAA" * 22_000),
-    "OCSP response without end": lambda evidence: evidence["looks"][0].update(ocsp_response="AAAA" * 22_000),
-    "DER not base64": lambda evidence: evidence["looks"][0].update(chain=["%%"]),
+    "SCTs without end": lambda evidence: evidence["probes"][0].update(sct_list="AAAA" * 22_000),
+    "OCSP response without end": lambda evidence: evidence["probes"][0].update(ocsp_response="AAAA" * 22_000),
+    "DER not base64": lambda evidence: evidence["probes"][0].update(chain=["%%"]),
 }
 
 
@@ -308,7 +308,7 @@ def test_what_is_no_evidence(change: Callable[[dict[str, Any]], object], data: b
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "raw",
     [
         b"",
         b"\xff\xfe",
@@ -320,10 +320,10 @@ def test_what_is_no_evidence(change: Callable[[dict[str, Any]], object], data: b
     ],
     ids=["empty", "not UTF-8", "deep list", "deep object", "deep envelope", "deep part", "long number"],
 )
-def test_not_a_bundle_at_all(octets: bytes) -> None:
+def test_not_a_bundle_at_all(raw: bytes) -> None:
     """Nothing, other encodings and depth without end are refused."""
     with pytest.raises(BundleError):
-        bundle.read(octets)
+        bundle.read(raw)
 
 
 def test_depth_within_a_content(data: bytes, world: World) -> None:
@@ -350,7 +350,7 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 
 def test_salt_and_content_cannot_be_moved_into_each_other(data: bytes, world: World) -> None:
-    """The digest is over both, one behind the other: only the fixed length of the salt tells where one ends."""
+    """The digest is over both, one behind the other: only the fixed length of the salt says where one ends."""
     file = json.loads(data)
     part = file["parts"][0]
     part["salt"], part["content"] = part["salt"] + part["content"][:1], part["content"][1:]
@@ -359,7 +359,7 @@ def test_salt_and_content_cannot_be_moved_into_each_other(data: bytes, world: Wo
 
 
 def test_escape_sequences_do_not_reach_a_terminal(data: bytes) -> None:
-    """What is wrong with a bundle is told without what could move a cursor."""
+    """What is wrong with a bundle is reported without what could move a cursor."""
     with pytest.raises(BundleError) as caught:
         bundle.read(data.replace(b'"envelope"', b'"\\u001b[2J"', 1))
     assert "\x1b" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""From real connections on loopback to a bundle and back: what goes in, what never does, and that it is judged again.
+"""From real connections on loopback to a bundle and back: what goes in, what never does, and that it is assessed again.
 
 Room: tests of bundle. Sockets on loopback.
 """
@@ -87,7 +87,7 @@ def as_packed(report: Report) -> Report:
             advice="",
             advice_for={},
             observation=msgspec.structs.replace(result.observation, **place),
-            other_observations=tuple(msgspec.structs.replace(look, **place) for look in result.other_observations),
+            other_observations=tuple(msgspec.structs.replace(probe, **place) for probe in result.other_observations),
         )
         for result in report.results
     )
@@ -95,7 +95,7 @@ def as_packed(report: Report) -> Report:
 
 
 async def test_report_comes_out_again(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
-    """The report judged from the bundle is the report that was given, field for field."""
+    """The report assessed from the bundle is the report that was given, field for field."""
     ca = pki.private_ca("Filter CA")
     async with (
         origins(pki, EXAM, LMS, SEARCH) as where,
@@ -252,7 +252,7 @@ def test_every_fact_of_an_observation_has_its_place() -> None:
 
 
 def test_salts_are_an_argument_for_tests(world: World, pki: PrivatePKI) -> None:
-    """With fixed salts the same evidence gives the same octets."""
+    """With fixed salts the same evidence gives the same bytes."""
     case = recorded(world, EXAM, pki.issue([EXAM]))
     report = report_on([case])
     assert bundle.pack(report, [case], salts=bytes) == bundle.pack(report, [case], salts=bytes)

@@ -75,7 +75,7 @@ def when(verification: Verification) -> str:
 
 
 def test_trusted(world: World, data: bytes, root: CA, authority: TimeStampingAuthority) -> None:
-    """With the authority's root, the time is not the recorder's word alone; signing and redacting keep it."""
+    """With the authority's root, the time is not the recorder's claim alone; signing and redacting keep it."""
     before = dt.datetime.now(dt.UTC).replace(microsecond=0)
     kept = redact(sign(stamped(data, authority), [KEY]), ["vantage"])
     found = verify(world, kept, keys=(PUBLIC,), authorities=roots_of(root))
@@ -182,7 +182,7 @@ def _with_lengths(answer: bytes, more: int, *, upto: int) -> bytes:
 
 
 def test_existed_before_it_was_finished(world: World, data: bytes, root: CA, authority: TimeStampingAuthority) -> None:
-    """A manifest that existed a day before its own time was judged by a wrong clock: incomplete, with the reason."""
+    """A manifest that existed a day before its own time was assessed by a wrong clock: incomplete, with the reason."""
 
     def edit(manifest: dict[str, object], _: object) -> None:
         later = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Bundles judged again: what follows from the octets is said, what was claimed is compared, nothing is believed.
+"""Bundles assessed again: what follows from the bytes is said, what was claimed is compared, nothing is believed.
 
 Room: tests of bundle. In memory.
 """
@@ -76,13 +76,13 @@ EXPORTER = bytes(range(100, 132))
 NONCE = bytes(32)
 
 
-def grounds(verification: bundle.Verification) -> set[Unverifiable]:
+def unverified(verification: bundle.Verification) -> set[Unverifiable]:
     return {word.ground for word in verification.words}
 
 
 class TestSame:
     def test_clean(self, world: World, pki: PrivatePKI) -> None:
-        """Pinned and logged endpoints are judged as they were, from signatures that were checked again."""
+        """Pinned and logged endpoints are assessed as they were, from signatures that were checked again."""
         exam, lms = pki.issue([EXAM]), pki.issue([LMS], key="rsa")
         data = packed(recorded(world, EXAM, exam, pins=(exam.spki_sha256,)), recorded(world, LMS, lms))
         verification = verify(world, data)
@@ -93,7 +93,7 @@ class TestSame:
         ]
         assert verification.signature is SignatureState.SIGNED
         assert verification.report.vantage == "room 12"
-        assert grounds(verification) == {Unverifiable.CAPTURE, Unverifiable.TIME, Unverifiable.EXPECTATIONS}
+        assert unverified(verification) == {Unverifiable.CAPTURE, Unverifiable.TIME, Unverifiable.EXPECTATIONS}
 
     def test_intercepted(self, world: World, pki: PrivatePKI) -> None:
         """A CA that takes the place of a public one is proven again, and named by its issuer."""
@@ -128,7 +128,7 @@ class TestSame:
         assert verify(world, packed(case)).endpoints[0].judged.reason == "logged"
 
     def test_portal_and_dates(self, world: World, pki: PrivatePKI) -> None:
-        """Control requests are parts of their own, used again, and left on the recorder's word."""
+        """Control requests are parts of their own, used again, and left on the recorder's claim."""
         hotspot = recorded(world, EXAM, pki.private_ca("Hotspot CA").issue(["login.hotspot.example"]))
         portal = PortalObservation(outcome=PortalOutcome.REDIRECTED, url="http://check.example.com/", status=302)
         dates = (ServerDate(host=LMS, said=world.pki.now, ours=world.pki.now),)
@@ -142,12 +142,12 @@ class TestSame:
         (result,) = verification.report.results
         assert "captive-portal" in {finding.check for finding in result.findings}
         assert (verification.report.portal, "clock" in {f.check for f in result.findings}) == (portal, False)
-        assert Unverifiable.CONTROL_REQUESTS in grounds(verification)
+        assert Unverifiable.CONTROL_REQUESTS in unverified(verification)
         without = verify(world, bundle.redact(packed(*cases), ["portal"]))
         assert without.conclusion is Conclusion.INCOMPLETE
 
     def test_nothing_presented(self, world: World, pki: PrivatePKI) -> None:
-        """An outage is recorded and judged as an outage."""
+        """An outage is recorded and assessed as an outage."""
         nothing = {"outcome": Outcome.CONNECT_REFUSED, "key_proved": False, "chain": (), "handshake_signature": None}
         verification = verify(world, packed(recorded(world, EXAM, pki.issue([EXAM]), seen=nothing)))
         assert (verification.conclusion, verification.endpoints[0].judged.reason) == (
@@ -165,7 +165,7 @@ class TestSame:
             assert verification.report.verdict == verdict
 
     def test_recorded_time_counts(self, world: World, pki: PrivatePKI) -> None:
-        """A bundle is judged at its own time, unless the reader asks what another time would have made of it."""
+        """A bundle is assessed at its own time, unless the reader asks what another time would have made of it."""
         issued = pki.issue([EXAM])
         data = packed(recorded(world, EXAM, issued, pins=(issued.spki_sha256,), expires=world.pki.now.date()))
         assert verify(world, data).conclusion is Conclusion.HOLDS
@@ -174,7 +174,7 @@ class TestSame:
 
 
 class TestWhatWasKnown:
-    """What was known of an endpoint decides how sure a verdict is: it is recorded, and left on the recorder's word."""
+    """What was known of an endpoint decides how sure a verdict is: it is recorded, and left on the recorder's claim."""
 
     @pytest.mark.parametrize(
         ("known", "before", "after"),
@@ -217,11 +217,11 @@ class TestWhatWasKnown:
             (check,) = verification.endpoints
             assert verification.conclusion is Conclusion.HOLDS
             assert (check.judged.reason, check.judged.confidence) == expected
-        assert Unverifiable.EXPECTATIONS not in grounds(verify(world, packed(plain)))
-        assert Unverifiable.EXPECTATIONS in grounds(verification)
+        assert Unverifiable.EXPECTATIONS not in unverified(verify(world, packed(plain)))
+        assert Unverifiable.EXPECTATIONS in unverified(verification)
 
     def test_shared_leaf_key(self, world: World, pki: PrivatePKI) -> None:
-        """A leaf's key that other operators pin too clears nothing, there and here; the others' names are not told."""
+        """A leaf's key that other operators pin too clears nothing, there and here; the others' names stay out."""
         ca = pki.private_ca("Filter CA")
         issued = ca.issue([EXAM])
         case = recorded(world, EXAM, issued, pins=(issued.spki_sha256,))
@@ -235,7 +235,7 @@ class TestWhatWasKnown:
         assert verify(world, data, pins=[case.endpoint]).report.verdict == "clean"
         assert verify(world, data, pins=pinned).report.verdict == "middleware"
 
-    def test_judged_in_part_is_no_contradiction(self, world: World, pki: PrivatePKI) -> None:
+    def test_assessed_in_part_is_no_contradiction(self, world: World, pki: PrivatePKI) -> None:
         """What the recorder had no time to judge comes out graver here, and the recorder said so."""
 
         def claim(manifest: dict[str, Any], contents: dict[str, Any]) -> None:
@@ -265,7 +265,7 @@ class TestKeys:
         assert verify(world, packed(case), keys=()).conclusion is Conclusion.NOT_VOUCHED
 
     def test_signing_later(self, world: World, pki: PrivatePKI) -> None:
-        """A second signature stands beside the first; a wrong one among them spoils the bundle."""
+        """A second signature stands next to the first; a wrong one among them spoils the bundle."""
         data = bundle.sign(packed(recorded(world, EXAM, pki.issue([EXAM]))), [STRANGER])
         verification = verify(world, data)
         assert [(s.verifies, s.given) for s in verification.signatures] == [(True, True), (True, False)]
@@ -328,12 +328,12 @@ class TestHandshake:
         case = recorded(world, EXAM, pki.issue([EXAM]), seen=silent)
         signed = verify(world, packed(case))
         assert (signed.conclusion, signed.endpoints[0].key) == (Conclusion.HOLDS, KeyEvidence.WORD)
-        assert Unverifiable.KEY_POSSESSION in grounds(signed)
+        assert Unverifiable.KEY_POSSESSION in unverified(signed)
         for keys in ((), (STRANGER,)):
             assert verify(world, packed(case, keys=keys), keys=()).conclusion is Conclusion.INCOMPLETE
 
     def test_tls_1_3_always_signs(self, world: World, pki: PrivatePKI) -> None:
-        """A record of TLS 1.3 without its signature proves nothing, whoever signed the bundle."""
+        """A record of TLS 1.3 without its signature proves nothing, no matter who signed the bundle."""
         case = recorded(world, EXAM, pki.issue([EXAM]), seen={"handshake_signature": None})
         verification = verify(world, packed(case))
         (check,) = verification.endpoints
@@ -381,7 +381,7 @@ class TestClaims:
         ],
     )
     def test_another_claim(self, field: str, value: object, world: World, pki: PrivatePKI) -> None:
-        """Whoever signs something else than the evidence says is told so, with both rules."""
+        """Anyone who signs something else than the evidence says is contradicted, with both rules."""
 
         def claim(_: dict[str, Any], contents: dict[str, Any]) -> None:
             contents["endpoint-1"]["claimed"][field] = value
@@ -404,7 +404,7 @@ class TestClaims:
         assert verification.conclusion is Conclusion.FAILS
         assert not verification.network.same
 
-    def test_other_roots_are_told(self, world: World, pki: PrivatePKI) -> None:
+    def test_other_roots_are_reported(self, world: World, pki: PrivatePKI) -> None:
         """Another verdict by other roots is no fault of the bundle, and the reason names the roots the recorder had."""
         data = packed(recorded(world, EXAM, pki.issue([EXAM])))
         verification = verify(world, data, roots=from_der([], name="no roots"))
@@ -507,11 +507,11 @@ class TestClaims:
         own = [Endpoint(host=EXAM, pins=(pki.issue([EXAM]).spki_sha256,))]
         verification = verify(world, packed(case), pins=own)
         assert (verification.conclusion, verification.report.verdict) == (Conclusion.FAILS, "middleware")
-        assert Unverifiable.EXPECTATIONS in grounds(verify(world, packed(case)))
-        assert Unverifiable.EXPECTATIONS not in grounds(verification)
+        assert Unverifiable.EXPECTATIONS in unverified(verify(world, packed(case)))
+        assert Unverifiable.EXPECTATIONS not in unverified(verification)
 
     def test_identity_of_roots_and_logs(self, world: World) -> None:
-        """The hash names the set: neither the order nor the name of a file has a say in it, and no folder is told."""
+        """The hash names the set: neither the order nor the name of a file has a say in it; no folder is named."""
         turned = from_der([r.certificate.der for r in reversed(world.roots.roots)], name="/home/zacharias/campus.pem")
         assert of_roots(turned).sha256 == of_roots(world.roots).sha256
         assert of_roots(turned).name == "campus.pem"
@@ -567,8 +567,8 @@ class TestRedaction:
         assert without.conclusion is Conclusion.INCOMPLETE
         assert without.endpoints[0].differences[:1] == ("confidence",)
 
-    def test_where_looks_led_decides_between_them(self, world: World, pki: PrivatePKI) -> None:
-        """Looks at one endpoint are compared by where they led: taken out, the verdict can no longer be reached."""
+    def test_where_probes_led_decides_between_them(self, world: World, pki: PrivatePKI) -> None:
+        """Probes of one endpoint are compared by where they led: taken out, the verdict can no longer be reached."""
         forged = recorded(world, EXAM, pki.private_ca("Filter CA").issue([EXAM]))
         genuine = recorded(world, EXAM, pki.issue([EXAM]), seen={"route": Route.QUIC})
         case = EndpointEvidence(forged.endpoint, forged.observation, forged.context, (), (genuine.observation,))
@@ -663,11 +663,11 @@ class TestWitness:
         return recorded(world, EXAM, pki.issue([EXAM]), seen={"witness": answer}, witness=(public_key_of(STRANGER),))
 
     def test_equal_and_different(self, world: World, pki: PrivatePKI) -> None:
-        """The witness's signature is checked again; whose binding was ours rests on the recorder's word."""
+        """The witness's signature is checked again; whose binding was ours rests on the recorder's claim."""
         for saw, reason in ((EXPORTER, "witnessed"), (bytes(32), "witness-differs")):
             verification = verify(world, packed(self.asked(world, pki, saw=saw)))
             assert (verification.conclusion, verification.endpoints[0].judged.reason) == (Conclusion.HOLDS, reason)
-            assert Unverifiable.WITNESS_BINDING in grounds(verification)
+            assert Unverifiable.WITNESS_BINDING in unverified(verification)
 
     @pytest.mark.parametrize(
         "statement", [{"peer": "203.0.113.9:5000"}, {"proxy_headers": (("X-Forwarded-For", "10.1.2.3"),)}]
@@ -692,7 +692,7 @@ class TestWitness:
         verification = verify(world, data)
         assert verification.conclusion is Conclusion.HOLDS
         assert verification.endpoints[0].answer_left_out is None
-        assert not any(told in part for told in ("10.1.2.3", "zacharias") for part in texts(data))
+        assert not any(reported in part for reported in ("10.1.2.3", "zacharias") for part in texts(data))
 
     def test_unsigned_answer_is_left_out(self, world: World, pki: PrivatePKI) -> None:
         """What stands in a witness's place may be a page with the reader's name: it is not recorded, nor needed."""

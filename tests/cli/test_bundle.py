@@ -1,4 +1,4 @@
-"""Evidence bundles on the command line: written by a check, judged again, looked into, parts taken out, signed."""
+"""Evidence bundles on the command line: written by a check, assessed again, inspected, redacted, signed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def office(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Office:
 
 
 def test_check_writes_a_bundle(office: Office) -> None:
-    """The bundle beside the report follows its schema and is signed."""
+    """The bundle next to the report follows its schema and is signed."""
     file = json.loads(office.bundle.read_bytes())
     jsonschema.validate(file, bundle_schema())
     assert [s["keyid"] for s in file["envelope"]["signatures"]] == [key_identifier(public_key_of(KEY))]
@@ -97,7 +97,7 @@ def test_it_holds(key: str, office: Office) -> None:
 
 
 def test_json(office: Office) -> None:
-    """JSON has the whole verification, the report judged again in it."""
+    """JSON has the whole verification, the report assessed again in it."""
     done = office.verify("--format", "json", "--key-file", "recorder.pem")
     verification = json.loads(done.stdout)
     assert (done.returncode, verification["conclusion"], verification["signature"]) == (0, "holds", "signed")
@@ -112,25 +112,27 @@ def dossier_of(office: Office) -> Callable[..., dict[str, Any]]:
     def make(*arguments: str) -> dict[str, Any]:
         done = office.run("dossier", *arguments, *office.trust, "--format", "json")
         assert done.returncode == 0, done.stderr
-        told: dict[str, Any] = json.loads(done.stdout)
-        return told
+        reported: dict[str, Any] = json.loads(done.stdout)
+        return reported
 
     return make
 
 
 def test_dossier_from_a_bundle(dossier_of: Callable[..., dict[str, Any]], office: Office) -> None:
-    """What a signed bundle shows, judged again, with its place, its signer and the file's hash as evidence."""
-    told = dossier_of("evidence.json", "--key-file", "recorder.pem")
-    assert (told["vantage"], told["results"], told["sources"]) == ("room 12", 2, 1)
-    assert [(who["issuer"], who["confidence"]) for who in told["interceptors"]] == [("CN=Campus Filter CA", "proven")]
+    """What a signed bundle shows, assessed again, with its place, its signer and the file's hash as evidence."""
+    reported = dossier_of("evidence.json", "--key-file", "recorder.pem")
+    assert (reported["vantage"], reported["results"], reported["sources"]) == ("room 12", 2, 1)
+    assert [(who["issuer"], who["confidence"]) for who in reported["interceptors"]] == [
+        ("CN=Campus Filter CA", "proven")
+    ]
     digest = hashlib.sha256(office.bundle.read_bytes()).hexdigest()
     signer = key_identifier(public_key_of(KEY))
-    assert told["evidence"] == [f"bundle evidence.json (SHA-256 {digest}): holds; signed by {signer}"]
-    assert not any("known key" in gap or "rows of a database" in gap for gap in told["gaps"])
+    assert reported["evidence"] == [f"bundle evidence.json (SHA-256 {digest}): holds; signed by {signer}"]
+    assert not any("known key" in gap or "rows of a database" in gap for gap in reported["gaps"])
 
 
 def test_dossier_says_whose_word_it_is(dossier_of: Callable[..., dict[str, Any]]) -> None:
-    """Without a key the reviewer knows, a bundle is told, and that anybody can make one is a gap."""
+    """Without a key the reviewer knows, a bundle is listed, and that anybody can make one is a gap."""
     assert any("1 of 1 bundles are signed by no known key" in gap for gap in dossier_of("evidence.json")["gaps"])
 
 
@@ -138,10 +140,10 @@ def test_dossier_leaves_out_what_does_not_hold(dossier_of: Callable[..., dict[st
     """A changed bundle is named, and nothing in it is believed."""
     changed = office.folder / "forged.json"
     changed.write_text(office.bundle.read_text().replace("exam.example.edu", "evil.example.edu"))
-    told = dossier_of("forged.json", "--key-file", "recorder.pem")
-    assert (told["results"], told["interceptors"]) == (0, [])
-    assert ["left out" in source for source in told["evidence"]] == [True]
-    assert any("do not hold" in gap for gap in told["gaps"])
+    reported = dossier_of("forged.json", "--key-file", "recorder.pem")
+    assert (reported["results"], reported["interceptors"]) == (0, [])
+    assert ["left out" in source for source in reported["evidence"]] == [True]
+    assert any("do not hold" in gap for gap in reported["gaps"])
 
 
 def test_dossier_counts_a_run_once(dossier_of: Callable[..., dict[str, Any]], office: Office) -> None:
@@ -149,9 +151,9 @@ def test_dossier_counts_a_run_once(dossier_of: Callable[..., dict[str, Any]], of
     copy = office.folder / "copy.json"
     copy.write_bytes(sign(office.bundle.read_bytes(), [Ed25519PrivateKey.generate()]))
     assert dossier_of("--history", "history.sqlite", "--vantage", "room 12")["results"] == 2
-    told = dossier_of("evidence.json", "copy.json", "--history", "history.sqlite", "--key-file", "recorder.pem")
-    assert (told["results"], told["sources"]) == (2, 2)
-    assert {e["times_seen"] for who in told["interceptors"] for e in who["endpoints"]} == {1}
+    reported = dossier_of("evidence.json", "copy.json", "--history", "history.sqlite", "--key-file", "recorder.pem")
+    assert (reported["results"], reported["sources"]) == (2, 2)
+    assert {e["times_seen"] for who in reported["interceptors"] for e in who["endpoints"]} == {1}
 
 
 def test_dossier_is_on_one_place(office: Office) -> None:
@@ -171,7 +173,7 @@ def test_dossier_without_evidence_is_exit_2(given: tuple[str, ...], office: Offi
 
 
 def test_other_key_is_exit_3(office: Office) -> None:
-    """Signed by nobody we know: it cannot be told."""
+    """Signed by nobody we know: undecided."""
     done = office.verify("--key", STRANGER)
     assert (done.returncode, "by no key that was given" in done.stdout) == (3, True)
 
@@ -199,8 +201,8 @@ def test_changed_is_exit_1(office: Office) -> None:
     assert "Part endpoint-1 was changed" in done.stdout
 
 
-def test_judged_differently_is_exit_1(office: Office) -> None:
-    """By pins of the reader's own another verdict comes out, and both are told."""
+def test_assessed_differently_is_exit_1(office: Office) -> None:
+    """By pins of the reader's own another verdict comes out, and both are reported."""
     pins = office.folder / "pins.toml"
     pins.write_text(
         f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{EXAM}"\ncertificates = ["sha256:{leaf_hash(office)}"]\n'
@@ -231,7 +233,7 @@ def test_show(office: Office) -> None:
 
 
 def test_redact_and_sign(office: Office) -> None:
-    """Without the vantage it still holds; without an endpoint it cannot be told; a second signature is told."""
+    """Without the vantage it still holds; without an endpoint it is undecided; a second signature is reported."""
     second = office.folder / "second.key"
     second.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     second.chmod(0o600)

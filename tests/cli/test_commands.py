@@ -141,12 +141,12 @@ class TestCheck:
 
     def test_every_way_side_by_side(self, town: Town) -> None:
         """Intercepted through the proxy only: what the direct way showed proves it, and the report has both."""
-        ways = ("--route", "direct,proxy", "--proxy", f"http://127.0.0.1:{town.filter}", "--offline")
-        done = town.run("check", EXAM, *town.trust, *town.resolve, *ways, "--all-addresses", "--format", "json")
+        routes = ("--route", "direct,proxy", "--proxy", f"http://127.0.0.1:{town.filter}", "--offline")
+        done = town.run("check", EXAM, *town.trust, *town.resolve, *routes, "--all-addresses", "--format", "json")
         assert done.returncode == 1
         (result,) = json.loads(done.stdout)["results"]
         assert (result["reason"], result["observation"]["route"]) == ("identity-substituted", "http-connect")
-        assert {look["route"] for look in result["other_observations"]} >= {"direct"}
+        assert {probe["route"] for probe in result["other_observations"]} >= {"direct"}
 
     @pytest.mark.serial
     def test_inconclusive_is_exit_3_and_in_time(self, town: Town) -> None:
@@ -175,7 +175,7 @@ class TestCheck:
         ] * len(chain)
 
     def test_report_has_nothing_about_the_person(self, town: Town) -> None:
-        """No user name, machine name or home of whoever runs it."""
+        """No user name, machine name or home of the person who runs it."""
         names = ("USER", "LOGNAME", "USERNAME", "HOME", "HOSTNAME")
         person = dict.fromkeys(names, "zacharias-the-student")
         done = run_process("check", EXAM, *town.trust, *town.resolve, "--format", "json", env=person, cwd=town.folder)
@@ -246,7 +246,7 @@ class TestCheck:
 
 class TestExamine:
     def test_chain_from_a_file(self, town: Town, tmp_path: Path) -> None:
-        """A PEM chain is judged offline; for another host it is not clean."""
+        """A PEM chain is assessed offline; for another host it is not clean."""
         chain = tmp_path / "chain.pem"
         chain.write_bytes(town.issued[EXAM].chain_pem)
         assert town.run("examine", str(chain), "--host", EXAM, *town.trust).returncode == 0
@@ -283,15 +283,15 @@ class TestPins:
         assert town.run("pins", "lint", str(pins)).returncode == 0
 
     def test_learn_refuses_an_interceptor(self, town: Town, tmp_path: Path) -> None:
-        """Pins are not learned from a chain without a public root, unless told to, and then nothing is half-written."""
+        """Pins are not learned from a chain without a public root, unless asked to, and nothing is half-written."""
         pins = tmp_path / "learned.toml"
         proxied = ("--proxy", f"http://127.0.0.1:{town.filter}")
         refused = town.run("pins", "learn", EXAM, "-o", str(pins), *town.trust[:2], *proxied)
         assert refused.returncode == 3
         assert "no public root" in refused.stderr
         assert not pins.exists()
-        told = town.run("pins", "learn", EXAM, "-o", str(pins), "--allow-private", *town.trust[:2], *proxied)
-        assert told.returncode == 0
+        reported = town.run("pins", "learn", EXAM, "-o", str(pins), "--allow-private", *town.trust[:2], *proxied)
+        assert reported.returncode == 0
         assert "# identity unknown" in pins.read_text("utf-8")
         assert "identity    unknown" in town.run("pins", "show", str(pins)).stdout
 

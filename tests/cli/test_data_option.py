@@ -107,7 +107,7 @@ def test_the_pins_of_a_vendor_are_shown_and_used(folder: Path) -> None:
 
 
 def test_a_policy_may_name_a_vendor(folder: Path, tmp_path: Path) -> None:
-    """Beside its own files, which are relative to it."""
+    """Next to its own files, which are relative to it."""
     policy = tmp_path / "policy.toml"
     policy.write_text('schema = 1\npins = ["vendor:acme"]\n', encoding="utf-8")
     words = ("exam", "gate", "--policy", str(policy), "--proxy", "none", "--offline", "--connect-to")

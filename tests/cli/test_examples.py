@@ -1,4 +1,4 @@
-"""The examples of the help run as they are written, wherever that needs no network but loopback."""
+"""The examples of the help run as printed, wherever that needs no network but loopback."""
 
 from __future__ import annotations
 

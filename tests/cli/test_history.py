@@ -62,7 +62,7 @@ def two_runs(recorded: Path) -> str:
     return str(recorded / "history.sqlite")
 
 
-def test_runs_are_kept_and_told(two_runs: str, tmp_path: Path) -> None:
+def test_runs_are_kept_and_reported(two_runs: str, tmp_path: Path) -> None:
     """Every run stands in the list; one can be shown again in any form, as HTML with the runs before it."""
     done = detector("history", "--history", two_runs)
     lines = done.stdout.splitlines()
@@ -136,9 +136,9 @@ def test_dossier(two_runs: str, tmp_path: Path) -> None:
     """What is known of one place, as JSON and as a page."""
     done = detector("dossier", "--history", two_runs, "--vantage", "hall", "--format", "json")
     assert done.returncode == 0
-    told = json.loads(done.stdout)
-    assert [who["issuer"] for who in told["interceptors"]] == ["CN=mitmproxy"]
-    assert told["gaps"]
+    reported = json.loads(done.stdout)
+    assert [who["issuer"] for who in reported["interceptors"]] == ["CN=mitmproxy"]
+    assert reported["gaps"]
     page = tmp_path / "dossier.html"
     assert detector("dossier", "--history", two_runs, "--vantage", "hall", "--output", str(page)).returncode == 0
     assert "What was tried to disprove it" in page.read_text("utf-8")

@@ -21,7 +21,7 @@ EXAM = "exam.example.edu"
 
 
 async def run(*arguments: str) -> int:
-    """The exit code of `detector locate` in a thread beside the servers."""
+    """The exit code of `detector locate` in another thread than the servers."""
     return await asyncio.to_thread(cli.run, ["locate", *arguments])
 
 
@@ -44,16 +44,16 @@ async def test_table(pki: PrivatePKI, capsys: pytest.CaptureFixture[str], monkey
 async def test_json_and_exit_code_of_unknown(
     pki: PrivatePKI, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """With nothing to compare with the exit code is 3; JSON goes where it is told and holds the whole trace."""
+    """With nothing to compare with the exit code is 3; JSON goes where it should and holds the whole trace."""
     async with serve_origin(pki.issue([EXAM])) as origin:
         target, file = f"127.0.0.1:{origin.port}", tmp_path / "located.json"
         arguments = ("--control-port", str(origin.port), "--max-hops", "1", "--format", "json", "--output", str(file))
         assert await run(target, *arguments) == 3
     assert capsys.readouterr().out == ""
-    told = json.loads(file.read_text("utf-8"))
-    assert told["location"]["doubt"] == "control-silent"
-    assert told["address"] == "127.0.0.1"
-    assert {trace["asked"] for trace in told["hops"]["traces"]} == {"connect", "client-hello"}
+    reported = json.loads(file.read_text("utf-8"))
+    assert reported["location"]["doubt"] == "control-silent"
+    assert reported["address"] == "127.0.0.1"
+    assert {trace["asked"] for trace in reported["hops"]["traces"]} == {"connect", "client-hello"}
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ async def test_json_and_exit_code_of_unknown(
 async def test_bad_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be meant is refused before anything is sent: exit 2, a sentence, no traceback."""
     assert await run(*arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "Error" in told.err
+    reported = capsys.readouterr()
+    assert reported.out == ""
+    assert "Error" in reported.err
 
 
-async def test_the_slow_hint_and_silent_systems_are_told(
+async def test_the_slow_hint_and_silent_systems_are_reported(
     pki: PrivatePKI, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A weak hint is called one, and where no router can be named the table says so."""
@@ -77,6 +77,6 @@ async def test_the_slow_hint_and_silent_systems_are_told(
     monkeypatch.setattr("detector.locate.tracing.LinuxErrorQueue", NoErrorQueue)
     async with serve_origin(pki.issue([EXAM])) as origin, serve_files({}) as web:
         assert await run(f"127.0.0.1:{origin.port}", "--control-port", str(web.port), "--max-hops", "1") == 0
-    told = capsys.readouterr().out
-    assert "a weak hint" in told
-    assert "does not tell which routers answered" in told
+    reported = capsys.readouterr().out
+    assert "a weak hint" in reported
+    assert "does not tell which routers answered" in reported

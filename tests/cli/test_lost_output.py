@@ -100,7 +100,7 @@ def test_a_process_whose_result_has_no_room(command: str) -> None:
         (("scan", NOBODY, "--proxy", "none"), 3),
     ],
 )
-def test_words_beside_the_result_without_room(command: tuple[str, ...], code: int) -> None:
+def test_words_next_to_the_result_without_room(command: tuple[str, ...], code: int) -> None:
     """What cannot be said on standard error changes no exit code."""
     with no_room() as stream, contextlib.redirect_stderr(stream):
         assert cli.run(command) == code

@@ -141,7 +141,7 @@ def test_the_native_host_reports_each_decision(place: Place) -> None:
 
 
 def test_a_manifest_passes_the_options_on(place: Place) -> None:
-    """A browser starts the host with the options of reporting, paths made absolute, a key as it is written."""
+    """A browser starts the host with the options of reporting, paths made absolute, a key as given."""
     given = ("--browser", "firefox", "--extension-id", "exam@example.edu")
     done = run("exam", "manifest", *given, *place.probing, *place.reporting, cwd=place.folder)
     assert done.returncode == 0, done.stderr
@@ -237,7 +237,7 @@ def test_options_that_do_not_suffice(words: tuple[str, ...], error: str) -> None
 
 
 def test_wrong_values_are_named_by_their_option(tmp_path: Path) -> None:
-    """A URL without TLS, a name in capitals, a key that is none: the option is in the message, a credential is not."""
+    """A URL without TLS, a name in capitals, a key that is not one: the message has the option and no credential."""
     settings = settings_in(tmp_path)
     known = {
         "--report-to": URL,

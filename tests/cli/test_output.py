@@ -20,7 +20,7 @@ def write(place: Path, text: str = "result\n") -> None:
 
 
 def test_a_link_stays_and_what_it_points_to_is_replaced_whole(tmp_path: Path) -> None:
-    """Until the result is complete the old one is there, beside the file that is linked to and not beside the link."""
+    """Until the result is complete the old one is there, next to the file that is linked to, not to the link."""
     (tmp_path / "results").mkdir()
     real, link = tmp_path / "results" / "today.json", tmp_path / "latest.json"
     real.write_text("old")
@@ -80,7 +80,7 @@ def test_a_device_stays_one() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
-def test_a_full_device_is_told() -> None:
+def test_a_full_device_is_reported() -> None:
     """What could not be written is no result."""
     with pytest.raises(OutputError, match="/dev/full: cannot be written"):
         write(Path("/dev/full"))

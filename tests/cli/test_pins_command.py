@@ -17,7 +17,7 @@ def test_shipped_pins_are_without_complaints() -> None:
     assert done.stdout.splitlines()[0].endswith("endpoint(s), 0 error(s), 0 warning(s)")
 
 
-def test_own_files_are_judged_as_before(tmp_path: Path) -> None:
+def test_own_files_are_assessed_as_before(tmp_path: Path) -> None:
     """An exam endpoint without pins in a file of one's own is still worth a warning; -q leaves the count."""
     own = tmp_path / "own.toml"
     own.write_text('schema = 1\nname = "own"\n[[endpoint]]\nhost = "exam.example.edu"\ncategory = "exam"\n', "utf-8")

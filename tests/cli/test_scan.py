@@ -63,7 +63,7 @@ def closing_server() -> Iterator[tuple[int, list[int]]]:
 
 @pytest.mark.parametrize("run_it", [run, run_process])
 def test_targets_from_everywhere(run_it: Callable[..., Done], tmp_path: Path) -> None:
-    """Arguments, files, tables, networks and stdin make one scan; bad lines are told and passed over."""
+    """Arguments, files, tables, networks and stdin make one scan; bad lines are reported and skipped."""
     (tmp_path / "list.txt").write_text("127.0.0.1:1\nnot a host\n", "utf-8")
     (tmp_path / "table.csv").write_text("host,port\nlocalhost,1\n", "utf-8")
     done = run_it(
@@ -170,7 +170,7 @@ async def a_filter_with_an_exception(pki: PrivatePKI, hosts: Sequence[str]) -> A
 
 
 def test_what_was_found_before_the_kill_counts_after_it(pki: PrivatePKI, tmp_path: Path) -> None:
-    """A scan that goes on speaks for all of its targets: exit code, sentence and history know what came before."""
+    """A scan that goes on covers all of its targets: exit code, sentence and history know what came before."""
     written = pki.write(tmp_path)
     state, output, kept = (str(tmp_path / name) for name in ("state", "out.jsonl", "history.sqlite"))
     hosts = ("exam.example.edu", "lms.example.org", "clean.example.net")

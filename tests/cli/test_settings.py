@@ -37,7 +37,7 @@ def run(*arguments: str, **environment: str) -> Done:
 
 
 def test_file_environment_and_command_line(tmp_path: Path) -> None:
-    """The command line goes before the environment, the environment before the file."""
+    """The command line takes precedence over the environment, the environment before the file."""
     file = tmp_path / "detector.toml"
     file.write_text('[scan]\nformat = "csv"\nretries = 0\nport = [1]\n', "utf-8")
     words = ("--config", str(file), "scan", "127.0.0.1")
@@ -84,7 +84,7 @@ def test_what_needs_a_home_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "set HOME" in capsys.readouterr().err
 
 
-def test_a_usual_place_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_usual_place_that_cannot_be_read_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Somebody else's home, as `sudo` may leave it: what stands there is not silently passed over."""
 
     def refuse(*_: object) -> NoReturn:

@@ -86,7 +86,7 @@ def test_keygen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_serve(files: dict[str, str], settings_of: Callable[..., dict[str, Any]], number: signal.Signals) -> None:
-    """It serves with two keys, prints what to pin, and ends quietly when it is told to."""
+    """It serves with two keys, prints what to pin, and ends quietly when it is asked to."""
     async with serving(*arguments(files), "--signing-key", files["two"]) as (process, address, pins):
         assert pins == [key_identifier(public_key_of(load_signing_key(files[name]))) for name in ("one", "two")]
         endpoint = Endpoint(host=EXAM, address=address, witness=tuple(map(parse_witness_key, pins[1:])))
@@ -98,7 +98,7 @@ async def test_serve(files: dict[str, str], settings_of: Callable[..., dict[str,
         assert (process.returncode, out, err) == (0, b"", b"")
 
 
-async def test_a_taken_port_is_told(files: dict[str, str]) -> None:
+async def test_a_taken_port_is_reported(files: dict[str, str]) -> None:
     """Two servers on one port: the second says so in one sentence."""
     async with serving(*arguments(files)) as (_, address, _):
         second = await asyncio.to_thread(run_process, "witness", "serve", *arguments(files), "--port", str(address[1]))
@@ -107,7 +107,7 @@ async def test_a_taken_port_is_told(files: dict[str, str]) -> None:
     assert "Traceback" not in second.stderr
 
 
-def test_what_cannot_be_served_is_told(
+def test_what_cannot_be_served_is_reported(
     files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each message names the file and what is wrong with it."""

@@ -201,7 +201,7 @@ def test_what_cannot_be_read_is_not_dropped(pki: PrivatePKI) -> None:
 
 
 def test_what_only_mentions_a_host_is_dropped(pki: PrivatePKI) -> None:
-    """A readable certificate for others, with our name in a URL, is none of ours."""
+    """A readable certificate for others, with our name in a URL, is not one of ours."""
     leaf = pki.intermediate_ec.issue(["www.example.org"], aia=[f"http://{HOST}/ca.crt"]).leaf
     assert watched(HOST).concerns(leaf)
     assert watched(HOST).match(entry_of(leaf)) is None

@@ -50,7 +50,7 @@ def test_a_second_signature_of_the_log_must_be_right() -> None:
 
 
 def test_another_key_is_refused() -> None:
-    """A checkpoint of one log is none of another."""
+    """A checkpoint of one log is not valid for another."""
     with pytest.raises(ForgedError, match="no signature"):
         notes.verify(NOTE, StaticLog.create().ct_log.public_key_der)
 

@@ -130,7 +130,7 @@ class TestPromises:
     def test_what_need_not_be_confirmed_blocks_only_with_the_scope_of_the_network(
         self, policy: Policy, network: list[Result], named: frozenset[str]
     ) -> None:
-        """Beside a confirmed exam endpoint the rest warns at most, and only what is probable or proven."""
+        """Next to a confirmed exam endpoint the rest warns at most, and only what is probable or proven."""
         confirmed = result(EXAM, Category.EXAM, clean(Assurance.WITNESSED))
         others = [one for one in network if not must_be_confirmed(one, policy, named)]
         policy = msgspec.structs.replace(policy, require_witness=())
@@ -243,8 +243,8 @@ class TestPromises:
         action, reasons, message = decide(policy, report(network, named), named=named)
         assert reasons[0].action is action
         assert all(reason.action.rank <= action.rank and reason.sentence for reason in reasons)
-        told = [name for reason in reasons for name in reason.endpoints]
-        assert sorted(told) == sorted({*(one.endpoint.name for one in network), *named, *_witnessed(policy)})
+        reported = [name for reason in reasons for name in reason.endpoints]
+        assert sorted(reported) == sorted({*(one.endpoint.name for one in network), *named, *_witnessed(policy)})
         assert 0 < len(message) < 800
         assert message.isprintable()
         assert message.endswith(".")
@@ -310,7 +310,7 @@ POLICIES: Final = tuple(
 
 A, W, B = Action.ALLOW, Action.WARN, Action.BLOCK
 WHOLE: Final[dict[str, tuple[Case, tuple[Action, ...], tuple[Action, ...]]]] = {
-    # worth: the result, the actions where it must be confirmed, those beside a confirmed exam endpoint
+    # worth: the result, the actions where it must be confirmed, those next to a confirmed exam endpoint
     "witnessed": (clean(Assurance.WITNESSED), (A, A, A, A, A, A, A, A), (A, A, A, A, A, A, A, A)),
     "pinned": (clean(Assurance.PINNED), (A, A, A, A, A, A, A, A), (A, A, A, A, A, A, A, A)),
     "logged": (clean(Assurance.LOGGED), (A, A, A, A, A, A, A, A), (A, A, A, A, A, A, A, A)),
@@ -332,13 +332,13 @@ class TestWholeTable:
     @pytest.mark.parametrize("because", ["exam", "named", "pinned", "witness required", "neither"])
     def test_cell(self, row: str, column: int, because: str) -> None:
         """What comes out of one endpoint, why it must be confirmed or need not be, and the policy."""
-        case, required, beside = WHOLE[row]
+        case, required, alongside = WHOLE[row]
         policy, name = POLICIES[column], f"{LMS}:443"
         if because == "exam":
             decided = decide(policy, made((EXAM, Category.EXAM, case)))
         elif because == "neither":
             decided = decide(policy, made(CONFIRMED, (LMS, Category.LMS, case)))
-            assert decided.action is beside[column]
+            assert decided.action is alongside[column]
             return
         elif because == "witness required":
             if case.assurance is not Assurance.WITNESSED:
@@ -440,11 +440,11 @@ class TestOtherRoute:
         assert decided.reasons[0].code is ReasonCode.PROXY_NOT_FOLLOWED
 
     def test_what_decides_nothing_warns_nobody(self) -> None:
-        """An endpoint beside a confirmed exam on the right route does not count."""
-        beside = _unfollowed(result(LMS, Category.LMS, LOGGED), UnfollowedProxy.FILE_FAULTY)
-        decided = decide(Policy(), report([result(EXAM, Category.EXAM, LOGGED), beside]))
+        """An endpoint next to a confirmed exam on the right route does not count."""
+        alongside = _unfollowed(result(LMS, Category.LMS, LOGGED), UnfollowedProxy.FILE_FAULTY)
+        decided = decide(Policy(), report([result(EXAM, Category.EXAM, LOGGED), alongside]))
         assert decided.action is Action.ALLOW
-        alone = decide(Policy(), report([beside]))
+        alone = decide(Policy(), report([alongside]))
         assert (alone.action, alone.reasons[0].code) == (Action.WARN, ReasonCode.PROXY_NOT_FOLLOWED)
 
     def test_a_refused_stale_pin_stays_refused(self) -> None:
@@ -463,14 +463,14 @@ class TestMessages:
             worst = next(host for host, case in hosts.items() if case is PROVEN)
             assert f"could not be confirmed: {worst}." in decide(Policy(), seen).message
 
-    def test_interception_beside_what_was_not_confirmed(self) -> None:
+    def test_interception_next_to_what_was_not_confirmed(self) -> None:
         """Where the policy only warns of the exam itself, a block for the rest does not call the exam confirmed."""
         policy = Policy(on_unconfirmed=OnUnconfirmed.WARN, scope=PolicyScope.NETWORK)
         decided = decide(policy, made((EXAM, Category.EXAM, NO_ANSWER), (SEARCH, Category.SEARCH, PROVEN)))
         assert (decided.action, decided.reasons[0].code) == (Action.BLOCK, ReasonCode.INTERCEPTED)
         assert "confirmed" not in decided.message
 
-    def test_a_stale_pin_beside_what_was_not_confirmed(self) -> None:
+    def test_a_stale_pin_next_to_what_was_not_confirmed(self) -> None:
         """The endpoint that was not confirmed decides."""
         seen = made((LMS, Category.EXAM, STALE_PIN), (EXAM, Category.EXAM, POSSIBLE))
         decided = decide(Policy(), seen)
@@ -508,7 +508,7 @@ class TestMessages:
         ],
     )
     def test_behind_a_portal_signing_in_comes_first(self, case: Case) -> None:
-        """Before anything else, and before what is said of other endpoints, the student is told to sign in."""
+        """Before anything else, and before what is said of other endpoints, the student is asked to sign in."""
         seen = made((LMS, Category.EXAM, PROVEN), (EXAM, Category.EXAM, case))
         decided = decide(Policy(), seen)
         advice = decided.reasons[0].advice[Audience.STUDENT]
@@ -524,8 +524,10 @@ class TestMessages:
         """Where nothing of TLS was seen, the control request alone says that somebody wants a sign-in."""
         portal = PortalObservation(outcome=outcome, url="http://control.example/")
         seen = report([result(EXAM, Category.EXAM, NO_ANSWER)], portal=portal)
-        told = decide(Policy(), seen).message.startswith("Open a browser and sign in to this network, then try again.")
-        assert told is (outcome is not PortalOutcome.OPEN)
+        reported = decide(Policy(), seen).message.startswith(
+            "Open a browser and sign in to this network, then try again."
+        )
+        assert reported is (outcome is not PortalOutcome.OPEN)
 
     def test_stale_pin(self) -> None:
         """The student may begin, and hears of nobody; where the policy refuses, the exam office is the one to ask."""
@@ -553,7 +555,7 @@ class TestMessages:
         assert message.endswith("Please update this program before the next exam.")
 
     def test_others_that_are_intercepted(self) -> None:
-        """Beside a confirmed exam the student goes ahead; with the scope of the network, waits and hears what to do."""
+        """With a confirmed exam the student goes ahead; with the scope of the network, waits and hears what to do."""
         seen = made(CONFIRMED, (SEARCH, Category.CANARY, PROBABLE))
         warned, blocked = decide(Policy(), seen), decide(Policy(scope=PolicyScope.NETWORK), seen)
         assert warned.reasons[0].confidence is Confidence.PROBABLE

@@ -189,8 +189,8 @@ class TestGate:
             done = await run("gate", *files.options, "--request", str(tmp_path / "request.json"))
         assert answer_of(done)["id"] == 1
 
-    async def test_input_that_does_not_end_is_told(self, files: Files) -> None:
-        """A client that forgets to close the pipe is told so, and gets no decision."""
+    async def test_input_that_does_not_end_is_reported(self, files: Files) -> None:
+        """A client that forgets to close the pipe is informed, and gets no decision."""
         files.policy.write_text('schema = 1\ndeadline = 0.2\npins = ["pins.toml"]\n')
         async with clean(files):
             process = await asyncio.create_subprocess_exec(
@@ -205,11 +205,11 @@ class TestGate:
             assert process.stderr is not None
             process.stdin.write(b"{}")
             async with asyncio.timeout(60):
-                said, told = await asyncio.gather(process.stdout.read(), process.stderr.read())
+                said, reported = await asyncio.gather(process.stdout.read(), process.stderr.read())
                 assert await process.wait() == 2
             process.stdin.close()
         assert said == b""
-        assert b"Close it after writing the request" in told
+        assert b"Close it after writing the request" in reported
 
     async def test_bundle_is_written_and_signed(self, files: Files, tmp_path: Path) -> None:
         """--bundle keeps the evidence, --signing-key signs it."""
@@ -224,7 +224,7 @@ class TestGate:
         assert signer.verifies
 
     @pytest.mark.parametrize(
-        ("words", "told"),
+        ("words", "reported"),
         [
             (("--policy", "absent.toml"), b"absent.toml"),
             (("--signing-key", "absent.pem"), b"absent.pem"),
@@ -233,12 +233,12 @@ class TestGate:
             (("--format", "csv"), b"--format"),
         ],
     )
-    async def test_bad_input_is_exit_2(self, files: Files, words: tuple[str, ...], told: bytes) -> None:
-        """What cannot be used is told on stderr with its name; there is no answer and no traceback."""
+    async def test_bad_input_is_exit_2(self, files: Files, words: tuple[str, ...], reported: bytes) -> None:
+        """What cannot be used is reported on stderr with its name; there is no answer and no traceback."""
         async with clean(files):
             done = await run("gate", *files.options, *words)
         assert (done.returncode, done.stdout) == (2, b"")
-        assert told in done.stderr
+        assert reported in done.stderr
         assert b"Traceback" not in done.stderr
 
     @pytest.mark.parametrize("sent", [b"", b"no", b'{"task":"cancel"}', b'{"endpoints":["printer.local"]}'])
@@ -331,7 +331,7 @@ class TestNativeHost:
         done = subprocess.run([HOST[0], "-c", code], capture_output=True, check=True)  # noqa: S603 - our own code
         assert (done.stdout, done.stderr) == (b"frame", b"")
 
-    async def test_bad_policy_is_told_to_the_browser_too(self, files: Files) -> None:
+    async def test_bad_policy_is_reported_to_the_browser_too(self, files: Files) -> None:
         """A browser shows no stderr: what is wrong with the files comes as a message, then the host ends."""
         files.policy.write_text("schema = 1\non_unconfirmed = 'sure'\n")
         done = await run("native-host", *files.options)
@@ -392,7 +392,7 @@ class TestManifest:
         assert "--hello browser" in shown
         assert "--quic" not in shown
 
-    async def test_what_cannot_work_is_told_to_who_installs_it(self, files: Files) -> None:
+    async def test_what_cannot_work_is_reported_to_who_installs_it(self, files: Files) -> None:
         """A bad policy is refused here, not on the day of the exam."""
         files.policy.write_text("schema = 1\nrequire_witness = 'exam'\npins = ['pins.toml']\n")
         async with clean(files):

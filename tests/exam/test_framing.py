@@ -24,7 +24,7 @@ def taken(data: bytes, cuts: list[int], limit: int = LIMIT) -> list[bytes]:
     return frames
 
 
-def test_a_frame_is_a_native_length_and_the_octets() -> None:
+def test_a_frame_is_a_native_length_and_the_bytes() -> None:
     """The length is 32 bits wide, in the byte order of this machine, without the length itself."""
     assert frame(b'{"id":1}') == struct.pack("=I", 8) + b'{"id":1}'
 
@@ -36,7 +36,7 @@ def test_frames_survive_any_cut(payloads: list[bytes], cuts: list[int]) -> None:
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 40), max_size=12))
-def test_any_octets_are_frames_or_refused(data: bytes, cuts: list[int]) -> None:
+def test_any_bytes_are_frames_or_refused(data: bytes, cuts: list[int]) -> None:
     """Nothing but `FrameError` gets out, and no frame is longer than allowed."""
     try:
         frames = taken(data, cuts)

@@ -178,12 +178,12 @@ class TestAnswers:
         async with serve_origin(issued) as origin:
             exam = Endpoint(host=EXAM, category=Category.EXAM, address=origin.address)
             lms = Endpoint(host=LMS, category=Category.LMS, address=nowhere)
-            beside = await detector.exam.gate(**settings_of(exam, lms))
+            alongside = await detector.exam.gate(**settings_of(exam, lms))
             required = await detector.exam.gate(**settings_of(exam, msgspec.structs.replace(lms, **known)))
-        assert (beside.action, required.action) == (Action.ALLOW, Action.BLOCK)
+        assert (alongside.action, required.action) == (Action.ALLOW, Action.BLOCK)
 
     async def test_policy_and_pins_come_from_files(self, pki: PrivatePKI, tmp_path: Path) -> None:
-        """One policy file is all a client has to name; its pin files stand beside it."""
+        """One policy file is all a client has to name; its pin files stand next to it."""
         written = pki.write(tmp_path)
         async with town(pki) as (endpoints, where):
             address, port = where[EXAM, 443]
@@ -307,13 +307,13 @@ class TestWitness:
         )
 
         async with serve_origin(issued, handler=answering(key)) as origin, serve_origin(issued) as other:
-            told = await detector.exam.gate(
+            reported = await detector.exam.gate(
                 policy=policy, **settings_of(endpoint, resolve={(EXAM, 443): origin.address})
             )
             untold = await detector.exam.gate(
                 policy=policy, **settings_of(endpoint, resolve={(EXAM, 443): other.address})
             )
-        assert (told.action, told.report.results[0].assurance) == (Action.ALLOW, Assurance.WITNESSED)
+        assert (reported.action, reported.report.results[0].assurance) == (Action.ALLOW, Assurance.WITNESSED)
         assert (untold.action, untold.reasons[0].code) == (Action.BLOCK, ReasonCode.WITNESS_MISSING)
 
     async def test_requirement_without_a_key_is_a_mistake_in_the_files(self, settings_of: Settings) -> None:
@@ -359,7 +359,7 @@ class TestRefusals:
             assert origin.connections == 0
 
     async def test_detector_or_settings_not_both(self, settings_of: Settings) -> None:
-        """Settings beside a ready detector would be ignored, so they are refused."""
+        """Settings next to a ready detector would be ignored, so they are refused."""
         with pytest.raises(TypeError, match="offline"):
             await detector.exam.gate(detector=Detector(**settings_of()), offline=True)
 
@@ -432,7 +432,7 @@ class TestPortals:
     async def test_signing_in_comes_first(
         self, pki: PrivatePKI, settings_of: Settings, pinned: str, certificate: str, control: str
     ) -> None:
-        """Whatever certificate the portal has, what is pinned, and whether the control request tells of it."""
+        """Whatever certificate the portal has, what is pinned, and whether the control request reveals it."""
         names = ["portal.hotel.example"]
         portal = {
             "self-signed": pki.self_signed,
@@ -482,7 +482,7 @@ class TestPortals:
 
 
 class TestStalePins:
-    """A genuine certificate that is publicly logged, beside pins that do not fit any more."""
+    """A genuine certificate that is publicly logged, next to pins that do not fit any more."""
 
     @pytest.mark.parametrize("identity", list(RecordedIdentity))
     @pytest.mark.parametrize("why", ["category", "named", "pinned"])
@@ -527,7 +527,7 @@ class TestStalePins:
 
 
 class TestCanaries:
-    """Substituted canaries beside a confirmed exam endpoint: IT may have exempted the exam."""
+    """Substituted canaries next to a confirmed exam endpoint: IT may have exempted the exam."""
 
     @pytest.mark.parametrize("category", [Category.CANARY, Category.SEARCH, Category.MAIL])
     async def test_they_warn_or_block_by_the_scope(

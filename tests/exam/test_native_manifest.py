@@ -36,8 +36,8 @@ def made(browser: Browser, system: System, home: str = "/home/sam", **environmen
         (Browser.FIREFOX, System.MACOS, "/home/sam/Library/Application Support/Mozilla/NativeMessagingHosts"),
     ],
 )
-def test_where_each_browser_looks(browser: Browser, system: System, path: str) -> None:
-    """The manifest goes where the browser's documentation says, the launcher beside it, and names fit."""
+def test_where_each_browser_searches(browser: Browser, system: System, path: str) -> None:
+    """The manifest goes where the browser's documentation says, the launcher next to it, and names fit."""
     found = made(browser, system)
     assert str(found.manifest_path) == f"{path}/{HOST_NAME}.json"
     manifest = json.loads(found.manifest)
@@ -91,7 +91,7 @@ def test_configured_places() -> None:
 
 @pytest.mark.parametrize("extension_id", ["", "abc", CHROME_ID.upper(), CHROME_ID + "\n", "q" * 32, FIREFOX_ID])
 def test_chrome_refuses_other_ids(extension_id: str) -> None:
-    """An id that no extension of Chrome can have is a mistake, told before anything is written."""
+    """An id that no extension of Chrome can have is a mistake, reported before anything is written."""
     with pytest.raises(InputError, match="extension-id"):
         files(Place(Browser.CHROME, System.LINUX, "/h", {}), extension_id=extension_id, command=COMMAND)
 
@@ -116,7 +116,7 @@ def test_batch_file_refuses_what_it_cannot_carry(word: str) -> None:
         files(Place(Browser.EDGE, System.WINDOWS, "C:\\", {}), extension_id=CHROME_ID, command=[word])
 
 
-def test_installed_launcher_passes_every_argument_as_it_is(tmp_path: Path) -> None:
+def test_installed_launcher_passes_every_argument_unchanged(tmp_path: Path) -> None:
     """Spaces, quotes, dollars and percent signs reach the program unchanged."""
     odd = ["it's", "100%", "$HOME", 'a "b"', "`id`", "ä ö", "*"]
     place = Place(Browser.CHROMIUM, System.LINUX, str(tmp_path), {}, user_data=str(tmp_path / "a b"))
@@ -130,8 +130,8 @@ def test_installed_launcher_passes_every_argument_as_it_is(tmp_path: Path) -> No
     assert done.stdout.strip() == str(odd)
 
 
-def test_unwritable_place_is_told(tmp_path: Path) -> None:
-    """A folder that cannot be made is told with its path and a remedy."""
+def test_unwritable_place_is_reported(tmp_path: Path) -> None:
+    """A folder that cannot be made is reported with its path and a remedy."""
     (tmp_path / "file").write_text("")
     place = Place(Browser.CHROMIUM, System.LINUX, "/h", {}, user_data=str(tmp_path / "file"))
     with pytest.raises(OutputError, match="file"):

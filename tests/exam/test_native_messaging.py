@@ -85,7 +85,7 @@ class Browser:
         self.send(b"".join(frame(json.dumps(message).encode()) for message in messages))
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         assert self._writing is not None
         os.write(self._writing, data)
 
@@ -190,7 +190,7 @@ class Waiting:
         raise AssertionError(request)
 
 
-async def test_cancelled_request_is_told_and_its_id_is_free() -> None:
+async def test_cancelled_request_is_reported_and_its_id_is_free() -> None:
     """A cancelled request is answered once, by `cancelled`; the work for it has ended by then."""
     waiting = Waiting()
     async with port(waiting) as browser:
@@ -214,7 +214,7 @@ async def test_closing_the_port_cancels_what_runs() -> None:
 
 
 async def test_too_many_requests_are_refused() -> None:
-    """More requests at a time than the host answers are told so, each by its id."""
+    """More requests at a time than the host answers are refused, each by its id."""
     async with port(Waiting()) as browser:
         browser.say(*({"id": n} for n in range(native_messaging.REQUESTS_MAX + 2)))
         said = [await browser.hear(), await browser.hear()]
@@ -224,8 +224,8 @@ async def test_too_many_requests_are_refused() -> None:
     ]
 
 
-async def test_what_does_not_fit_is_told_and_the_conversation_goes_on() -> None:
-    """A bad request costs nobody else's answer; whose it was is told where that can be known."""
+async def test_what_does_not_fit_is_reported_and_the_conversation_goes_on() -> None:
+    """A bad request costs nobody else's answer; whose it was is reported where that can be known."""
     async with port() as browser:
         browser.say({"id": 7, "deadline": 0}, [])
         browser.send(frame(b"\xff") + frame(b""))
@@ -240,7 +240,7 @@ async def test_what_does_not_fit_is_told_and_the_conversation_goes_on() -> None:
     ]
 
 
-async def test_input_error_is_told_with_advice() -> None:
+async def test_input_error_is_reported_with_advice() -> None:
     """What the policy does not allow is an error of that request."""
 
     async def refuse(request: Request) -> Decision:
@@ -278,7 +278,7 @@ async def test_frame_cut_off_by_the_end_is_no_fault() -> None:
 
 
 async def test_long_answers_come_in_parts() -> None:
-    """An answer longer than the browser takes comes in parts that make it, also beside other answers."""
+    """An answer longer than the browser takes comes in parts that make it, also between other answers."""
     async with port() as browser:
         browser.say({"id": 1, "deadline": 30, "evidence": True}, {"id": 2})
         pieces: list[str] = []

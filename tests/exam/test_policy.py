@@ -37,7 +37,7 @@ def test_defaults_are_sane() -> None:
 
 
 def test_resolving(tmp_path: Path) -> None:
-    """A policy is taken as it is, a path is read, and without either the default one holds."""
+    """A policy is taken unchanged, a path is read, and without either the default one holds."""
     policy = Policy(name="finals")
     assert Policy.resolve(policy) is policy
     assert Policy.resolve(str(write(tmp_path, "schema = 1"))) == Policy(name="policy")
@@ -160,7 +160,7 @@ def test_witness_may_be_required_of_a_category() -> None:
     ],
 )
 def test_refuses_with_file_field_and_remedy(tmp_path: Path, text: str, place: str, advice: str) -> None:
-    """Whatever is wrong is told with the file, the field and what to write instead."""
+    """Whatever is wrong is reported with the file, the field and what to write instead."""
     path = write(tmp_path, text)
     with pytest.raises(PolicyError) as caught:
         Policy.load(path)
@@ -204,7 +204,7 @@ def test_policy_made_in_python_is_checked_alike(wrong: dict[str, Any]) -> None:
         Policy(**wrong)
 
 
-def test_values_may_be_spelled_as_text() -> None:
+def test_values_may_be_written_as_text() -> None:
     """The words of the file work in Python too."""
     given: dict[str, Any] = {"on_unconfirmed": "warn", "on_stale_pin": "refuse", "scope": "network"}
     policy = Policy(**given)
@@ -238,7 +238,7 @@ def test_any_table_is_a_policy_or_refused(table: dict[str, str]) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_octets_are_a_policy_or_refused(data: bytes) -> None:
+def test_any_bytes_are_a_policy_or_refused(data: bytes) -> None:
     """Bytes that are no TOML at all are refused, never a fault."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "policy.toml"

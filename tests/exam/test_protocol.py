@@ -71,7 +71,7 @@ def test_whole_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("sent", "reported"),
     [
         ({"deadlin": 3}, "deadlin"),
         ({"deadline": 0}, "deadline"),
@@ -88,9 +88,9 @@ def test_whole_request() -> None:
         ([1], "object"),
     ],
 )
-def test_refused_with_the_field(sent: object, told: str) -> None:
-    """What does not fit is told with its field."""
-    with pytest.raises(RequestError, match=told):
+def test_refused_with_the_field(sent: object, reported: str) -> None:
+    """What does not fit is reported with its field."""
+    with pytest.raises(RequestError, match=reported):
         read_request(json.dumps(sent).encode())
 
 
@@ -100,7 +100,7 @@ def test_refused_with_the_field(sent: object, told: str) -> None:
 @example(b'"\xff"')
 @example(b"\xff\xfe{}")
 @example(b'{"id":"\\ud800"}')
-def test_any_octets_are_a_request_or_refused(data: bytes) -> None:
+def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
     """Only the documented exception gets out; the id of anything can be asked for."""
     try:
         assert isinstance(read_request(data), Request)

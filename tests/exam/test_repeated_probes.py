@@ -66,8 +66,8 @@ class TestInterceptors:
         assert (box.passed, box.intercepted) == ([EXAM], [EXAM] * (probes - 1))
         assert decision.action is (Action.ALLOW if probes == 1 else Action.BLOCK)
         recorded = [part.content for part in bundles.read(decision.evidence).parts]
-        looks = [each.looks for each in recorded if isinstance(each, RecordedEndpoint)]
-        assert [[look.repeat for look in each] for each in looks] == [list(range(probes))]
+        connections = [each.looks for each in recorded if isinstance(each, RecordedEndpoint)]
+        assert [[one.repeat for one in each] for each in connections] == [list(range(probes))]
 
     async def test_default_is_two_probes(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """Without a word in the policy, the first connection that passes is not enough."""

@@ -18,9 +18,9 @@ COMPUTED: Final = {
     "aio/lazy.py",  # the names of all LazyModules
     "cli/__init__.py",  # commands
     "cli/common.py",  # modules of this package, and rich, which others name
-    "frozen/contents.py",  # looks for what is named
+    "frozen/contents.py",  # searches for what is named
     "frozen/programs.py",  # child programs
-    "frozen/pyinstaller/hook-detector.py",  # looks for what is named
+    "frozen/pyinstaller/hook-detector.py",  # searches for what is named
     "guard/__init__.py",  # modules of the guard
     "outbox/__init__.py",  # modules of the room
     "session/preload.py",  # modules of this package

@@ -145,7 +145,7 @@ def test_the_stand_alone_program_is_its_own_command(monkeypatch: pytest.MonkeyPa
 def test_programs_of_the_system_get_their_own_libraries(
     given: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not those that the application brought; an interpreter's environment stays as it is."""
+    """Not those that the application brought; an interpreter's environment stays unchanged."""
     monkeypatch.setattr(os, "environ", {"HOME": "/home/student", **given})
     assert system_environment() == {"HOME": "/home/student", **given}
     pretend(monkeypatch, **MARKS["PyInstaller, one file"][0])

@@ -72,7 +72,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 # Connections and the pool
 
 
-async def test_one_connection_is_judged_once(world: World, pki: PrivatePKI) -> None:
+async def test_one_connection_is_assessed_once(world: World, pki: PrivatePKI) -> None:
     """Requests one after the other share a connection, which was assessed when it was made."""
     guard = guard_of(world)
     async with (
@@ -105,8 +105,8 @@ async def test_limits_hold(world: World, pki: PrivatePKI) -> None:
     assert {assessed.result.endpoint.host for assessed in guard.assessed} == {EXAM, LMS}
 
 
-async def test_force_close_judges_every_connection(world: World, pki: PrivatePKI) -> None:
-    """Without keep-alive each request has a connection of its own, assessed anew."""
+async def test_force_close_assesses_every_connection(world: World, pki: PrivatePKI) -> None:
+    """Without keep-alive each request has a connection of its own, assessed again."""
     guard = guard_of(world)
     async with (
         serve_origin(pki.issue([EXAM])) as origin,
@@ -173,7 +173,7 @@ async def test_server_that_closes_an_idle_connection(world: World, pki: PrivateP
 # What HTTP does
 
 
-async def test_large_bodies_both_ways(world: World, pki: PrivatePKI, tmp_path: Path) -> None:
+async def test_large_bodies_in_both_directions(world: World, pki: PrivatePKI, tmp_path: Path) -> None:
     """Eight MiB up, counted by the server, and eight MiB down, in chunks."""
 
     async def digest(request: web.Request) -> web.Response:
@@ -392,7 +392,7 @@ async def test_hosts_that_cannot_be_one(world: World) -> None:
 
 
 async def test_network_trouble_is_a_connector_error(world: World) -> None:
-    """Nothing listens: an error that names host and outcome and tells what to do, and that can be pickled."""
+    """Nothing listens: an error that names host and outcome and says what to do, and that can be pickled."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         async with guarded(guard_of(world), resolve={(EXAM, 443): taken.getsockname()[:2]}) as client:
@@ -466,7 +466,7 @@ async def test_proxy_credentials_in_other_places(world: World, pki: PrivatePKI) 
 
 
 async def test_proxy_that_refuses(world: World) -> None:
-    """Wrong credentials are told as such and repeated nowhere."""
+    """Wrong credentials are reported as such and repeated nowhere."""
     async with serve_proxy(require_auth="student:secret") as proxy, guarded(guard_of(world)) as client:
         with pytest.raises(UnconfirmedError, match="proxy-auth-rejected") as caught:
             await client.get(URL, proxy=proxy.url.replace("://", "://student:hunter2@"))
@@ -726,7 +726,7 @@ async def test_cancelled_in_the_handshake(world: World) -> None:
         await settled(server)
 
 
-async def test_cancelled_while_judging(world: World, pki: PrivatePKI) -> None:
+async def test_cancelled_while_assessing(world: World, pki: PrivatePKI) -> None:
     """The connection is closed at once, not when the assessment is done; that is made in another thread."""
     guard = SlowGuard(**_settings(world))
     async with serve_origin(pki.issue([EXAM])) as origin:

@@ -72,7 +72,7 @@ def with_requests(context: GuardedContext, url: str, proxy: str | None, *, verif
 
 
 def with_requests_unverified(context: GuardedContext, url: str, proxy: str | None) -> int:
-    """POST by requests that was told not to verify."""
+    """POST by requests that was configured not to verify."""
     return with_requests(context, url, proxy, verify=False)
 
 
@@ -85,7 +85,7 @@ def with_urllib3(context: GuardedContext, url: str, proxy: str | None, **options
 
 
 def with_urllib3_unverified(context: GuardedContext, url: str, proxy: str | None) -> int:
-    """POST by urllib3 that was told not to verify."""
+    """POST by urllib3 that was configured not to verify."""
     return with_urllib3(context, url, proxy, cert_reqs="CERT_NONE", assert_hostname=False)
 
 
@@ -211,7 +211,7 @@ async def test_certificate_and_witness(world: World, pki: PrivatePKI, client: Cl
     assert origin.requests == witnessed.requests == []
 
 
-# The standard library's own ways into a connection
+# The standard library's own methods to connect
 
 
 def connected(address: tuple[str, int]) -> socket.socket:

@@ -65,8 +65,8 @@ def test_a_clean_chain_alone_is_not_enough(world: World, outcome: Outcome, *, ke
         assert assessed.advice
 
 
-def test_a_clock_that_is_wrong_is_told(world: World) -> None:
-    """A device whose clock stands years back is told to set it, and goes no further."""
+def test_a_clock_that_is_wrong_is_reported(world: World) -> None:
+    """A device whose clock is years behind is asked to set it, and goes no further."""
     guard = guard_of(world, clock=lambda: world.pki.now - dt.timedelta(days=700))
     assessed = judge(guard, EXAM, world.pki.issue([EXAM]).chain)
     assert assessed.refused == "certificate"
@@ -111,7 +111,7 @@ def test_what_substituted_one_host_accuses_on_the_next(world: World) -> None:
 
 
 def test_endpoints(world: World) -> None:
-    """Pins are found by host and port, in any spelling of the host."""
+    """Pins are found by host and port, in any notation of the host."""
     pinned = Endpoint(host=EXAM, port=8443, pins=(bytes(32),))
     guard = guard_of(world, pinned, Endpoint(host=LMS), Endpoint(host=LMS, port=8443))
     assert guard.endpoint("EXAM.example.edu.", 8443) is pinned

@@ -109,7 +109,7 @@ POLICIES: Final = st.sampled_from(
         for witness in ((), (EXAM,))
     ]
 )
-"""Every policy, as far as it is about one endpoint."""
+"""Every policy, as far as it concerns one endpoint."""
 
 
 class Met(NamedTuple):
@@ -235,7 +235,7 @@ def test_words_follow_confidence(world: World, server: Server, policy: Policy) -
     assert bool(assessed.message) is (assessed.action is not Action.ALLOW)
 
 
-def test_worlds_are_told_apart(world: World) -> None:
+def test_worlds_are_distinguished(world: World) -> None:
     """What is generated above holds every action and every kind of refusal."""
     added = PLAIN._replace(issuer="private", installed=True)
     seen = {

@@ -120,7 +120,7 @@ def test_declared_root_that_is_no_self_signed_one(world: World, pki: PrivatePKI)
     assert problem(world, own, private_roots=(own.leaf,)) is None
 
 
-def test_a_declared_path_tells_its_own_problem(world: World, pki: PrivatePKI) -> None:
+def test_a_declared_path_reports_its_own_problem(world: World, pki: PrivatePKI) -> None:
     """What is wrong with the path that was meant is reported, not that there is no public one."""
     ca = pki.private_ca("Campus CA")
     old = ca.issue([EXAM], not_before=pki.now - 90 * DAY, not_after=pki.now - DAY)
@@ -160,7 +160,7 @@ def test_a_ca_is_named_only_where_nobody_is_in_doubt(world: World, pki: PrivateP
 
 
 def test_several_reasons(world: World, pki: PrivatePKI) -> None:
-    """What is wrong is said, up to three things; an unknown extension that is not critical is none of them."""
+    """What is wrong is said, up to three things; an unknown extension that is not critical is not one of them."""
     weak = pki.issue([EXAM], key="rsa1024", not_before=pki.now - 90 * DAY, not_after=pki.now - DAY)
     said = str(problem(world, weak))
     assert "too weak" in said

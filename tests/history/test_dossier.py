@@ -84,7 +84,7 @@ def test_questions_cover_the_checks() -> None:
     assert set(ALTERNATIVES) == set(Alternative)
 
 
-def test_innocent_readings_are_told(world: World, make_report: Make) -> None:
+def test_innocent_readings_are_reported(world: World, make_report: Make) -> None:
     """What else could explain it stands there in words, with how often it fitted."""
     stale = world.one("exam.example.edu", world.pki.issue(["exam.example.edu"]), pins=(b"x" * 32,))
     report = msgspec.structs.replace(make_report(), results=(stale,))
@@ -115,8 +115,8 @@ def test_probable_is_not_said_to_be_sure() -> None:
     assert found.summary.startswith("At library TLS is very probably intercepted: CN=Campus Filter CA")
 
 
-def test_gaps_are_told(make_report: Make) -> None:
-    """Pauses, what could not be judged, unfinished runs, no witness, no signature: said as plainly as the finding."""
+def test_gaps_are_reported(make_report: Make) -> None:
+    """Pauses, what could not be assessed, unfinished runs, no witness, no signature: said as plainly as the finding."""
     seen = items(make_report("down", at=day(0)), make_report("down", at=day(30)))
     gaps = " ".join(gather(seen, vantage="library", made=day(31), unfinished_runs=2).gaps)
     for said in (

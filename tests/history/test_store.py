@@ -40,7 +40,7 @@ WRITERS, EACH = 4, 10
 
 
 def test_a_report_comes_out_as_it_went_in(history: History, make_report: Make) -> None:
-    """To the last octet of the last certificate."""
+    """To the last byte of the last certificate."""
     report = make_report("First", "genuine")
     assert history.load(history.record(report)) == report
 
@@ -124,7 +124,7 @@ def test_the_keys_of_clean_results_are_known(history: History, make_report: Make
 
 
 def test_a_row_with_an_impossible_port_matches_nothing(tmp_path: Path, make_report: Make) -> None:
-    """A history is a file that others can write: a port that is none, or no number, breaks no check."""
+    """A history is a file that others can write: a port out of range, or no number, breaks no check."""
     place = tmp_path / "history.sqlite"
     with History(str(place)) as history:
         history.record(make_report())
@@ -157,7 +157,7 @@ def test_only_a_public_key_makes_an_identity(
 
 
 def test_hostile_names_are_kept(history: History, make_report: Make) -> None:
-    """A NUL, quotes and surrogate-like text in an issuer neither fail nor change anything but the column to look by."""
+    """A NUL, quotes and surrogate-like text in an issuer neither fail nor change anything but the search column."""
     report = make_report("First")
     name = "CN=\0'; DROP TABLE runs; --\u202e"
     result = report.results[0]
@@ -309,7 +309,7 @@ def test_unreachable(place: str, said: str) -> None:
 
 
 def test_wrong_password(postgres: str) -> None:
-    """What the server says is told, and the password is not."""
+    """The server's message is shown, and the password is not."""
     with pytest.raises(HistoryError) as caught:
         History(postgres.replace("correct-horse", "hunter2"))
     assert "password authentication failed" in str(caught.value)
@@ -317,9 +317,9 @@ def test_wrong_password(postgres: str) -> None:
 
 
 def test_no_database(tmp_path: Path) -> None:
-    """A file that is something else is refused, and stays as it is."""
+    """A file that is something else is refused, and stays unchanged."""
     file = tmp_path / "notes.txt"
-    file.write_text("not a database, but something dear to somebody\n" * 100)
+    file.write_text("not a database, but something valuable to somebody\n" * 100)
     before = file.read_bytes()
     with pytest.raises(HistoryError, match="is not a history"):
         History(file)
@@ -335,16 +335,16 @@ def test_no_database(tmp_path: Path) -> None:
 @given(data=st.data())
 @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_never_escape(data: st.DataObject, make_report: Make, tmp_path: Path) -> None:
-    """A history with octets changed anywhere is read or refused in a sentence."""
+    """A history with bytes changed anywhere is read or refused in a sentence."""
     whole = tmp_path / "whole.sqlite"
     if not whole.exists():
         with History(whole) as made:
             made.record(make_report("First"))
     content = bytearray(whole.read_bytes())
-    for place, octet in data.draw(
+    for place, byte in data.draw(
         st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=20)
     ):
-        content[place] = octet
+        content[place] = byte
     for leftover in tmp_path.glob("damaged.sqlite*"):
         leftover.unlink()
     damaged = tmp_path / "damaged.sqlite"
@@ -356,7 +356,7 @@ def test_damaged_files_never_escape(data: st.DataObject, make_report: Make, tmp_
 
 
 def test_unknown_run(history: History) -> None:
-    """A number that no run has is told with where to look."""
+    """For a number that no run has, the error says where to find the numbers."""
     with pytest.raises(HistoryError, match=r"no run 7.*detector history"):
         history.load(7)
 

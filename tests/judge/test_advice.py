@@ -111,7 +111,7 @@ def test_advice_is_whole_sentences() -> None:
 
 
 def test_students_are_never_accused_and_never_asked_to_weaken_anything() -> None:
-    """No sentence for students speaks of cheating, fault or blame, or tells them to ignore a warning."""
+    """No sentence for students speaks of cheating, fault or blame, or asks them to ignore a warning."""
     said = {of(one).get(STUDENT, "") for one in every()} | set(advice._BY_OUTCOME.values())
     text = " ".join(said).lower()
     for word in ("cheat", "you installed", "your fault", "violation", "suspicious", "ignore", "accept the certificate"):

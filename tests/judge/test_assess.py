@@ -505,7 +505,7 @@ def results(networks: dict[str, list[EndpointEvidence]], world: World) -> dict[s
 
 
 def test_every_world_has_its_result(results: dict[str, Result]) -> None:
-    """Each network comes out as it is written."""
+    """Each network comes out as written."""
     found = {name: (*said(result), " ".join(result.alternatives)) for name, result in results.items()}
     assert {name: result for name, result in found.items() if result != WORLDS.get(name)} == {}
     assert set(found) == set(WORLDS)
@@ -531,7 +531,7 @@ def test_parties_are_named_from_probable_on(results: dict[str, Result]) -> None:
 
 
 def test_advice_goes_to_those_who_can_act(results: dict[str, Result]) -> None:
-    """Whatever is not clean tells the student what to do, without a gap left to fill in."""
+    """Whatever is not clean has advice for the student, without a gap left to fill in."""
     for name, result in results.items():
         assert bool(result.advice) == (result.verdict is not Verdict.CLEAN), name
         assert not any("{" in words for words in result.advice_for.values()), name

@@ -129,7 +129,7 @@ def test_a_front_of_the_host_is_no_interceptor(hop: int, host: int) -> None:
         (seen(trace("abC", *twice(3, "C")), trace("axcdeC", *twice(3, "c"), port=80)), Doubt.ROUTES_DIFFER),
     ],
 )
-def test_what_tells_nothing(observed: HopsObservation, doubt: Doubt) -> None:
+def test_what_means_nothing(observed: HopsObservation, doubt: Doubt) -> None:
     """Whatever has another explanation stays unknown, with its reason and a sentence that accuses nobody."""
     located = locate(observed)
     assert (located.where, located.doubt) == (Where.UNKNOWN, doubt)
@@ -146,7 +146,7 @@ def test_flows_that_take_several_routes_agree_where_they_meet() -> None:
 
 
 def test_the_best_control_port_decides() -> None:
-    """Where an interceptor takes port 80 too, another port of the same address still tells."""
+    """Where an interceptor takes port 80 too, another port of the same address still distinguishes it."""
     both = trace("aC", *twice(2, "C"), port=80)
     other = trace("abcdC", *twice(2, "b"), port=22)
     located = locate(seen(trace("aC", *twice(2, "C")), both, other))
@@ -155,7 +155,7 @@ def test_the_best_control_port_decides() -> None:
 
 
 def test_who_answers_tls_counts_not_who_accepts_connections() -> None:
-    """A guard against floods makes connections for a host; the ClientHello tells that TLS is answered further on."""
+    """A guard against floods makes connections for a host; the ClientHello says that TLS is answered further on."""
     asked = trace("aC", *twice(2, "C"), (4, "C"))
     control = trace("abcC", *twice(2, "b"), *twice(4, "C"), port=80)
     guarded = trace("???A", *twice(4, "A"), asked=ProbeKind.CLIENT_HELLO)
@@ -195,9 +195,9 @@ def test_a_report_keeps_the_hop_that_answers_and_no_other() -> None:
 def test_nobody_is_named_where_nothing_answers_early() -> None:
     """A clean way, and a front of the host, are in a report by their shape alone."""
     clean = seen(trace("abC", *twice(3, "C")), trace("abC", *twice(3, "C"), port=80))
-    beside = seen(trace("abC", *twice(3, "C")), trace("abcC", *twice(3, "c"), port=80))
-    assert locate(beside).router == "c"
-    for observed in (clean, beside):
+    alongside = seen(trace("abC", *twice(3, "C")), trace("abcC", *twice(3, "c"), port=80))
+    assert locate(alongside).router == "c"
+    for observed in (clean, alongside):
         routers = {hop.router for part in for_report(observed).traces for hop in part.hops} - {None}
         assert all(router.startswith("router-") for router in routers if router)
 

@@ -88,7 +88,7 @@ def test_every_cell_of_what_browsers_refuse(maker: Maker) -> None:
 
 
 def test_every_cell_of_what_browsers_take(maker: Maker) -> None:
-    """A CA certified anew or decommissioned later, a leaf from before, and a name within limits accuse nobody."""
+    """A CA certified again or decommissioned later, a leaf from before, and a name within limits accuse nobody."""
     found = {(row, known): answers(maker.innocent(Server[row], known))[0] for row, known, _ in rows(INNOCENT)}
     assert found == {(row, known): expected for row, known, expected in rows(INNOCENT)}
 
@@ -116,13 +116,13 @@ def test_the_finding_says_why(signer: Signer, sentence: str, maker: Maker) -> No
 def test_a_fetched_certificate_clears_only_what_browsers_take(maker: Maker) -> None:
     """A revoked CA is revoked wherever its certificate comes from; its new certificate clears when it is fetched."""
     sent = maker.innocent(Server.CERTIFIED_ANEW).observation.chain
-    leaf, revoked, anew = (one.der for one in sent)
+    leaf, revoked, again = (one.der for one in sent)
     endpoint, held = maker.endpoint(Known.STATED), maker.context()
     alone = maker.evidence((leaf,), endpoint, held)
     assert answers(alone.with_more(held, (revoked,)))[0] == ("probable", "defective-chain")
-    assert answers(alone.with_more(held, (revoked, anew)))[0] == ("logged", "logged")
+    assert answers(alone.with_more(held, (revoked, again)))[0] == ("logged", "logged")
     with_revoked = maker.evidence((leaf, revoked), endpoint, held)
     assert (alone.issuer_missing, with_revoked.issuer_missing) == (True, True)
-    assert not maker.evidence((leaf, revoked, anew), endpoint, held).issuer_missing
+    assert not maker.evidence((leaf, revoked, again), endpoint, held).issuer_missing
     assert answers(with_revoked)[0] == ("probable", "defective-chain")
-    assert answers(with_revoked.with_more(held, (anew,)))[0] == ("logged", "logged")
+    assert answers(with_revoked.with_more(held, (again,)))[0] == ("logged", "logged")

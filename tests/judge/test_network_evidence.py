@@ -1,4 +1,4 @@
-"""What endpoints show together: what is remembered and forgotten, and what tells a stream that something changed."""
+"""What endpoints show together: what is remembered and forgotten, and what reports a change to a stream."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TestMemory:
         assert network.unrelated_with(Shared.PRIVATE_SIGNER, crowd[0]) == names(LMS)
 
     def test_what_a_stream_remembers_is_bounded(self, world: World) -> None:
-        """Of the keys met on one endpoint only, the one met longest ago goes first; one that tells something stays."""
+        """Of the keys met on one endpoint only, the one met longest ago goes first; one that is evidence stays."""
         network = NetworkEvidence(remembered=3)
         shared = [self.endpoint(world, host) for host in (EXAM, LMS)]
         for one in shared:

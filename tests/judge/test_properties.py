@@ -104,7 +104,7 @@ def test_no_choice_of_the_interceptor_clears_it(maker: Maker, forgery: Forgery, 
     assert choices_that_help(maker, forgery, known) is None
 
 
-def clears_without_grounds(maker: Maker, forgery: Forgery, known: Known) -> str | None:
+def clears_without_unverified(maker: Maker, forgery: Forgery, known: Known) -> str | None:
     """A forged chain that is clean or confirmed, whatever is known of the endpoint."""
     result = result_of(maker.intercepted(forgery, known))
     if _is_logged_misissuance(forgery):
@@ -119,7 +119,7 @@ def clears_without_grounds(maker: Maker, forgery: Forgery, known: Known) -> str 
 @TRIED
 def test_nothing_forged_is_ever_confirmed(maker: Maker, forgery: Forgery, known: Known) -> None:
     """Whatever is known of the endpoint, the gate lets no forged chain through."""
-    assert clears_without_grounds(maker, forgery, known) is None
+    assert clears_without_unverified(maker, forgery, known) is None
 
 
 def is_not_proven_where_it_should(maker: Maker, forgery: Forgery, known: Known) -> str | None:
@@ -284,7 +284,7 @@ LENIENT: Final = table.RULE_OF[Reason.LOGGED]._replace(holds=lambda facts: facts
 
 BREAKS: Final[dict[str, tuple[str, object, Callable[[Maker, Forgery, Known], str | None]]]] = {
     "substitution is not seen": ("ACCUSING", without(Reason.IDENTITY_SUBSTITUTED), is_not_proven_where_it_should),
-    "what clears is read first": ("SETTLING", (*table.SETTLING, LENIENT), clears_without_grounds),
+    "what clears is read first": ("SETTLING", (*table.SETTLING, LENIENT), clears_without_unverified),
     "private chains are not accused": ("ACCUSING", without(*PRIVATE_RULES), choices_that_help),
     "defects are not accused": ("ACCUSING", without(Reason.DEFECTIVE_CHAIN, Reason.PIN_MISMATCH), choices_that_help),
     "company proves": (
@@ -333,6 +333,6 @@ def test_what_browsers_refuse_is_found_unseen(name: str, maker: Maker, monkeypat
     tried = settings(max_examples=400, deadline=None, database=None)
     monkeypatch.setattr(*UNSEEN[name])
     try:
-        find(worlds, lambda world: clears_without_grounds(maker, *world) is not None, settings=tried)
+        find(worlds, lambda world: clears_without_unverified(maker, *world) is not None, settings=tried)
     except NoSuchExample:
         pytest.fail(f"no world of 400 is cleared although {name}")

@@ -98,7 +98,7 @@ def test_every_answer_occurs() -> None:
 
 
 def test_what_claims_nothing_needs_nothing(issued: Issued, world: World, signatures: dict[str, Any]) -> None:
-    """A handshake that ended early, and one without a certificate, are left as they are."""
+    """A handshake that ended early, and one without a certificate, are left unchanged."""
     cut = record(issued, world, signatures["of another key"], **V13, key_proved=False, outcome=Outcome.RESET)
     nothing = world.observed([], key_proved=True)
     for observation in (cut, nothing):
@@ -141,7 +141,7 @@ def test_a_replayed_chain_never_has_a_proved_key(issued: Issued, world: World, s
 
 
 def test_a_word_is_believed_where_nothing_is_signed(issued: Issued, world: World) -> None:
-    """Where RSA exchanged the keys, the recorder's word is all there is (RFC 5246 section 7.4.9)."""
+    """Where RSA exchanged the keys, the recorder's claim is all there is (RFC 5246 section 7.4.9)."""
     claimed = record(issued, world, None, **V12)
     assert believed(claimed) == claimed
 

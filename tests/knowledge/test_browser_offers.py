@@ -56,7 +56,7 @@ def test_headers_of_a_sites_own_proxies_are_no_sign() -> None:
 
 @given(st.data())
 def test_damaged_data(data: st.DataObject) -> None:
-    """A changed file is read, or refused with the documented error, and never gives a family that is none."""
+    """A changed file is read, or refused with the documented error, and never gives an unknown family."""
     damaged = bytearray(SHIPPED)
     for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=3)):
         damaged[at] = data.draw(st.integers(0, 255))

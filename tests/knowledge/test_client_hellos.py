@@ -45,7 +45,7 @@ def test_every_extension_has_content(profile: HelloProfile) -> None:
 
 
 def test_reserved_values_are_no_content(profile: HelloProfile) -> None:
-    """What is drawn anew on each connection is not in the data."""
+    """What is drawn for each connection is not in the data."""
     numbers = {
         *profile.cipher_suites,
         *profile.extensions,

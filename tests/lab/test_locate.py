@@ -33,30 +33,30 @@ async def located(campus: Campus, *arguments: str, family: int = 4, code: int = 
     rule = f"{EXAM}:443:{f'[{address}]' if family == 6 else address}:443"
     done = await campus.detector("locate", EXAM, "--connect-to", rule, "--format", "json", *arguments)
     assert done.code == code, done
-    told: dict[str, Any] = json.loads(done.output)
-    return told
+    reported: dict[str, Any] = json.loads(done.output)
+    return reported
 
 
-def conclusion(told: dict[str, Any]) -> tuple[str, str | None, int | None, str | None, int | None]:
+def conclusion(reported: dict[str, Any]) -> tuple[str, str | None, int | None, str | None, int | None]:
     """Where, why not, hop, router, and the host's own hop."""
-    location = told["location"]
+    location = reported["location"]
     return location["where"], location["doubt"], location["hop"], location["router"], location["host_hop"]
 
 
-def routers(told: dict[str, Any], port: int) -> list[str | None]:
-    """Who named itself on the way to a port, by hop, as far as anybody did."""
-    (hops,) = [t["hops"] for t in told["hops"]["traces"] if (t["port"], t["asked"]) == (port, "connect")]
+def routers(reported: dict[str, Any], port: int) -> list[str | None]:
+    """Which routers on the path to a port named themselves, by hop."""
+    (hops,) = [t["hops"] for t in reported["hops"]["traces"] if (t["port"], t["asked"]) == (port, "connect")]
     return [hop["router"] for hop in hops if hop["answer"] == "time-exceeded"]
 
 
 @pytest.mark.parametrize("family", [4, 6])
 async def test_with_nobody_in_between(campus: Campus, family: int) -> None:
-    """Both ports are answered at hop 4 and every router on the way has named itself."""
-    told = await located(campus, family=family)
-    assert conclusion(told) == ("same-hop", None, 4, None, None)
+    """Both ports are answered at hop 4 and every router before it has named itself."""
+    reported = await located(campus, family=family)
+    assert conclusion(reported) == ("same-hop", None, 4, None, None)
     way = [campus.lab.near, campus.lab.box, campus.lab.far]
-    assert routers(told, 443) == routers(told, 80) == [hop.address(family) for hop in way]
-    assert told["hops"]["names_routers"] is True
+    assert routers(reported, 443) == routers(reported, 80) == [hop.address(family) for hop in way]
+    assert reported["hops"]["names_routers"] is True
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -66,11 +66,11 @@ async def test_an_interceptor_at_hop_two(campus: Campus, tmp_path: pathlib.Path,
     ca = campus.pki.private_ca("Campus Gateway CA")
     async with lab.box.inside(run_sslsplit(ca, lab.box, tmp_path)):
         await lab.redirect(443, to=PORT)
-        told = await located(campus, family=family)
+        reported = await located(campus, family=family)
         report = await campus.check("--locate", family=family, hosts=(EXAM,))
     box = lab.box.address(family)
-    assert conclusion(told) == ("answered-early", None, 2, box, 4)
-    assert told["location"]["summary"] == f"Port 443 is answered at hop 2 ({box}), the host itself is at hop 4."
+    assert conclusion(reported) == ("answered-early", None, 2, box, 4)
+    assert reported["location"]["summary"] == f"Port 443 is answered at hop 2 ({box}), the host itself is at hop 4."
     (result,) = report.results
     assert (result.verdict, result.confidence, report.scope) == ("middleware", "proven", "all")
     (finding,) = [f for f in result.findings if f.check == "location"]
@@ -78,21 +78,21 @@ async def test_an_interceptor_at_hop_two(campus: Campus, tmp_path: pathlib.Path,
     assert result.attribution is not None
     assert result.attribution.locality == "network"
     assert "the host itself is at hop 4" in result.attribution.basis
-    told_others = report.to_json().decode()
-    assert box in told_others
+    reported_others = report.to_json().decode()
+    assert box in reported_others
     for hop in (lab.client, lab.near, lab.far):
-        assert hop.address(family) not in told_others
-    assert Report.from_json(told_others) == report
+        assert hop.address(family) not in reported_others
+    assert Report.from_json(reported_others) == report
 
 
 async def test_a_relay_that_decrypts_nothing_is_located_and_not_accused(campus: Campus) -> None:
     """It ends TCP at hop 2, late; the certificates are genuine, so the network is clean, whatever the hops say."""
     async with campus.lab.box.inside(serve_relay(delay=0.2, port=PORT)):
         await campus.lab.redirect(443, to=PORT)
-        told = await located(campus)
+        reported = await located(campus)
         report = await campus.check("--locate")
-    assert conclusion(told) == ("answered-early", None, 2, campus.lab.box.ipv4, 4)
-    assert told["location"]["slow_answer"] is True
+    assert conclusion(reported) == ("answered-early", None, 2, campus.lab.box.ipv4, 4)
+    assert reported["location"]["slow_answer"] is True
     assert (report.verdict, report.scope) == ("clean", "none")
     assert {result.reason for result in report.results} == {"pinned"}
     assert all(result.observation.hops is None for result in report.results)
@@ -100,7 +100,7 @@ async def test_a_relay_that_decrypts_nothing_is_located_and_not_accused(campus: 
 
 
 async def test_an_interceptor_that_takes_the_control_port_too(campus: Campus) -> None:
-    """Port 80 is taken as well, so it tells nothing; another port of the same address does."""
+    """Port 80 is taken as well, so it says nothing; another port of the same address does."""
     lab, pki = campus.lab, campus.pki
     async with lab.box.inside(serve_middlebox(pki.private_ca(), mode="transparent-like", host="", port=PORT)):
         await lab.redirect(443, to=PORT)
@@ -116,19 +116,19 @@ async def test_an_interceptor_that_takes_the_control_port_too(campus: Campus) ->
 
 
 async def test_a_front_of_the_host_is_not_called_early(campus: Campus) -> None:
-    """One hop before the host, where load balancers stand, a difference is told as what it may be."""
+    """One hop before the host, where load balancers stand, a difference is reported as what it may be."""
     async with campus.lab.far.inside(serve_relay(port=PORT)):
         await campus.lab.far.nft(
             "table inet front { chain c { type nat hook prerouting priority dstnat",
             f"tcp dport 443 redirect to :{PORT}",
             "}; }",
         )
-        told = await located(campus)
-    assert conclusion(told) == ("beside-the-host", None, 3, campus.lab.far.ipv4, 4)
+        reported = await located(campus)
+    assert conclusion(reported) == ("beside-the-host", None, 3, campus.lab.far.ipv4, 4)
 
 
 async def test_routers_that_keep_silent(campus: Campus) -> None:
-    """Where no router sends ICMP the hop numbers are told, and nothing is concluded from them."""
+    """Where no router sends ICMP the hop numbers are reported, and nothing is concluded from them."""
     for hop in (campus.lab.near, campus.lab.box, campus.lab.far):
         await hop.nft(
             "table inet mute { chain c { type filter hook output priority filter; icmp type time-exceeded drop",
@@ -137,8 +137,8 @@ async def test_routers_that_keep_silent(campus: Campus) -> None:
         )
     async with campus.lab.box.inside(serve_relay(port=PORT)):
         await campus.lab.redirect(443, to=PORT)
-        told = await located(campus, code=3)
-    assert conclusion(told) == ("unknown", "routes-untold", 2, None, 4)
+        reported = await located(campus, code=3)
+    assert conclusion(reported) == ("unknown", "routes-untold", 2, None, 4)
 
 
 async def test_a_control_port_that_is_answered_before(campus: Campus) -> None:
@@ -149,8 +149,8 @@ async def test_a_control_port_that_is_answered_before(campus: Campus) -> None:
             f"tcp dport 80 redirect to :{PORT}",
             "}; }",
         )
-        told = await located(campus, code=3)
-    assert conclusion(told) == ("unknown", "control-earlier", 4, None, None)
+        reported = await located(campus, code=3)
+    assert conclusion(reported) == ("unknown", "control-earlier", 4, None, None)
 
 
 async def test_a_firewall_that_drops_the_control_port(campus: Campus) -> None:
@@ -160,9 +160,9 @@ async def test_a_firewall_that_drops_the_control_port(campus: Campus) -> None:
     )
     async with campus.lab.box.inside(serve_relay(port=PORT)):
         await campus.lab.redirect(443, to=PORT)
-        told = await located(campus, "--max-hops", "6")
-    assert conclusion(told) == ("answered-early", None, 2, campus.lab.box.ipv4, None)
-    assert told["location"]["summary"].endswith("the host itself is beyond hop 3.")
+        reported = await located(campus, "--max-hops", "6")
+    assert conclusion(reported) == ("answered-early", None, 2, campus.lab.box.ipv4, None)
+    assert reported["location"]["summary"].endswith("the host itself is beyond hop 3.")
 
 
 async def test_nobody_answers(campus: Campus) -> None:
@@ -170,9 +170,9 @@ async def test_nobody_answers(campus: Campus) -> None:
     await campus.lab.box.nft(
         "table inet wall { chain c { type filter hook forward priority filter; tcp dport 443 reject", "}; }"
     )
-    told = await located(campus, code=3)
-    assert conclusion(told)[:2] == ("unknown", "not-answered")
-    (hops,) = [t["hops"] for t in told["hops"]["traces"] if t["port"] == 443]
+    reported = await located(campus, code=3)
+    assert conclusion(reported)[:2] == ("unknown", "not-answered")
+    (hops,) = [t["hops"] for t in reported["hops"]["traces"] if t["port"] == 443]
     barred = [(hop["number"], hop["router"]) for hop in hops if hop["answer"] == "unreachable"]
     assert barred[0] == (3, campus.lab.box.ipv4)
 

@@ -92,7 +92,7 @@ async def test_reverse_proxy(pki: PrivatePKI, settings_of: Settings) -> None:
 
 
 async def test_ca_installed_on_the_machine(pki: PrivatePKI, settings_of: Settings) -> None:
-    """With its root installed, as institutions do, the root is told and the verdict is the same."""
+    """With its root installed, as institutions do, the root is reported and the verdict is the same."""
     async with lab(pki) as (endpoints, where), run_mitmproxy(upstream_hosts=where) as mitm:
         installed = from_der([mitm.ca_certificate], name="machine", origin=RootOrigin.ADDED)
         route = f"http://127.0.0.1:{mitm.port}"

@@ -54,8 +54,8 @@ def assert_decrypted(report: Report) -> None:
     """Everything decrypted and proven, by one interceptor."""
     assert (report.verdict, report.confidence, report.scope) == ("middleware", "proven", "all")
     assert report.coverage == DECRYPTED
-    told = [(r.verdict, r.reason, r.confidence) for r in report.results]
-    assert told == [("middleware", "identity-substituted", "proven")] * len(HOSTS)
+    reported = [(r.verdict, r.reason, r.confidence) for r in report.results]
+    assert reported == [("middleware", "identity-substituted", "proven")] * len(HOSTS)
     (interceptor,) = report.interceptors
     assert interceptor.endpoints == tuple(f"{host}:443" for host in HOSTS)
 
@@ -88,8 +88,8 @@ async def test_mitmproxy_for_listed_names_only(campus: Campus) -> None:
         report = await campus.check()
     assert (report.verdict, report.confidence, report.scope) == ("middleware", "proven", "selective")
     assert report.coverage == {"exam": "clear", "lms": "decrypted", "search": "decrypted", "bank": "clear"}
-    told = {result.endpoint.host: (result.verdict, result.reason) for result in report.results}
-    assert told == {
+    reported = {result.endpoint.host: (result.verdict, result.reason) for result in report.results}
+    assert reported == {
         EXAM: ("clean", "pinned"),
         LMS: ("middleware", "identity-substituted"),
         SEARCH: ("middleware", "identity-substituted"),
@@ -98,7 +98,7 @@ async def test_mitmproxy_for_listed_names_only(campus: Campus) -> None:
 
 
 async def test_mitmproxy_behind_an_explicit_proxy_only(campus: Campus) -> None:
-    """The direct way is clean; through the proxy that the network offers, everything is decrypted, and told so."""
+    """The direct route is clean; through the network's proxy everything is decrypted, and the report says so."""
     async with mitmproxy_on_the_box(campus.lab, "regular"):
         direct = await campus.check()
         proxied = await campus.check("--proxy", f"http://{campus.lab.box.ipv4}:{PORT}")
@@ -142,10 +142,10 @@ async def test_only_what_looks_like_a_browser(campus: Campus, family: int) -> No
 
 @pytest.mark.parametrize("family", [4, 6])
 async def test_quic_blocked(campus: Campus, family: int) -> None:
-    """QUIC answers like TCP; where the box rejects or drops UDP 443, that is told and accuses nobody."""
+    """QUIC answers like TCP; where the box rejects or drops UDP 443, that is reported and accuses nobody."""
     lab, address = campus.lab, campus.lab.origin.address(family)
     issued = campus.issued[EXAM]
-    told = []
+    reported = []
     async with lab.origin.inside(serve_quic(issued, host=address, port=443)):
         for block in (lab.pass_everything(), lab.block_quic(how="reject"), lab.block_quic(how="drop")):
             await block
@@ -153,11 +153,11 @@ async def test_quic_blocked(campus: Campus, family: int) -> None:
             assert (report.verdict, report.scope, report.coverage) == ("clean", "none", {"exam": "clear"})
             (result,) = report.results
             assert (result.reason, result.assurance) == ("pinned", "pinned")
-            told += [(f.outcome, f.data["other_outcome"]) for f in result.findings if f.check == "quic"]
-    assert told == [("same", "complete"), ("blocked", "connect-refused"), ("blocked", "connect-timeout")]
+            reported += [(f.outcome, f.data["other_outcome"]) for f in result.findings if f.check == "quic"]
+    assert reported == [("same", "complete"), ("blocked", "connect-refused"), ("blocked", "connect-timeout")]
 
 
-async def test_quic_beside_an_interceptor_of_tcp(campus: Campus) -> None:
+async def test_quic_next_to_an_interceptor_of_tcp(campus: Campus) -> None:
     """TCP is decrypted and QUIC, at the same address, is the genuine host: proof without any pin."""
     lab, issued = campus.lab, campus.issued[EXAM]
     box = serve_middlebox(campus.pki.private_ca("TCP Filter CA"), mode="transparent-like", host="", port=PORT)

@@ -57,9 +57,9 @@ async def logged(site: Site, lines: int) -> list[bytes]:
             await asyncio.sleep(0.02)
 
 
-def judged(form: str, lines: list[bytes], folder: Path, *options: str) -> tuple[int, Report]:
+def assessed(form: str, lines: list[bytes], folder: Path, *options: str) -> tuple[int, Report]:
     """The exit code and the report of the command on these lines."""
-    log, result = folder / "judged.log", folder / "report.json"
+    log, result = folder / "assessed.log", folder / "report.json"
     log.write_bytes(b"".join(lines))
     code = run(["origin", "judge", str(log), "--format", form, "--site", HOST, "--json", "-o", str(result), *options])
     return code, Report.from_json(result.read_bytes())
@@ -76,10 +76,10 @@ async def test_every_proxy_is_seen(name: str, site: tuple[str, Site], proxies: P
     for family, agent in AGENTS.items():
         alone = [line for line in lines if agent.encode() in line.replace(rb"\/", b"/")]
         assert len(alone) == 2
-        code, report = judged(form, alone, tmp_path, "--fail-on", "possible")
+        code, report = assessed(form, alone, tmp_path, "--fail-on", "possible")
         assert code == 1
         assert (report.confidence == "probable") is ((form, name, family) not in ONE_PART)
-    code, report = judged(form, lines, tmp_path)
+    code, report = assessed(form, lines, tmp_path)
     assert (code, report.confidence) == (1, "probable")
 
 
@@ -94,7 +94,7 @@ async def test_a_browser_alone_shows_nothing(
     """A browser that connects by itself is contradicted by nothing."""
     form, running = site
     await visit(browser, running.port, pki, tmp_path)
-    code, report = judged(form, await logged(running, 1), tmp_path)
+    code, report = assessed(form, await logged(running, 1), tmp_path)
     (result,) = report.results
     assert (code, report.verdict, result.reason) == (0, "inconclusive", "nothing-seen")
     assert result.findings[-1].data["counted"] == 1
@@ -108,7 +108,7 @@ async def test_a_browser_through_a_proxy(
     form, running = site
     async with getattr(proxies, name)(running.port) as proxy:
         await visit("chromium", running.port, pki, tmp_path, proxy)
-        code, report = judged(form, await logged(running, 1), tmp_path)
+        code, report = assessed(form, await logged(running, 1), tmp_path)
     assert (code, report.confidence) == ((0, None) if name == "squid_splice" else (1, "probable"))
 
 

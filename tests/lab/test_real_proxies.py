@@ -44,8 +44,8 @@ def readable_folder() -> Iterator[Path]:
         yield folder
 
 
-async def look(url: str, port: int, *, patience: float = 30.0, name: str = "localhost") -> Observation:
-    """Look at the origin on `port` through a proxy, which resolves `name` itself."""
+async def probed(url: str, port: int, *, patience: float = 30.0, name: str = "localhost") -> Observation:
+    """Probe the origin on `port` through a proxy, which resolves `name` itself."""
     endpoint = Endpoint(host=HOST, address=(name, port))
     dialer = ProxyDialer(parse_proxy(url), trusts=lambda *_: True)
     return (await probe(endpoint, dialer=dialer, timeouts=Timeouts(proxy=patience))).single
@@ -68,7 +68,9 @@ async def test_microsocks_asks_for_a_password(tls_pki: PrivatePKI) -> None:
         serve_origin(issued, host="localhost") as origin,
         running(port, "microsocks", "-i", LOOPBACK, "-p", str(port), "-u", "user", "-P", "secret"),
     ):
-        seen = [await look(f"socks5://{who}{LOOPBACK}:{port}", origin.port) for who in ("user:secret@", "user:no@", "")]
+        seen = [
+            await probed(f"socks5://{who}{LOOPBACK}:{port}", origin.port) for who in ("user:secret@", "user:no@", "")
+        ]
     assert [o.outcome for o in seen] == [
         Outcome.COMPLETE,
         Outcome.PROXY_AUTH_REJECTED,
@@ -119,17 +121,17 @@ async def test_dante(scheme: str, world: World, pki: PrivatePKI) -> None:
             serve_origin(issued) as origin,
             running(port, "danted", "-N", "1", "-p", str(folder / "pid"), "-f", str(configuration)),
         ):
-            seen = await look(f"{scheme}://{LOOPBACK}:{port}", origin.port, name=LOOPBACK)
+            seen = await probed(f"{scheme}://{LOOPBACK}:{port}", origin.port, name=LOOPBACK)
             guard, where = guard_of(world), {(HOST, 443): (LOOPBACK, origin.port)}
             async with (
                 guarded(guard, proxy=f"{scheme}://{LOOPBACK}:{port}", resolve=where) as client,
                 client.post(f"https://{HOST}/answers", data="42") as response,
             ):
                 assert response.status == 200
-            named = await look(f"{scheme}://{LOOPBACK}:{port}", origin.port)
+            named = await probed(f"{scheme}://{LOOPBACK}:{port}", origin.port)
             elsewhere = Endpoint(host=HOST, address=("192.0.2.1", 443))
             blocked = (await probe(elsewhere, dialer=ProxyDialer(parse_proxy(f"{scheme}://{LOOPBACK}:{port}")))).single
-            mistaken = await look(f"http://{LOOPBACK}:{port}", origin.port)
+            mistaken = await probed(f"http://{LOOPBACK}:{port}", origin.port)
     assert (seen.outcome, seen.route) == (Outcome.COMPLETE, Route(scheme))
     assert named.outcome is (Outcome.PROXY_REFUSED if scheme == "socks4a" else Outcome.COMPLETE)
     assert blocked.outcome is Outcome.PROXY_REFUSED
@@ -138,7 +140,7 @@ async def test_dante(scheme: str, world: World, pki: PrivatePKI) -> None:
 
 @pytest.mark.parametrize(("helper", "offered"), [("basic", "basic"), ("digest", "digest")])
 async def test_squid(helper: str, offered: str, tls_pki: PrivatePKI) -> None:
-    """CONNECT over TCP and over TLS, with Basic; with Digest only, it is told that this is not supported."""
+    """CONNECT over TCP and over TLS, with Basic; with Digest only, it is reported that this is not supported."""
     plain, tls, issued, own = free_port(), free_port(), tls_pki.issue([HOST]), tls_pki.issue([LOOPBACK])
     with readable_folder() as folder:
         passwords, certificate, configuration = folder / "passwords", folder / "proxy.pem", folder / "squid.conf"
@@ -154,11 +156,11 @@ async def test_squid(helper: str, offered: str, tls_pki: PrivatePKI) -> None:
         )
         async with serve_origin(issued) as origin, running(plain, "squid", "-N", "-f", str(configuration)):
             seen = [
-                await look(f"{scheme}://{who}{LOOPBACK}:{port}", origin.port)
+                await probed(f"{scheme}://{who}{LOOPBACK}:{port}", origin.port)
                 for scheme, port in (("http", plain), ("https", tls))
                 for who in ("user:secret@", "user:wrong@", "")
             ]
-            mistaken = await look(f"socks5://{LOOPBACK}:{plain}", origin.port, patience=0.3)
+            mistaken = await probed(f"socks5://{LOOPBACK}:{plain}", origin.port, patience=0.3)
     right, wrong, missing = (
         (Outcome.COMPLETE, Outcome.PROXY_AUTH_REJECTED, Outcome.PROXY_AUTH_REQUIRED)
         if helper == "basic"

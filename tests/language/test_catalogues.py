@@ -37,7 +37,7 @@ def code(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def catalog(code: str) -> Catalog:
-    """Its catalogue as it is in the repository."""
+    """Its catalogue as in the repository."""
     with (DATA / f"{code}.po").open("rb") as file:
         return read_po(file, locale=code)
 

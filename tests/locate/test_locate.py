@@ -44,7 +44,7 @@ async def forged(pki: PrivatePKI, *hosts: str) -> AsyncIterator[dict[tuple[str, 
         yield where
 
 
-async def test_only_what_does_not_look_genuine_is_traced(pki: PrivatePKI, settings_of: Settings) -> None:
+async def test_only_what_is_not_genuine_is_traced(pki: PrivatePKI, settings_of: Settings) -> None:
     """The genuine endpoint is left alone; the forged one has its hops, and a finding that says where it is answered."""
     async with (
         serve_origin(pki.issue([LMS])) as origin,
@@ -119,7 +119,7 @@ async def test_a_pin_file_endpoint_goes_where_it_is_sent() -> None:
 
 @pytest.mark.parametrize(("host", "ip_version"), [("127.0.0.1", 6), ("::1", 4)])
 async def test_no_address_of_that_kind(host: str, ip_version: int) -> None:
-    """An IP version that the name does not have is told, not replaced."""
+    """An IP version that the name does not have is reported, not replaced."""
     located = await locate(host, 443, clock=clock, version="1", deadline=5, ip_version=ip_version)
     assert (located.location.where, located.location.doubt) == (Where.UNKNOWN, Doubt.NOT_RESOLVED)
     assert (located.address, located.hops) == (None, None)

@@ -1,4 +1,4 @@
-"""Room: probe. Tracing hops: what the kernel told, read; real sockets on loopback; other systems through the seam.
+"""Room: probe. Tracing hops: reading what the kernel reports; real sockets on loopback; other systems by seams.
 
 A real way with real routers is in tests/lab/test_locate.py.
 """
@@ -54,7 +54,7 @@ class TestExtendedErrors:
         assert read_extended_error(*RECORDED_IPV6) == RouterReport(HopAnswer.TIME_EXCEEDED, "fd91:1::2")
 
     def test_unreachable(self) -> None:
-        """A router that bars the way is told from one where packets run out."""
+        """A router that blocks the path is distinguished from one where packets run out."""
         level, kind, data = RECORDED_IPV4
         assert read_extended_error(level, kind, altered(data, 5, 3)) == RouterReport(HopAnswer.UNREACHABLE, "10.91.1.1")
         level, kind, data = RECORDED_IPV6
@@ -127,7 +127,7 @@ class TestPrivacy:
     ],
 )
 def test_errors_without_a_router(number: int, asked: HopAnswer, names_routers: bool, answer: HopAnswer) -> None:  # noqa: FBT001 - the parameter
-    """What a bare error means depends on what was asked, and on what this system would have told."""
+    """What a bare error means depends on what was asked, and on what this system would have reported."""
     assert tracing._of_error(OSError(number, ""), asked, names_routers) is answer
 
 
@@ -164,7 +164,7 @@ async def test_nobody_there() -> None:
 
 
 async def test_a_server_that_hangs_up_on_tls(tls_pki: PrivatePKI) -> None:
-    """A connection that ends instead of answering is told from an answer."""
+    """A connection that ends instead of answering is distinguished from an answer."""
     rude = dataclasses.replace(Script.genuine(tls_pki.issue([EXAM])), stop=Step.HELLO, ending=Ending.RESET)
     async with serve_script(rude) as server:
         observed = await trace(server.address, control=server.port, hops_max=1)
@@ -173,7 +173,7 @@ async def test_a_server_that_hangs_up_on_tls(tls_pki: PrivatePKI) -> None:
 
 
 async def test_it_ends_in_time_with_what_it_has(tls_pki: PrivatePKI) -> None:
-    """A server that accepts and says nothing holds it up to the deadline and no longer: the connections are told."""
+    """A server that accepts and says nothing holds it up to the deadline; the connections are reported."""
     mute = Script.genuine(tls_pki.issue([EXAM]))
     async with serve_script(dataclasses.replace(mute, stop=Step.ACCEPT, ending=Ending.SILENCE)) as server:
         loop = asyncio.get_running_loop()

@@ -138,7 +138,7 @@ def test_scripts_in_the_pages_prove_it() -> None:
         (38, 200, Extent.NETWORK),
     ],
 )
-def test_a_network_is_told_from_single_devices(contradicting: int, clients: int, extent: Extent) -> None:
+def test_a_network_is_distinguished_from_single_devices(contradicting: int, clients: int, extent: Extent) -> None:
     """Where chance and the ordinary share of devices explain it, it is not the network's."""
     assert Share(contradicting, clients, signed_in=True).extent is extent
 

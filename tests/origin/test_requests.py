@@ -116,7 +116,7 @@ class TestProxies:
         assert (None if found is None else found.judgment.verdict == "middleware") is expected
 
     def test_forms_are_named(self) -> None:
-        """A form that is none is named when the server is configured."""
+        """An unknown form is named when the server is configured."""
         with pytest.raises(InputError, match="'apache' is no form"):
             Requests(proxies=[Proxy(peers=(PROXY,), header=HEADER, form="apache")])  # type: ignore[arg-type] # that is what is tested
 

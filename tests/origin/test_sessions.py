@@ -221,8 +221,8 @@ def test_a_flood_does_not_hide_an_interceptor() -> None:
     """Inconspicuous offers make room for one that contradicts its browser."""
     own = client(OWN[C])
     quiet = [msgspec.structs.replace(own, groups=(29, 0xE000 + number)) for number in range(2 * OFFERS_MAX)]
-    judged = school(*[session(offer, C, "a") for offer in quiet], session(client("mitmproxy"), C, "b"))
-    assert judged.confidence == "probable"
+    assessed = school(*[session(offer, C, "a") for offer in quiet], session(client("mitmproxy"), C, "b"))
+    assert assessed.confidence == "probable"
 
 
 def test_networks_and_offers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

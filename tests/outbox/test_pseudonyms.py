@@ -82,7 +82,7 @@ def test_key_files(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits")
 def test_a_key_that_others_read_is_refused(tmp_path: Path) -> None:
-    """Who reads the key can look for students."""
+    """Who reads the key can search for students."""
     path = tmp_path / "key"
     path.write_bytes(KEY)
     path.chmod(0o644)

@@ -211,7 +211,7 @@ def test_unfinished_files_are_removed_when_they_are_old(tmp_path: Path) -> None:
 
 
 def test_a_changed_list_of_dropped_files_removes_nothing_else(tmp_path: Path) -> None:
-    """Names that are none of an outbox's files are not removed."""
+    """Files whose names are not those of an outbox are not removed."""
     outbox = opened(tmp_path / "outbox")
     (tmp_path / "mine").write_text("")
     (tmp_path / "outbox" / "dropped.json").write_bytes(msgspec.json.encode({"names": ["../mine", "lock"]}))

@@ -53,7 +53,7 @@ def pin_sets(draw: st.DrawFn) -> PinSet:
 
 @given(pin_sets(), st.lists(st.text(max_size=20), max_size=2))
 def test_what_is_written_reads_back_equal(pin_set: PinSet, comment: list[str]) -> None:
-    """Nothing is lost or changed on the way through a file, whatever stands in the comments."""
+    """Nothing is lost or changed by writing and reading a file, whatever stands in the comments."""
     text = dump(pin_set, header=comment, comments={pin_set.endpoints[0].name: comment})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pins.toml"

@@ -115,7 +115,7 @@ def test_every_host_that_is_not_clean_is_named(name: str, runs: dict[str, Report
 
 @pytest.mark.parametrize("name", RUNS)
 def test_no_code_is_shown_to_people(name: str, runs: dict[str, Report]) -> None:
-    """Codes of reasons, checks and outcomes are for programs; with the evidence they stand beside the words."""
+    """Codes of reasons, checks and outcomes are for programs; with the evidence they accompany the words."""
     words = set(as_text(runs[name], 200).replace("[", " ").replace("]", " ").replace(",", " ").split())
     assert words & CODES == set()
     evidence = as_text(runs[name], 200, Detail.EVIDENCE)

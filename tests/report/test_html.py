@@ -98,13 +98,17 @@ def hostile(text: str, like: Report) -> Report:
             alpn=text,
             cipher=text,
         )
-        told = (
+        reported = (
             *result.findings,
             Finding(check="of-another-version", outcome=text, says=Meaning.NEUTRAL, summary=text, data={text: text}),
         )
         who = result.attribution and msgspec.structs.replace(result.attribution, issuer=text, basis=text, product=text)
         return msgspec.structs.replace(
-            result, observation=seen, findings=told, attribution=who, advice_for=dict.fromkeys(result.advice_for, text)
+            result,
+            observation=seen,
+            findings=reported,
+            attribution=who,
+            advice_for=dict.fromkeys(result.advice_for, text),
         )
 
     return msgspec.structs.replace(
@@ -207,7 +211,7 @@ def test_loads_and_runs_nothing(clean: Report, intercepted: Report) -> None:
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_what_a_certificate_says_stays_text(payload: str, intercepted: Report) -> None:
-    """Markup in a name adds no element and no attribute, and invisible characters are spelled out."""
+    """Markup in a name adds no element and no attribute, and invisible characters are written out."""
     tame, wild = page([hostile("text", intercepted)]), page([hostile(payload, intercepted)])
     assert [tag for tag, _ in parsed(wild).elements] == [tag for tag, _ in parsed(tame).elements]
     assert [sorted(a) for _, a in parsed(wild).elements] == [sorted(a) for _, a in parsed(tame).elements]

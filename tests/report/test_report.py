@@ -158,9 +158,9 @@ def test_a_portal_comes_before_all_other_advice() -> None:
         report(silent(EXAM), portal=portal),
         report(intercepted(EXAM), portal=portal),
     ):
-        told = sentences.what_to_do(made)
-        assert told.startswith(f"What to do: {SIGN_IN_FIRST}")
-        assert told.count(SIGN_IN_FIRST) == 1
+        reported = sentences.what_to_do(made)
+        assert reported.startswith(f"What to do: {SIGN_IN_FIRST}")
+        assert reported.count(SIGN_IN_FIRST) == 1
     assert "Do not send exam data" in sentences.what_to_do(report(intercepted(EXAM), misnamed))
 
 

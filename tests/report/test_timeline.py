@@ -12,7 +12,7 @@ from detector.model import Confidence, Verdict
 from detector.report.timeline import MARGIN, TICKS_MOST, Timeline, TimelineEntry, plot
 
 FIRST = dt.datetime(2026, 11, 25, 9, 30, 15, tzinfo=dt.UTC)
-MOMENTS = st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(9999, 12, 31), timezones=st.just(dt.UTC))  # noqa: DTZ001 - with the zone beside them
+MOMENTS = st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(9999, 12, 31), timezones=st.just(dt.UTC))  # noqa: DTZ001 - with the zone given
 
 
 def plotted(*moments: dt.datetime, vantage: str = "library") -> Timeline:

@@ -229,7 +229,7 @@ async def test_nothing_is_left(settings_of: Settings) -> None:
 
 
 class Command:
-    """`detector scan` with two processes, writing lines to a file with a state beside it."""
+    """`detector scan` with two processes, writing lines to a file with a state next to it."""
 
     def __init__(self, folder: Path, port: int, count: int, *words: str) -> None:
         (folder / "targets.txt").write_text(f"{LOOPBACK}:{port}\n" * count, "utf-8")

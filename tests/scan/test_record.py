@@ -39,7 +39,7 @@ def test_done_is_a_set_of_numbers(order: list[int]) -> None:
 
 
 @given(st.permutations(range(12)), st.integers(0, 400), st.booleans())
-def test_killed_at_any_octet(
+def test_killed_at_any_byte(
     tmp_path_factory: pytest.TempPathFactory,
     order: list[int],
     cut: int,
@@ -57,8 +57,8 @@ def test_killed_at_any_octet(
     written = output.read_bytes()
     journal._output.close()  # killed: no further checkpoint
     state.write_bytes(kept)
-    octets = len(written) if late else min(cut, len(written))
-    output.write_bytes(written[:octets])
+    raw = len(written) if late else min(cut, len(written))
+    output.write_bytes(written[:raw])
     again = ScanRecord(state, output, scan="s", now=NOW)
     assert again.resumed
     for number in order:
@@ -69,7 +69,7 @@ def test_killed_at_any_octet(
 
 
 def test_amendments_complete_nothing(tmp_path: Path) -> None:
-    """A second judgement of a target does not stand for the first."""
+    """A second assessment of a target does not stand for the first."""
     state, output = tmp_path / "state", tmp_path / "out"
     journal = ScanRecord(state, output, scan="s", now=NOW)
     journal.write(line(5, amends=True), None)

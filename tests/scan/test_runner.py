@@ -49,7 +49,7 @@ async def test_every_target_once(pki: PrivatePKI, settings_of: Settings) -> None
     assert by_number[1].observation.outcome is Outcome.CONNECT_REFUSED
 
 
-async def test_done_are_passed_over_and_bad_lines_told(settings_of: Settings) -> None:
+async def test_done_are_skipped_and_bad_lines_reported(settings_of: Settings) -> None:
     """Numbers that are done are not probed; lines that are no target have no number."""
     network = MockNetwork({(f"h{n}.example", 443): mock.Fails(Outcome.CONNECT_REFUSED) for n in range(5)})
     bad: list[BadLine] = []

@@ -1,4 +1,4 @@
-"""Targets as people write them: good lines, bad lines told by number, and nothing that costs memory or raises."""
+"""Targets as people write them: good lines, bad lines reported by number, and nothing that costs memory or raises."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_networks() -> None:
         expand("10.0.0.0/99", (443,))
 
 
-def test_bad_lines_are_told_by_number_and_the_rest_is_read() -> None:
+def test_bad_lines_are_reported_by_number_and_the_rest_is_read() -> None:
     """One line in a hundred is rubbish: each is named with its line, and no good one is lost."""
     rubbish = ["bad host", "http://exam.example.edu/", "a:99999", "\0", "x" * 10_000, "*.example.org"]
     lines = [f"h{number}.example.org" for number in range(600)]
@@ -138,14 +138,14 @@ def test_table_header_is_checked() -> None:
 
 
 def test_bad_rows() -> None:
-    """Rows that are no targets are told like lines."""
+    """Rows that are no targets are reported like lines."""
     text = 'host,port,category\nx.example,0,\n,443,\ny.example,443,nonsense\nz.example,443,"\nok.example,443,exam\n'
     assert names(read(text, table=True)) == ["t:2 bad", "t:3 bad", "t:4 bad", "t:5 bad", "ok.example:443"]
 
 
 @given(st.binary(max_size=400), st.booleans())
 def test_any_stream_gives_targets_or_says_why_not(data: bytes, table: bool) -> None:  # noqa: FBT001 - an example
-    """Whatever the octets, only TargetError comes out, and every target is one."""
+    """Whatever the bytes, only TargetError comes out, and every target is one."""
     try:
         found = list(islice(read_targets(io.BytesIO(data), name="t", table=table), 1000))
     except TargetError:

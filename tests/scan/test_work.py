@@ -68,7 +68,7 @@ def forged(observation: Observation, **changes: Any) -> Observation:  # noqa: AN
 
 
 async def test_genuine_is_believed(genuine: Observation, settings_of: Settings) -> None:
-    """What the handshake signature bears out stays as it was told, and is judged as if it had been seen here."""
+    """What the handshake signature proves stays as reported, and is assessed as if it had been seen here."""
     assert believed(genuine) == genuine
     assert verdict(settings_of(), genuine) is Verdict.CLEAN
 
@@ -105,14 +105,14 @@ async def test_wrong_signature_stays_wrong(genuine: Observation, settings_of: Se
 
 
 def test_what_nothing_signs_is_taken_at_its_word(world: World) -> None:
-    """RSA key exchange signs nothing: key and Finished proved it to whoever looked, and that is all there is."""
+    """RSA key exchange signs nothing: key and Finished proved it to the prober alone."""
     case = world.case(EXAM, world.pki.issue([EXAM]))
     old = msgspec.structs.replace(case.observation, tls_version="TLSv1.2", handshake_signature=None, key_proved=True)
     assert believed(old).key_proved
 
 
 def test_without_certificate_nothing_to_check() -> None:
-    """An outcome without chain is told as it is."""
+    """An outcome without chain is reported unchanged."""
     refused = Observation(outcome=Outcome.CONNECT_REFUSED)
     assert believed(refused) == refused
     made = HandshakeSignature(scheme=0x0403, signature=b"", signed=b"")
@@ -139,7 +139,7 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
 
 
 async def test_an_address_that_a_target_names_was_given(settings_of: Settings, world: World) -> None:
-    """Where the caller says where to connect, that is known where the target is assessed, whoever probed it."""
+    """Where the caller says where to connect, that is known where the target is assessed, no matter who probed it."""
     observation = world.case(EXAM, world.pki.issue([EXAM])).observation
     seen = work.ProbedEndpoint(observation=msgspec.structs.replace(observation, address="10.0.0.7:443"))
     rules = {(EXAM, 443): ("10.0.0.7", 443)}
@@ -232,7 +232,7 @@ def test_any_byte_of_a_response(at: int, byte: int) -> None:
         assert isinstance(believed(seen.observation), Observation)
 
 
-def test_a_worker_is_told_no_more_than_it_needs() -> None:
+def test_a_worker_gets_no_more_than_it_needs() -> None:
     """A request does not say what is expected of an endpoint."""
     pinned = Endpoint(host=EXAM, pins=(bytes(32),), operator="Example", address=("127.0.0.1", 8443))
     assert sent(pinned) == Endpoint(host=EXAM, address=("127.0.0.1", 8443))

@@ -149,7 +149,7 @@ class TestScript:
         assert line.startswith("signature_algorithms: {'GREASE 0403 ")
         assert "'GREASE 0904 " in line
 
-    def test_an_order_that_is_drawn_is_told(self) -> None:
+    def test_an_order_that_is_drawn_is_reported(self) -> None:
         """A browser that begins to draw its order, or ceases to, has moved."""
         drawn, fixed = (describe(both.first for both in script.written(hello)) for hello in BROWSERS)
         assert drawn["order of extensions"] == {"drawn on each connection"}
@@ -157,7 +157,7 @@ class TestScript:
         assert "drawn on each connection" not in fixed["order of extensions"]
 
     def test_changes_are_named(self) -> None:
-        """A second hello that draws anew what it should repeat is reported."""
+        """A second hello that draws what it should repeat is reported."""
         one, other = script.written(Hello.FIREFOX)[:2]
         assert changes(one.first, one.first) == {}
         assert changes(one.first, other.first).keys() == {

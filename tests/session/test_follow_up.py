@@ -42,7 +42,7 @@ def canary(name: str, **more: Any) -> Endpoint:  # noqa: ANN401 - fields of Endp
 CANARIES = tuple(map(canary, ("one", "two", "three", "four")))
 
 
-def told(results: Sequence[Result]) -> list[tuple[str, str, str | None]]:
+def reported(results: Sequence[Result]) -> list[tuple[str, str, str | None]]:
     return [(result.endpoint.host.partition(".")[0], result.reason, result.confidence) for result in results]
 
 
@@ -57,8 +57,8 @@ async def test_forgotten_intermediate_is_fetched(pki: PrivatePKI, settings_of: S
         settings = settings_of(resolve=where, offline=False, control=None, canaries=CANARIES)
         fetched = await Detector(**settings).check([EXAM])
         offline = await Detector(**settings_of(resolve=where)).check([EXAM])
-    assert (told(fetched.results), fetched.verdict) == ([("exam", "logged", None)], "clean")
-    assert told(offline.results) == [("exam", "incomplete-chain", "possible")]
+    assert (reported(fetched.results), fetched.verdict) == ([("exam", "logged", None)], "clean")
+    assert reported(offline.results) == [("exam", "incomplete-chain", "possible")]
     assert [request.target for request in files.requests] == ["/issuing.der"]
 
 
@@ -74,7 +74,7 @@ async def test_omitted_issuer_is_no_excuse_once_fetched(pki: PrivatePKI, setting
         endpoint = Endpoint(host=EXAM, roots=STATED)
         subject = Detector(**settings_of(endpoint, resolve=where, offline=False, control=None))
         report = await subject.check()
-    assert told(report.results) == [("exam", "identity-substituted", "proven")]
+    assert reported(report.results) == [("exam", "identity-substituted", "proven")]
 
 
 async def test_garbage_from_the_issuer_address_changes_nothing(pki: PrivatePKI, settings_of: Settings) -> None:
@@ -97,7 +97,7 @@ async def test_garbage_from_the_issuer_address_changes_nothing(pki: PrivatePKI, 
 async def test_control_request(
     body: bytes, outcome: PortalOutcome, *, public: bool, pki: PrivatePKI, settings_of: Settings
 ) -> None:
-    """Where certificates are for another name, of any CA, the control request tells a portal from other causes."""
+    """Where certificates are for another name, of any CA, the control request reveals a portal."""
     hotspot = (pki if public else pki.private_ca("Hotspot CA")).issue(["login.hotspot.example"])
     async with serve_origin(hotspot) as origin, serve_files({"/here": body}) as files:
         where = {(EXAM, 443): origin.address, (CHECK, 80): files.address}
@@ -105,7 +105,7 @@ async def test_control_request(
         report = await subject.check([EXAM])
     assert report.portal is not None
     assert report.portal.outcome == outcome
-    assert told(report.results) == [("exam", "wrong-name", "possible")]  # a wrong name asks for no canary
+    assert reported(report.results) == [("exam", "wrong-name", "possible")]  # a wrong name asks for no canary
     found = {finding.check for finding in report.results[0].findings}
     assert ("captive-portal" in found) == (outcome is not PortalOutcome.OPEN)
 
@@ -146,7 +146,7 @@ async def test_hanging_portal_costs_no_more_than_the_deadline(pki: PrivatePKI, s
     assert (report.finished - report.started) < dt.timedelta(seconds=2.2)
 
 
-async def test_wrong_clock_is_told_by_http_dates(pki: PrivatePKI, settings_of: Settings) -> None:
+async def test_wrong_clock_is_reported_by_http_dates(pki: PrivatePKI, settings_of: Settings) -> None:
     """With a clock ten years ahead and a private PKI, the dates of two servers tell that the clock is wrong."""
     campus = pki.private_ca("Campus CA", not_after=pki.now + dt.timedelta(days=300))
     async with (
@@ -192,8 +192,8 @@ class TestCanaries:
             settings = settings_of(resolve=where, offline=False, control=None)
             with_company = await Detector(**settings, canaries=CANARIES).check([EXAM])
             alone = await Detector(**settings, canaries=()).check([EXAM])
-        assert told(alone.results) == [("exam", "private-chain", "possible")]
-        assert told(with_company.results) == [
+        assert reported(alone.results) == [("exam", "private-chain", "possible")]
+        assert reported(with_company.results) == [
             ("exam", "signer-substitutes-elsewhere", "proven"),
             ("one", "identity-substituted", "proven"),
             ("two", "identity-substituted", "proven"),
@@ -216,7 +216,7 @@ class TestCanaries:
             report = await Detector(**settings).check()
             canaries_alone = await Detector(**settings).check(CANARIES[:2])
         assert canaries_alone.verdict == "clean"
-        assert told(report.results) == [("exam", "expired", None), ("one", "logged", None), ("two", "logged", None)]
+        assert reported(report.results) == [("exam", "expired", None), ("one", "logged", None), ("two", "logged", None)]
         assert report.verdict == "inconclusive"
 
     async def test_those_that_were_probed_are_not_probed_again(self, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -228,8 +228,8 @@ class TestCanaries:
             settings = settings_of(resolve=where, offline=False, control=None, canaries=CANARIES)
             enough = await Detector(**settings).check([Endpoint(host=EXAM), *CANARIES[:2]])
             one_operator = await Detector(**settings).check([Endpoint(host=EXAM), CANARIES[0], twin])
-        assert [name for name, *_ in told(enough.results)] == ["exam", "one", "two"]
-        assert [name for name, *_ in told(one_operator.results)] == ["exam", "one", "one", "two"]
+        assert [name for name, *_ in reported(enough.results)] == ["exam", "one", "two"]
+        assert [name for name, *_ in reported(one_operator.results)] == ["exam", "one", "one", "two"]
 
     async def test_one_that_does_not_answer_is_replaced(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """A blocked canary is no answer; another operator's is asked, once."""
@@ -239,7 +239,7 @@ class TestCanaries:
                 where["one.example.net", 443] = gone.address
             settings = settings_of(resolve=where, offline=False, control=None, canaries=CANARIES)
             report = await Detector(**settings).check([EXAM])
-        assert [name for name, *_ in told(report.results)] == ["exam", "one", "two", "three"]
+        assert [name for name, *_ in reported(report.results)] == ["exam", "one", "two", "three"]
         assert report.results[1].observation.outcome is Outcome.CONNECT_REFUSED
 
     async def test_offline_asks_for_none(self, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -248,7 +248,7 @@ class TestCanaries:
             subject = Detector(**settings_of(resolve=where, canaries=CANARIES))
             report = await subject.check([EXAM])
         assert subject.canaries() == ()
-        assert [name for name, *_ in told(report.results)] == ["exam"]
+        assert [name for name, *_ in reported(report.results)] == ["exam"]
 
     async def test_silent_canaries_cost_no_more_than_the_deadline(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """What cannot be asked in time is in the report as that."""

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("either_cryptography")
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])
 
 
-async def judged(script: Script, settings: dict[str, Any], deadline: float = 3.0) -> Result:
+async def assessed(script: Script, settings: dict[str, Any], deadline: float = 3.0) -> Result:
     """What the detector says of a server that follows this script."""
     async with serve_script(script) as server:
         subject = Detector(**settings, resolve={(EXAM, 443): server.address})
@@ -37,7 +37,7 @@ async def test_replayed_genuine_chain(version: ssl.TLSVersion, pki: PrivatePKI, 
     """The genuine chain without its key is a replayed chain, in TLS 1.2 and 1.3, for RSA and ECDSA leaves."""
     for key in ("ec", "rsa"):
         issued = pki.issue([EXAM], key=key)
-        result = await judged(Script.replay(issued.chain, version=version), settings_of())
+        result = await assessed(Script.replay(issued.chain, version=version), settings_of())
         assert (result.reason, result.verdict, result.confidence) == ("replayed-chain", "middleware", "probable")
         assert result.observation.outcome is Outcome.SIGNATURE_WRONG
 
@@ -49,7 +49,7 @@ async def test_replayed_chain_signed_with_another_kind_of_key(
     """A signature of a kind the presented key cannot make is as wrong as a bad one."""
     issued = pki.issue([EXAM], key="rsa")
     script = Script(certificates=issued.chain, key=generate_key("ec"), version=version)
-    result = await judged(script, settings_of())
+    result = await assessed(script, settings_of())
     assert result.reason in {"replayed-chain", "key-not-proved"}
     assert result.verdict != "clean"
 
@@ -61,7 +61,7 @@ async def test_genuine_chain_and_nothing_more(version: ssl.TLSVersion, pki: Priv
         script = dataclasses.replace(
             Script.genuine(pki.issue([EXAM]), version=version), stop=Step.CERTIFICATE, ending=ending
         )
-        result = await judged(script, settings_of(), deadline=1.0)
+        result = await assessed(script, settings_of(), deadline=1.0)
         assert result.reason == "key-not-proved"
         assert result.observation.chain
 
@@ -70,10 +70,10 @@ async def test_genuine_chain_and_nothing_more(version: ssl.TLSVersion, pki: Priv
 async def test_malformed_leaf_is_seen_and_flagged(
     version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings
 ) -> None:
-    """A leaf that OpenSSL refuses was still presented: hashed, kept, judged."""
+    """A leaf that OpenSSL refuses was still presented: hashed, kept, assessed."""
     genuine = pki.issue([EXAM]).leaf
     for garbage in (b"garbage", genuine[:-40], b"\x30\x00", genuine + b"trailing"):
-        result = await judged(Script.malformed(garbage, version=version), settings_of())
+        result = await assessed(Script.malformed(garbage, version=version), settings_of())
         assert result.observation.chain[0].der == garbage
         assert result.verdict != "clean"
 
@@ -85,7 +85,7 @@ async def test_two_hundred_certificates(version: ssl.TLSVersion, pki: PrivatePKI
     script = dataclasses.replace(
         Script.genuine(issued, version=version), certificates=(issued.leaf, *[issued.chain[1]] * 199)
     )
-    result = await judged(script, settings_of())
+    result = await assessed(script, settings_of())
     assert result.observation.outcome in {Outcome.TOO_LARGE, Outcome.TLS_FAILURE}
     assert 1 <= len(result.observation.chain) <= CERTIFICATES_MAX
 
@@ -95,7 +95,7 @@ async def test_sixteen_mebibyte_message(version: ssl.TLSVersion, settings_of: Se
     """A message that declares 16 MiB is refused at its header, in little memory."""
     tracemalloc.start()
     try:
-        result = await judged(Script.giant(version=version, size=4 << 20), settings_of())
+        result = await assessed(Script.giant(version=version, size=4 << 20), settings_of())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -118,15 +118,15 @@ async def test_no_certificate_is_never_middleware(
     script: Script, outcomes: set[Outcome], settings_of: Settings
 ) -> None:
     """Servers that show no certificate end inconclusive with a typed outcome."""
-    result = await judged(script, settings_of(), deadline=1.0)
+    result = await assessed(script, settings_of(), deadline=1.0)
     assert (result.reason, result.verdict) == ("no-certificate", "inconclusive")
     assert result.observation.outcome in outcomes
 
 
 async def test_dripping_server_costs_its_deadline(pki: PrivatePKI, settings_of: Settings) -> None:
-    """One octet at a time is bounded by the deadline, not by the server's patience."""
+    """One byte at a time is bounded by the deadline, not by the server's patience."""
     script = dataclasses.replace(Script.genuine(pki.issue([EXAM])), drip=0.05)
-    result = await judged(script, settings_of(), deadline=1.0)
+    result = await assessed(script, settings_of(), deadline=1.0)
     assert result.observation.outcome is Outcome.DEADLINE
 
 
@@ -134,16 +134,16 @@ async def test_first_connection_dropped(pki: PrivatePKI, settings_of: Settings) 
     """An interceptor that drops the first connection to every name is met on the second."""
     ca = pki.private_ca("Filter CA")
     script = dataclasses.replace(Script.genuine(ca.issue([EXAM])), drop_first=1)
-    result = await judged(script, settings_of())
+    result = await assessed(script, settings_of())
     assert (result.verdict, result.observation.attempts) == ("middleware", 3)
 
 
 @VERSIONS
 async def test_reset_at_every_offset(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings) -> None:
-    """A connection reset after any number of octets is typed, and clean only once the key was proved."""
+    """A connection reset after any number of bytes is typed, and clean only once the key was proved."""
     script = Script.genuine(pki.issue([EXAM]), version=version)
     for offset in range(0, 2600, 61):
-        result = await judged(dataclasses.replace(script, reset_after=offset), settings_of())
+        result = await assessed(dataclasses.replace(script, reset_after=offset), settings_of())
         proved = result.observation.key_proved
         assert result.verdict == ("clean" if proved else "inconclusive"), offset
         assert proved == (result.observation.outcome is Outcome.COMPLETE), offset
@@ -153,7 +153,7 @@ async def test_bad_finished_proves_nothing(pki: PrivatePKI, settings_of: Setting
     """A handshake whose Finished is wrong was tampered with."""
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         script = dataclasses.replace(Script.genuine(pki.issue([EXAM]), version=version), corrupt_finished=True)
-        result = await judged(script, settings_of())
+        result = await assessed(script, settings_of())
         assert result.verdict != "clean"
 
 

@@ -1,4 +1,4 @@
-"""Judging is under the deadline too: what peers send decides how long it takes, and a run has a budget for that."""
+"""Assessing is under the deadline too: what peers send decides how long it takes, and a run has a budget for it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_run_has_one_budget(
     settings_of: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Chains that exceed their own share count as not vouched for; what they left no time for is left open.
+    """Chains that exceed their own share count as not signed; what they left no time for is left open.
 
     A follow-up takes a second pass over the same evidence, and must not find the budget spent by the first.
     """

@@ -38,8 +38,8 @@ PLACE = "93.184.216.34:443"
 def routes_of(report: Report) -> dict[Route, Outcome]:
     """Every observation of the one endpoint of a report."""
     (result,) = report.results
-    looks = (result.observation, *result.other_observations)
-    return {look.route: look.outcome for look in looks}
+    probes = (result.observation, *result.other_observations)
+    return {probe.route: probe.outcome for probe in probes}
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ async def test_decrypted_only_through_the_proxy(pki: PrivatePKI, settings_of: Ca
     async with serve_origin(pki.issue([EXAM])) as origin:
         upstream = {(EXAM, 443): origin.address, (LOCALHOST, origin.port): origin.address}
         async with serve_middlebox(pki.private_ca("School Proxy CA"), upstream=upstream) as box:
-            for ways in ("all", "direct4,proxy", "proxy,direct"):
+            for routes in ("all", "direct4,proxy", "proxy,direct"):
                 settings = settings_of(
-                    route=ways, proxy=f"http://127.0.0.1:{box.port}", resolve={(EXAM, 443): origin.address}
+                    route=routes, proxy=f"http://127.0.0.1:{box.port}", resolve={(EXAM, 443): origin.address}
                 )
                 async with Detector(**settings) as subject:
                     report = await subject.check([EXAM])
                 (result,) = report.results
-                assert (result.confidence, result.reason) == ("proven", "identity-substituted"), ways
+                assert (result.confidence, result.reason) == ("proven", "identity-substituted"), routes
                 assert result.observation.route is Route.HTTP_CONNECT
                 assert result.attribution is not None
                 assert result.attribution.locality == "this-device"
@@ -139,8 +139,8 @@ async def test_the_proxy_is_asked_for_the_address_that_was_seen(
     (result,) = report.results
     assert (result.reason, result.confidence) == ("identity-substituted", confidence)
     assert ("split-horizon" in result.alternatives) is (confidence == "possible")
-    looks = (result.observation, *result.other_observations)
-    assert {look.asked_for for look in looks if look.asked_for is not None} == {f"{EXAM}:443", PLACE}
+    probes = (result.observation, *result.other_observations)
+    assert {probe.asked_for for probe in probes if probe.asked_for is not None} == {f"{EXAM}:443", PLACE}
 
 
 async def test_a_clean_other_way_clears_nothing(pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]]) -> None:
@@ -207,20 +207,20 @@ async def test_every_address(
     assert usual.verdict is Verdict.CLEAN
     (result,) = whole.results
     assert (result.verdict, result.observation.address) == ("middleware", f"127.0.0.2:{origin.port}")
-    outcomes = {look.address: look.outcome for look in result.other_observations if look.key_kind is None}
+    outcomes = {probe.address: probe.outcome for probe in result.other_observations if probe.key_kind is None}
     assert outcomes[f"127.0.0.1:{origin.port}"] is Outcome.COMPLETE
-    assert Outcome.CONNECT_REFUSED in {look.outcome for look in result.other_observations}
+    assert Outcome.CONNECT_REFUSED in {probe.outcome for probe in result.other_observations}
 
 
 async def test_both_kinds_of_keys(pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]]) -> None:
-    """A server with an RSA and an ECDSA certificate shows both, and is judged by both."""
+    """A server with an RSA and an ECDSA certificate shows both, and is assessed by both."""
     rsa, ecdsa = pki.issue([EXAM], key="rsa"), pki.issue([EXAM], key="ec")
     async with serve_origin(rsa, also=[ecdsa]) as origin:
         settings = settings_of(all_addresses=True, resolve={(EXAM, 443): origin.address})
         async with Detector(**settings) as subject:
             report = await subject.check([EXAM])
     (result,) = report.results
-    leaves = {look.key_kind: look.chain[0].der for look in (result.observation, *result.other_observations)}
+    leaves = {probe.key_kind: probe.chain[0].der for probe in (result.observation, *result.other_observations)}
     assert leaves[KeyKind.RSA] == rsa.leaf
     assert leaves[KeyKind.ECDSA] == ecdsa.leaf
     assert [f.outcome for f in result.findings if f.check == "several-certificates"] == ["genuine"]
@@ -234,7 +234,7 @@ async def test_one_kind_of_key_is_no_failure(pki: PrivatePKI, settings_of: Calla
             async with Detector(**settings) as subject:
                 report = await subject.check([EXAM])
         assert report.verdict is Verdict.CLEAN
-        assert Outcome.TLS_ALERT in {look.outcome for look in report.results[0].other_observations}
+        assert Outcome.TLS_ALERT in {probe.outcome for probe in report.results[0].other_observations}
 
 
 @pytest.mark.usefixtures("no_proxy_in_the_environment")
@@ -262,8 +262,8 @@ async def test_this_machines_settings_are_read_once_and_again_when_old(
                 monkeypatch.setattr(plan, "SETTINGS_SECONDS", 0.0)
                 subject._planner._read_again = 0.0
                 reports.append(await subject.check(hosts[:1]))
-    ways = [{result.observation.route for result in report.results} for report in reports]
-    assert ways == [{Route.DIRECT}, {Route.DIRECT}, {Route.DIRECT}, {Route.HTTP_CONNECT}]
+    routes = [{result.observation.route for result in report.results} for report in reports]
+    assert routes == [{Route.DIRECT}, {Route.DIRECT}, {Route.DIRECT}, {Route.HTTP_CONNECT}]
 
 
 @pytest.mark.parametrize("setting", ["none", "pac", "faulty"])
@@ -291,7 +291,7 @@ async def test_issuers_are_fetched_directly_from_public_addresses_alone(
     assert (usual.outcome, limited.outcome) == (client.FetchOutcome.ANSWERED, client.FetchOutcome.UNREACHABLE)
 
 
-async def test_another_network_is_detected_anew(
+async def test_another_network_is_detected_again(
     settings_of: Callable[..., dict[str, Any]], pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A laptop that moves asks the new network for its proxy file at once, and each network only once."""

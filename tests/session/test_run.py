@@ -47,7 +47,7 @@ def nothing(_: bytes) -> tuple[bytes, ...]:
     return ()
 
 
-def told(result: Result) -> tuple[str, str]:
+def reported(result: Result) -> tuple[str, str]:
     return result.reason, " ".join(filter(None, (result.verdict, result.confidence or result.assurance)))
 
 
@@ -97,10 +97,10 @@ async def check(settings: dict[str, Any], port: int, **endpoint: Any) -> Result:
 
 class TestQuic:
     async def test_an_honest_host(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """The same host over both: clean, and both looks are in the report."""
+        """The same host over both: clean, and both probes are in the report."""
         async with host_over_tcp(pki) as (port, genuine), serve_quic(genuine, port=port):
             result = await check(settings_of(quic=True), port)
-        assert told(result) == ("logged", "clean logged")
+        assert reported(result) == ("logged", "clean logged")
         [other] = result.other_observations
         assert (other.route, other.outcome, other.key_proved) == (Route.QUIC, Outcome.COMPLETE, True)
         assert other.address == result.observation.address
@@ -111,8 +111,8 @@ class TestQuic:
         async with host_over_tcp(pki, forged=True) as (port, genuine), serve_quic(genuine, port=port):
             alone = await check(settings_of(), port)
             both = await check(settings_of(quic=True), port)
-        assert told(alone) == ("private-chain", "middleware possible")
-        assert told(both) == ("identity-substituted", "middleware proven")
+        assert reported(alone) == ("private-chain", "middleware possible")
+        assert reported(both) == ("identity-substituted", "middleware proven")
         assert both.observation.route is Route.DIRECT
 
     async def test_quic_forged_and_tcp_genuine(self, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -120,28 +120,28 @@ class TestQuic:
         forged = pki.private_ca("Firewall CA").issue([EXAM])
         async with host_over_tcp(pki) as (port, _), serve_quic(forged, port=port):
             result = await check(settings_of(quic=True), port)
-        assert told(result) == ("identity-substituted", "middleware proven")
+        assert reported(result) == ("identity-substituted", "middleware proven")
         assert (result.observation.route, len(result.observation.chain)) == (Route.QUIC, 1)
 
     async def test_a_genuine_chain_without_its_key_proves_nothing(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """Whoever only replays the genuine chain over QUIC is no witness of anything."""
+        """Anyone who only replays the genuine chain over QUIC is no witness of anything."""
         async with host_over_tcp(pki) as (port, genuine), serve_quic(genuine, key=generate_key("ec"), port=port):
             result = await check(settings_of(quic=True), port)
-        assert told(result) == ("replayed-chain", "middleware probable")  # the replay itself, on the QUIC look
+        assert reported(result) == ("replayed-chain", "middleware probable")  # the replay itself, on the QUIC probe
         assert result.observation.route is Route.QUIC
 
     async def test_blocked_quic_is_no_evidence(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """UDP that nobody answers leaves a clean host clean, and says what is known."""
         async with host_over_tcp(pki) as (port, _), serve_datagrams(nothing, port=port):
             result = await check(settings_of(quic=True), port, quic=True)
-        assert told(result) == ("logged", "clean logged")
+        assert reported(result) == ("logged", "clean logged")
         assert [(f.outcome, f.says) for f in result.findings if f.check == "quic"] == [("blocked", "neutral")]
 
     async def test_a_host_without_quic(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """A closed UDP port is what most hosts have."""
         async with host_over_tcp(pki) as (port, _):
             result = await check(settings_of(quic=True), port)
-        assert told(result) == ("logged", "clean logged")
+        assert reported(result) == ("logged", "clean logged")
         assert result.other_observations[0].outcome is Outcome.CONNECT_REFUSED
 
     async def test_around_a_proxy(self, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -152,17 +152,17 @@ class TestQuic:
                 where = {(EXAM, 443): ("127.0.0.1", port)}
                 async with Detector(**settings_of(proxy=box.url, quic=True, resolve=where)) as subject:
                     [result] = (await subject.check([EXAM])).results
-        assert told(result) == ("identity-substituted", "middleware proven")
+        assert reported(result) == ("identity-substituted", "middleware proven")
         assert ("quic", "forged") in {(f.check, f.outcome) for f in result.findings}
 
     async def test_the_deadline_holds(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """Silence over QUIC costs no more than the deadline, and what TCP showed is judged."""
+        """Silence over QUIC costs no more than the deadline, and what TCP showed is assessed."""
         async with host_over_tcp(pki) as (port, _), serve_datagrams(nothing, port=port):
             target = Endpoint(host=EXAM, address=("127.0.0.1", port))
             async with Detector(**settings_of(quic=True)) as subject:
                 report = await subject.check([target], deadline=1.0)
         [result] = report.results
-        assert told(result) == ("logged", "clean logged")
+        assert reported(result) == ("logged", "clean logged")
         assert result.other_observations[0].outcome is Outcome.DEADLINE
 
 
@@ -183,10 +183,10 @@ async def picky_middlebox(pki: PrivatePKI, *, browsers: bool) -> AsyncIterator[i
 
 class TestHello:
     async def test_an_honest_host(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """Both hellos get the same certificate, and the report tells their fingerprints apart."""
+        """Both hellos get the same certificate, and the report has both fingerprints."""
         async with serve_origin(pki.issue([EXAM])) as origin:
             result = await check(settings_of(hello="both"), origin.port)
-        assert told(result) == ("logged", "clean logged")
+        assert reported(result) == ("logged", "clean logged")
         [other] = result.other_observations
         assert (result.observation.hello, other.hello) == (Hello.BROWSER, Hello.OPENSSL)
         assert None not in {result.observation.ja4, other.ja4}
@@ -198,10 +198,10 @@ class TestHello:
             default = await check(settings_of(), port)
             openssl = await check(settings_of(hello="openssl"), port)
             both = await check(settings_of(hello="both"), port)
-        assert told(default) == ("private-chain", "middleware possible")
-        assert told(openssl) == ("logged", "clean logged")
+        assert reported(default) == ("private-chain", "middleware possible")
+        assert reported(openssl) == ("logged", "clean logged")
         assert openssl.observation.hello is Hello.OPENSSL
-        assert told(both) == ("identity-substituted", "middleware proven")
+        assert reported(both) == ("identity-substituted", "middleware proven")
         assert both.observation.hello is Hello.BROWSER
         assert "School CA" in (both.attribution.issuer or "") if both.attribution else False
 
@@ -210,17 +210,17 @@ class TestHello:
         async with picky_middlebox(pki, browsers=False) as port:
             browser = await check(settings_of(hello="browser"), port)
             both = await check(settings_of(hello="both"), port)
-        assert told(browser) == ("logged", "clean logged")
-        assert told(both) == ("identity-substituted", "middleware proven")
+        assert reported(browser) == ("logged", "clean logged")
+        assert reported(both) == ("identity-substituted", "middleware proven")
         assert both.observation.hello is Hello.OPENSSL
 
     async def test_everything_at_once(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """Both hellos and QUIC, concurrently."""
         async with host_over_tcp(pki, forged=True) as (port, genuine), serve_quic(genuine, port=port):
             result = await check(settings_of(hello="both", quic=True), port)
-        assert told(result) == ("identity-substituted", "middleware proven")
-        ways = {(o.route, o.hello) for o in (result.observation, *result.other_observations)}
-        assert ways == {(Route.DIRECT, Hello.BROWSER), (Route.DIRECT, Hello.OPENSSL), (Route.QUIC, Hello.WIDEST)}
+        assert reported(result) == ("identity-substituted", "middleware proven")
+        shown = {(o.route, o.hello) for o in (result.observation, *result.other_observations)}
+        assert shown == {(Route.DIRECT, Hello.BROWSER), (Route.DIRECT, Hello.OPENSSL), (Route.QUIC, Hello.WIDEST)}
 
     async def test_a_stream_has_the_same_variants(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """`scan` probes the same variants as `check`."""
@@ -228,7 +228,7 @@ class TestHello:
             target = Endpoint(host=EXAM, address=("127.0.0.1", port))
             async with Detector(**settings_of(hello="both")) as subject:
                 results = [result async for result in subject.scan([target])]
-        assert [told(result) for result in results] == [("identity-substituted", "middleware proven")]
+        assert [reported(result) for result in results] == [("identity-substituted", "middleware proven")]
 
 
 class TestVariants:
@@ -237,11 +237,11 @@ class TestVariants:
         async with host_over_tcp(pki) as (port, genuine), serve_quic(genuine, port=port):
             dialer = DirectDialer({(EXAM, 443): ("localhost", port)})
             until = asyncio.get_running_loop().time() + 5
-            looks = await run_variants(
+            probes = await run_variants(
                 variants(Endpoint(host=EXAM), dialer, ProbeSettings(hello="both", quic=True)), until
             )
-        assert {seen.address for seen in looks} == {looks[0].address}
-        assert [seen.key_proved for seen in looks] == [True] * 3
+        assert {seen.address for seen in probes} == {probes[0].address}
+        assert [seen.key_proved for seen in probes] == [True] * 3
 
     async def test_a_first_probe_that_fails_stops_no_other(self) -> None:
         """Where TCP is not answered, QUIC is still tried, by name."""
@@ -308,7 +308,7 @@ async def test_what_another_address_showed_besides_is_kept(pki: PrivatePKI, monk
 
 
 class TestExtras:
-    def test_a_missing_extra_is_told_at_once(self, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_extra_is_reported_at_once(self, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         """What is not installed is named, with what to install."""
         find = importlib.util.find_spec
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "aioquic" else find(name))
@@ -324,7 +324,7 @@ class TestExtras:
 
 
 async def test_command_line(pki: PrivatePKI, tmp_path: Path) -> None:
-    """`--quic` and `--hello` reach the probe, and the JSON has every look."""
+    """`--quic` and `--hello` reach the probe, and the JSON has every probe."""
     written = pki.write(tmp_path)
     async with host_over_tcp(pki, forged=True) as (port, genuine), serve_quic(genuine, port=port):
         arguments = [
@@ -344,7 +344,7 @@ async def test_command_line(pki: PrivatePKI, tmp_path: Path) -> None:
         output, _ = await command.communicate()
     report = detector.Report.from_json(output)
     assert command.returncode == 1
-    assert told(report.results[0]) == ("identity-substituted", "middleware proven")
+    assert reported(report.results[0]) == ("identity-substituted", "middleware proven")
     assert len(report.results[0].other_observations) == 2
 
 

@@ -59,7 +59,7 @@ async def test_clean_network(pki: PrivatePKI, settings_of: Settings) -> None:
 
 
 async def test_selective_middlebox(pki: PrivatePKI, settings_of: Settings) -> None:
-    """A filter that leaves one host alone is told with its scope, and the exception carries the report."""
+    """A filter that leaves one host alone is reported with its scope, and the exception carries the report."""
     async with (
         origins(pki, EXAM, LMS, SEARCH) as where,
         serve_middlebox(pki.private_ca("Filter CA"), upstream=where, only_hosts={LMS, SEARCH}) as box,
@@ -174,16 +174,16 @@ def test_this_machine_trusts_no_root_that_was_ever_public() -> None:
     assert all(isinstance(root.origin, RootOrigin) for root in machine.roots().roots)
 
 
-@pytest.mark.parametrize("told", [RootOrigin.ADDED, RootOrigin.UNKNOWN])
+@pytest.mark.parametrize("reported", [RootOrigin.ADDED, RootOrigin.UNKNOWN])
 def test_programs_are_asked_only_for_an_origin_that_files_do_not_tell(
-    told: RootOrigin, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
+    reported: RootOrigin, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where every root of this machine has its origin, nothing slower is read."""
     asked = []
     ca = pki.private_ca("Filter CA").certificate
 
     def read_stores(_: frozenset[bytes]) -> Iterator[Scanned]:
-        yield Scanned(roots=(InstalledRoot(der=ca, store="file", origin=told),))
+        yield Scanned(roots=(InstalledRoot(der=ca, store="file", origin=reported),))
         asked.append(True)
         yield Scanned(roots=(InstalledRoot(der=ca, store="program", origin=RootOrigin.POLICY),))
 
@@ -191,7 +191,7 @@ def test_programs_are_asked_only_for_an_origin_that_files_do_not_tell(
     monkeypatch.setattr(roots, "machine_roots", lambda: from_der([ca], name="operating system"))
     (root,) = this_machine(data_set.DataSet(), wait=60.0).roots().roots
     assert (root.origin, bool(asked)) == (
-        (RootOrigin.ADDED, False) if told is RootOrigin.ADDED else (RootOrigin.POLICY, True)
+        (RootOrigin.ADDED, False) if reported is RootOrigin.ADDED else (RootOrigin.POLICY, True)
     )
 
 
@@ -254,18 +254,18 @@ async def checked(settings: dict[str, Any]) -> None:
 
 async def scanned(settings: dict[str, Any]) -> None:
     async for _ in Detector(**settings).scan([EXAM, LMS]):
-        pytest.fail("a result without a way to look")
+        pytest.fail("a result without a way to probe")
 
 
 async def watched(settings: dict[str, Any]) -> None:
     async for _ in Detector(**settings).watch([EXAM], duration=20.0):
-        pytest.fail("an event without a way to look")
+        pytest.fail("an event without a way to probe")
 
 
-@pytest.mark.parametrize("looking", [gated, checked, scanned, watched])
+@pytest.mark.parametrize("probing", [gated, checked, scanned, watched])
 @pytest.mark.parametrize("more", [{}, {"all_addresses": True}, {"hello": "both", "quic": True}])
-async def test_a_broken_proxy_in_the_environment_is_told_by_name(
-    looking: Callable[[dict[str, Any]], Coroutine[None, None, None]],
+async def test_a_broken_proxy_in_the_environment_is_reported_by_name(
+    probing: Callable[[dict[str, Any]], Coroutine[None, None, None]],
     more: dict[str, Any],
     settings_of: Settings,
     monkeypatch: pytest.MonkeyPatch,
@@ -274,9 +274,9 @@ async def test_a_broken_proxy_in_the_environment_is_told_by_name(
     monkeypatch.delenv("https_proxy", raising=False)
     monkeypatch.setenv("HTTPS_PROXY", BROKEN_PROXY)
     monkeypatch.setenv("NO_PROXY", "")
-    with pytest.raises(ProxyError, match=r"HTTPS_PROXY in the environment: .* cannot be read") as told:
-        await looking(settings_of(proxy="env", **more))
-    assert "hunter2" not in str(told.value)
+    with pytest.raises(ProxyError, match=r"HTTPS_PROXY in the environment: .* cannot be read") as reported:
+        await probing(settings_of(proxy="env", **more))
+    assert "hunter2" not in str(reported.value)
 
 
 async def test_scan_streams_results(pki: PrivatePKI, settings_of: Settings) -> None:

@@ -1,6 +1,6 @@
 """What a program waits for at exam start: what is loaded, when, and that the event loop is never held up.
 
-Nothing here looks at the clock on the wall: modules are counted, and the CPU time of what the loop runs.
+Nothing here probes of the clock on the wall: modules are counted, and the CPU time of what the loop runs.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def loaded_after(code: str, *arguments: str) -> list[str]:
     return list(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_import_loads_nothing_that_judges_or_connects() -> None:
+def test_import_loads_nothing_that_assesses_or_connects() -> None:
     """`import detector` has neither the assessing rooms nor a TLS library, nor anything of the extras."""
     loaded = loaded_after("import detector")
     early = [name for name in loaded if name.startswith(("detector.judge", "detector.probe", "detector.trust.classes"))]
@@ -94,7 +94,7 @@ def test_public_roots_are_read_after_connecting_has_begun() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_root_that_a_pin_file_names_is_known_or_refused_at_once(known: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter of a table of cases
-    """A name from certifi's history is taken as it is; for any other certifi's roots are read, before anything else."""
+    """A name from certifi's history is taken at once; for any other certifi's roots are read, before anything else."""
     from detector import Detector  # noqa: PLC0415 - after the tests of what importing does
     from detector.errors import PinFileError  # noqa: PLC0415 - after the tests of what importing does
 
@@ -200,7 +200,7 @@ hosts = [rule.split(":")[0] for rule in rules]
 settings = {"roots": roots, "logs": logs, "resolve": rules, "proxy": "none", "offline": True}
 async def check():
     return {(await detector.check(hosts, **settings)).verdict}
-async def look():
+async def probe():
     decision = await gate(hosts, pins=[], **settings)
     assert decision.evidence
     return {decision.action}
@@ -208,7 +208,7 @@ async def scan():
     session = await asyncio.to_thread(lambda: detector.Detector(**settings))
     return {result.verdict async for result in session.scan(hosts * 6)}
 with watch_callbacks() as callbacks:
-    found = asyncio.run({"check": check, "gate": look, "scan": scan}[what]())
+    found = asyncio.run({"check": check, "gate": probe, "scan": scan}[what]())
 print(*found)
 print(callbacks.worst.seconds * 1000 / slowness(), callbacks.count, callbacks.worst.what)
 """
@@ -226,7 +226,7 @@ async def test_nothing_holds_up_the_loop(
 ) -> None:
     """First contact with eight endpoints in a fresh process: no callback takes 5 ms of the loop's own thread.
 
-    Reading roots and logs, verifying signatures and timestamps, packing evidence, and imports are all done beside it.
+    Reading roots and logs, verifying signatures and timestamps, packing evidence, and imports are all done next to it.
     A scan meets each endpoint six times.
     """
     written = pki.write(tmp_path)
@@ -253,7 +253,7 @@ async def test_nothing_holds_up_the_loop(
 
 @pytest.mark.serial
 async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: Path) -> None:
-    """A thousand servers that accept and say nothing: all are told, in one go, and nothing is left open."""
+    """A thousand servers that accept and say nothing: all are reported, in one go, and nothing is left open."""
     from detector import Detector, Endpoint  # noqa: PLC0415 - after the tests of what importing does
 
     written = pki.write(tmp_path)
@@ -277,7 +277,7 @@ async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: P
 
 
 @pytest.mark.serial
-async def test_what_answers_is_judged_beside_tarpits(pki: PrivatePKI, tmp_path: Path) -> None:
+async def test_what_answers_is_assessed_next_to_tarpits(pki: PrivatePKI, tmp_path: Path) -> None:
     """Eight endpoints are assessed although a hundred others never answer."""
     from detector import Detector, Endpoint  # noqa: PLC0415 - after the tests of what importing does
 

@@ -44,7 +44,7 @@ def many_files() -> Iterator[None]:
 
 @pytest.fixture(params=["silent", "drip"])
 async def tarpits(request: pytest.FixtureRequest) -> AsyncIterator[Tarpits]:
-    """Servers that say nothing, or an octet of a ServerHello every 50 ms, in another process."""
+    """Servers that say nothing, or a byte of a ServerHello every 50 ms, in another process."""
     async with serve_tarpits(request.param) as running:
         yield running
 
@@ -72,7 +72,7 @@ async def by_command(detector: Detector, tarpits: Tarpits) -> list[Result]:
 @pytest.mark.serial
 @pytest.mark.parametrize("by", [by_check, by_scan, by_command])
 async def test_a_thousand_cost_the_deadline(by: Any, tarpits: Tarpits, settings_of: Settings) -> None:  # noqa: ANN401 - one of the three above
-    """A check keeps its deadline and a scan that of each target; all are told, no task and no file is left."""
+    """A check keeps its deadline and a scan that of each target; all are reported, no task and no file is left."""
     loop, process = asyncio.get_running_loop(), psutil.Process()
     detector = Detector(**settings_of(concurrency=TARPITS))
     await detector.check([Endpoint(host="h.example.edu", address=("127.0.0.1", 1))])  # what is opened once, is open now

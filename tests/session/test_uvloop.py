@@ -51,13 +51,13 @@ def test_a_clean_network(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: 
                 serve_proxy(upstream=where) as proxy,
                 serve_proxy(upstream=where, tls=pki.issue(["127.0.0.1"])) as secure,
             ):
-                ways: tuple[dict[str, Any], ...] = (
+                variants: tuple[dict[str, Any], ...] = (
                     {"proxy": "none", "resolve": where},
                     {"proxy": proxy.url},
                     {"proxy": secure.url},
                 )
-                for way in ways:
-                    async with Detector(**settings_of(**way)) as subject:
+                for variant in variants:
+                    async with Detector(**settings_of(**variant)) as subject:
                         assert (await subject.check([EXAM, LMS])).verdict == "clean"
                         found = [result.verdict async for result in subject.scan([EXAM, LMS] * 5)]
                     assert found == ["clean"] * 10
@@ -85,11 +85,11 @@ def test_an_intercepted_network(pki: PrivatePKI, settings_of: Settings) -> None:
 
 
 def test_servers_that_break_off(pki: PrivatePKI, settings_of: Settings) -> None:
-    """A reset after any number of octets is an outcome, and silence costs the deadline."""
+    """A reset after any number of bytes is an outcome, and silence costs the deadline."""
 
     async def main() -> None:
         genuine = Script.genuine(pki.issue([EXAM]))
-        scripts = [dataclasses.replace(genuine, reset_after=octets) for octets in range(0, 3000, 250)]
+        scripts = [dataclasses.replace(genuine, reset_after=raw) for raw in range(0, 3000, 250)]
         for script in (*scripts, Script.silence()):
             async with serve_script(script) as server:
                 settings = settings_of(resolve={(EXAM, 443): server.address})

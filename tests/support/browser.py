@@ -1,4 +1,4 @@
-"""A real Chromium, driven through its own chromedriver (W3C WebDriver): pages are opened, looked at and asked.
+"""A real Chromium, driven through its own chromedriver (W3C WebDriver): pages are opened, read and queried.
 
 Room: tests. Starts processes; talks to loopback only.
 """
@@ -102,7 +102,7 @@ class Browser:
         return base64.b64decode(_ask(f"{self._base}/goog/cdp/execute", asked)["data"])
 
     def pdf(self) -> bytes:
-        """The page as it is printed on A4 (21 by 29.7 cm), without backgrounds, as browsers do it by default."""
+        """The page as printed on A4 (21 by 29.7 cm), without backgrounds, as browsers do it by default."""
         return base64.b64decode(_ask(f"{self._base}/print", {"page": {"width": 21, "height": 29.7}}))
 
     def keys(self, *keys: str) -> None:

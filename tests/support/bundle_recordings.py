@@ -110,7 +110,7 @@ def packed(*cases: EndpointEvidence, keys: Sequence[Ed25519PrivateKey] = (KEY,),
 
 
 def verify(world: World, data: bytes, **more: Any) -> Verification:  # noqa: ANN401 - arguments of verify
-    """Judge a bundle again with the roots and logs of the test PKI, as signed by `KEY` unless told otherwise."""
+    """Judge a bundle again with the roots and logs of the test PKI, as signed by `KEY` unless specified otherwise."""
     return bundle.verify(data, **{"roots": world.roots, "logs": world.logs, "keys": (PUBLIC,), **more})
 
 
@@ -123,7 +123,7 @@ def remade(
     """A bundle of another content: what somebody with a signing key can make.
 
     `change` gets the manifest and the contents by part as JSON values and changes them in place; digests and signature
-    are made anew.
+    are made again.
     """
     file = json.loads(data)
     manifest = json.loads(

@@ -28,13 +28,13 @@ PATIENCE = 60
 SHOWN = """
 new Promise((resolve) => {
   const action = document.getElementById("action");
-  const look = () => {
+  const probe = () => {
     if (!window.answer) return;
     const message = document.getElementById("message").textContent;
     resolve(JSON.stringify({ action: action.textContent, message, answer: window.answer }));
   };
-  new MutationObserver(look).observe(action, { childList: true });
-  look();
+  new MutationObserver(probe).observe(action, { childList: true });
+  probe();
 })
 """
 

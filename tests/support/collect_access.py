@@ -107,7 +107,7 @@ class Clock:
 
 
 class Room:
-    """A store, its access configuration, and ways to fill and enter it."""
+    """A store, its access configuration, and methods to fill and enter it."""
 
     def __init__(self, store: Store, *, origin: str = ORIGIN) -> None:
         self.store: Final = store

@@ -1,4 +1,4 @@
-"""An exam platform on loopback, and the files with which a client in another process looks at it."""
+"""An exam platform on loopback, and the files with which a client in another process probes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EXAM = "exam.example.edu"
 HOST = (sys.executable, "-m", "detector", "exam")
 ENVIRONMENT = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
-"""This environment, without the proxies of whoever runs the tests."""
+"""This environment, without the proxies of the machine that runs the tests."""
 
 
 class Files:

@@ -74,7 +74,7 @@ class Firefox:
 def _install(folder: Path, policies: Mapping[str, Any]) -> Path:
     """Return the program of an installation with these policies: that of the system, in links, and a copied binary.
 
-    Firefox reads `distribution/policies.json` beside its binary, and the system's may be read-only.
+    Firefox reads `distribution/policies.json` next to its binary, and the system's may be read-only.
     """
     installed = Path(program("firefox-esr")).resolve().parent
     folder.mkdir()

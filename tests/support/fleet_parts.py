@@ -28,24 +28,24 @@ class Part:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.said: list[str] = []
-        self._told = asyncio.Condition()
+        self._reported = asyncio.Condition()
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
-            async with self._told:
+            async with self._reported:
                 self.said.append(line.decode())
-                self._told.notify_all()
-        async with self._told:
-            self._told.notify_all()
+                self._reported.notify_all()
+        async with self._reported:
+            self._reported.notify_all()
 
-    async def tells(self, words: str) -> str:
+    async def reports(self, words: str) -> str:
         """Wait until a line with these words comes; gives it."""
-        async with asyncio.timeout(LIMIT), self._told:
+        async with asyncio.timeout(LIMIT), self._reported:
             while not (found := [line.strip() for line in self.said if words in line]):
                 assert not self.reading.done(), "".join(self.said)
-                await self._told.wait()
+                await self._reported.wait()
         return found[0]
 
     async def kill(self) -> None:
@@ -71,7 +71,7 @@ class Fleet:
             *(*there, sys.executable, "-m", "detector", "fleet", *words),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            cwd=self.folder,  # Python looks for modules where it is started, before anywhere else
+            cwd=self.folder,  # Python searches for modules where it is started, before anywhere else
             env=INHERITED | environment,
         )
         part = Part(process)
@@ -82,14 +82,14 @@ class Fleet:
         """Start the scheduler."""
         host = LOOPBACK if inside is None else inside.ipv4
         part = await self.start("scheduler", "--tls", str(self.folder), "--host", host, "--port", "0", inside=inside)
-        self.address = await part.tells("tls://")
+        self.address = await part.reports("tls://")
         return part
 
     async def worker(self, vantage: str, inside: Namespace | None = None, **environment: str) -> Part:
         """Start a worker, and wait until it is one."""
         words = ("--tls", str(self.folder), "--scheduler", self.address, "--vantage", vantage)
         part = await self.start("worker", *words, inside=inside, **environment)
-        await part.tells("probes from")
+        await part.reports("probes from")
         return part
 
     async def scan(

@@ -127,7 +127,7 @@ WORLDS: Final[dict[str, Callable[[], Peers]]] = {
     "stale": lambda: served("genuine"),
     "turning": turning,
 }
-"""The networks there are. Each is made anew for every command: it remembers who called."""
+"""The networks there are. Each is made for every command: it remembers who called."""
 
 
 def _fixed_part(_: DataSet, kind: KnowledgeKind) -> Knowledge:

@@ -101,7 +101,7 @@ async def settled(server: Listener) -> None:
 
 
 class RawServer(Listener):
-    """A TLS server that says what a test tells it to, and counts its connections."""
+    """A TLS server that sends what a test specifies, and counts its connections."""
 
 
 @contextlib.asynccontextmanager

@@ -31,7 +31,7 @@ SSLSPLIT_LISTENS = b"Starting main event loop"
 
 
 class Campus:
-    """Four honest hosts behind the lab's origin, pinned, with their roots; and whoever checks them from the client."""
+    """Four honest hosts behind the lab's origin, pinned, with their roots; and who checks them from the client."""
 
     def __init__(self, lab: Lab, pki: PrivatePKI, origin: Origin, issued: dict[str, Issued], directory: Path) -> None:
         self.lab = lab

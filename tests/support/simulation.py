@@ -34,11 +34,11 @@ class _SkippingSelector(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         found = super().select(0)
-        if timeout == 0:  # there is something to do: perhaps what ends the work beside
+        if timeout == 0:  # there is something to do: perhaps what ends the work in a thread
             return found
-        while not found and _works_in_thread():  # takes no time of this world, so time stands still until it tells
+        while not found and _works_in_thread():  # takes no time of this world, so time stands still until it ends
             found = super().select(0.001)
-        found = found or super().select(0)  # what was told as the last thing
+        found = found or super().select(0)  # what was reported last
         if not found:
             assert timeout is not None, "everything waits for something that will never happen"
             self.now += max(timeout, 0.0)

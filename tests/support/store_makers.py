@@ -31,8 +31,8 @@ def identity(der: bytes) -> tuple[bytes, bytes]:
     """CKA_ISSUER and CKA_SERIAL_NUMBER of a certificate, both DER."""
     certificate = x509.load_der_x509_certificate(der)
     number = certificate.serial_number
-    octets = number.to_bytes(number.bit_length() // 8 + 1, "big")
-    return certificate.issuer.public_bytes(), bytes((2, len(octets))) + octets
+    raw = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return certificate.issuer.public_bytes(), bytes((2, len(raw))) + raw
 
 
 def nss_database(path: Path, entries: Iterable[tuple[bytes, int | None]], *, pkcs: bool = False) -> Path:

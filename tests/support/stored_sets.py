@@ -34,7 +34,7 @@ pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
 
 
 def part(kind: KnowledgeKind, *, date: dt.date = NEWER, **changed: Any) -> bytes:  # noqa: ANN401 - any fields
-    """The shipped file of a part, released anew on this day, with these fields changed."""
+    """The shipped file of a part, released again on this day, with these fields changed."""
     content = json.loads((DATA / PARTS[kind].name).read_bytes())
     head = {"version": content["version"] + 1, "date": str(date), "horizon": str(date + dt.timedelta(days=900))}
     return json.dumps({**content, **head, **changed}).encode()
@@ -47,7 +47,7 @@ def certificates(*, date: dt.date = NEWER, **changed: Any) -> bytes:  # noqa: AN
 
 
 def canaries(*, date: dt.date = NEWER, change: Callable[[str], str] = str) -> bytes:
-    """The shipped pin file of canaries, released anew on this day; `change` is done to its text."""
+    """The shipped pin file of canaries, released again on this day; `change` is done to its text."""
     text = shipped().canaries.data.decode()
     head, mark, tables = text.partition("[[endpoint]]")
     lines = [line for line in head.splitlines() if not line.startswith(("updated", "expires"))]
@@ -55,7 +55,7 @@ def canaries(*, date: dt.date = NEWER, change: Callable[[str], str] = str) -> by
 
 
 def whole(*, date: dt.date = NEWER) -> dict[str, bytes]:
-    """Every part, released anew on this day."""
+    """Every part, released again on this day."""
     parts = {PARTS[kind].name: part(kind, date=date) for kind in PARTS if kind is not KnowledgeKind.CANARIES}
     return {**parts, ROOT_CERTIFICATES: certificates(date=date), "canaries.toml": canaries(date=date)}
 

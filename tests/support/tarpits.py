@@ -1,4 +1,4 @@
-"""Servers in a process of their own that cost whoever connects to them time: silent ones, and ones that drip.
+"""Servers in a process of their own that cost their clients time: silent ones, and ones that drip.
 
     python tests/tarpits.py silent|drip
 
@@ -27,7 +27,7 @@ DRIP_SECONDS = 0.05
 
 
 def server_hello() -> bytes:
-    """A ServerHello for TLS 1.3 in its record (RFC 8446 section 4.1.3); well over a hundred octets."""
+    """A ServerHello for TLS 1.3 in its record (RFC 8446 section 4.1.3); well over a hundred bytes."""
     shares = wire.extension(Extension.SUPPORTED_VERSIONS, b"\x03\x04") + wire.extension(
         Extension.KEY_SHARE, b"\x00\x1d" + wire.vector(bytes(range(32)), 2)
     )
@@ -37,7 +37,7 @@ def server_hello() -> bytes:
 
 
 class Tarpit(asyncio.Protocol):
-    """One connection: it reads, and says what it says when it is told to."""
+    """One connection: it reads, and sends its bytes when it is asked to."""
 
     accepted = 0
     open: set[Tarpit] = set()  # noqa: RUF012 - one process has one tarpit
@@ -52,22 +52,22 @@ class Tarpit(asyncio.Protocol):
         Tarpit.open.discard(self)
 
     def drip(self) -> None:
-        """Say one octet more, while there is one."""
-        octet, self._left = self._left[:1], self._left[1:]
-        self._transport.write(octet)
+        """Send one byte more, while there is one."""
+        byte, self._left = self._left[:1], self._left[1:]
+        self._transport.write(byte)
 
 
 async def serve(kind: str) -> None:
     """Serve until the input ends."""
     loop, over = asyncio.get_running_loop(), asyncio.Event()
 
-    def told() -> None:
+    def reported() -> None:
         sys.stdout.write(f"{Tarpit.accepted} {len(Tarpit.open)}\n")
         sys.stdout.flush()
 
     def read() -> None:
         for _ in sys.stdin:
-            loop.call_soon_threadsafe(told)
+            loop.call_soon_threadsafe(reported)
         loop.call_soon_threadsafe(over.set)
 
     server = await loop.create_server(Tarpit, LOOPBACK, 0, backlog=BACKLOG)

@@ -108,7 +108,7 @@ class Answered(NamedTuple):
 
 
 class Client:
-    """A client by hand, which does what it is told: stock OpenSSL and h11."""
+    """A client by hand, which does what it is asked to: stock OpenSSL and h11."""
 
     def __init__(self, stream: TLSStream) -> None:
         self.stream = stream
@@ -189,7 +189,7 @@ async def holding(server: WitnessServer, data: bytes = b"") -> AsyncIterator[Pla
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop turn until something has happened; what never happens fails the test."""
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - counts are looked at, nobody signals
+        while not condition():  # noqa: ASYNC110 - counts are polled, nobody signals
             await asyncio.sleep(0.01)
 
 

@@ -560,7 +560,7 @@ def test_a_revoked_certificate(listed: Draft, depth: int, *, by_key: bool, publi
 
 
 def test_the_same_certificate_in_other_bytes_is_revoked() -> None:
-    """A signature can be encoded anew by the holder of the key: the names and the number stay."""
+    """A signature can be made again by the holder of the key: the names and the number stay."""
     revoked = revoking(NOW.date(), REVOKED_CA)
     changed = REVOKED_CA.but(signature=b"\x03\x05\x00abcd")
     assert changed.certificate.sha256 != REVOKED_CA.certificate.sha256

@@ -66,7 +66,7 @@ def s_client(text: str) -> bytes:
 
 
 WRAPPINGS: dict[str, Callable[[str], bytes]] = {
-    "as it is written": str.encode,
+    "as written": str.encode,
     "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
     "CR": lambda text: text.replace("\n", "\r").encode(),
     "UTF-8 with a mark": lambda text: text.encode("utf-8-sig"),

@@ -1,4 +1,4 @@
-"""The API of whoever runs a witness, as a type checker sees it. Never run: mypy reads it with the rest."""
+"""The API for operators of a witness, as a type checker sees it. Never run: mypy reads it with the rest."""
 
 from __future__ import annotations
 

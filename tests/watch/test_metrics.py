@@ -43,7 +43,7 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
 
 
 async def ask(place: tuple[str, int], request: bytes) -> bytes:
-    """What is answered to these octets, until the connection ends."""
+    """What is answered to these bytes, until the connection ends."""
     reader, writer = await asyncio.open_connection(*place)
     try:
         writer.write(request)
@@ -77,15 +77,15 @@ async def test_a_watch_scraped_over_http(pki: PrivatePKI, settings_of: Settings)
     assert found["tls_detector_endpoint_confidence", f"{EXAM}:443"] == 0
     assert found["tls_detector_network_verdict", "middleware"] == 1
     assert found["tls_detector_events_total", "appeared"] == found["tls_detector_events_total", "ended"] == 1
-    looks = found["tls_detector_probes_total", "complete"]
-    assert looks == found["tls_detector_probe_seconds_count",] > 2
+    probes = found["tls_detector_probes_total", "complete"]
+    assert probes == found["tls_detector_probe_seconds_count",] > 2
     now = dt.datetime.now(dt.UTC).timestamp()
     assert abs(found["tls_detector_last_probe_timestamp_seconds", f"{EXAM}:443"] - now) < 60
     assert not re.search(r"\b127\.|::1|192\.168", body)  # no address, of the machine or of anything
 
 
 def test_series_are_bounded(world: World) -> None:
-    """However many endpoints and looks, the number of series has a bound; totals still count everything."""
+    """However many endpoints and probes, the number of series has a bound; totals still count everything."""
     endpoints = [Endpoint(host=f"host{number}.example.org") for number in range(ENDPOINTS_MAX + 50)]
     metrics = WatchMetrics(endpoints)
     result = world.one(EXAM, [], outcome=Outcome.RESET, key_proved=False)
@@ -186,7 +186,7 @@ async def test_idle_clients_do_not_pile_up(connections: int) -> None:
 
 
 async def test_a_place_that_is_taken(settings_of: Settings) -> None:
-    """A port somebody has is told with the port."""
+    """The error for a port that is in use names the port."""
     assert settings_of() is not None
     async with serve(WatchMetrics([])) as (host, port):
         with pytest.raises(InputError, match=f"{host}:{port}"):

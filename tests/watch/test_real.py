@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
 QUICK = 0.2
-"""Seconds between two looks: fast enough for a test, on loopback."""
+"""Seconds between two probes: fast enough for a test, on loopback."""
 PATIENCE = 30.0
 """Seconds after which a test gives up on an event."""
 
@@ -70,14 +70,14 @@ async def test_middlebox_that_wakes_up_later(pki: PrivatePKI, stated: Settings, 
         subject = Detector(**stated(proxy=box.url))
         assert (await subject.check([EXAM, LMS])).verdict == "clean"
         async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
-            told = await read_until(events, WatchKind.APPEARED)
+            reported = await read_until(events, WatchKind.APPEARED)
         assert box.intercepted
-    assert short(told)[0] == "baseline"
-    assert [event.kind for event in told[1:]] == ["appeared"]
-    assert told[-1].after is not None
-    assert told[-1].after.issuer == "CN=Late Filter CA"
-    assert told[-1].result is not None
-    assert told[-1].result.observation.key_proved
+    assert short(reported)[0] == "baseline"
+    assert [event.kind for event in reported[1:]] == ["appeared"]
+    assert reported[-1].after is not None
+    assert reported[-1].after.issuer == "CN=Late Filter CA"
+    assert reported[-1].result is not None
+    assert reported[-1].result.observation.key_proved
 
 
 async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, stated: Settings, where: Where) -> None:
@@ -114,14 +114,14 @@ async def test_real_mitmproxy(stated: Settings, where: Where, tls_serving: Servi
     async with contextlib.aclosing(Detector(**stated(dialer=switchboard)).watch([EXAM, LMS], interval=QUICK)) as events:
         await read_until(events, WatchKind.BASELINE)
         switchboard.choose = lambda _, __: through
-        told = await read_until(events, WatchKind.APPEARED)
-    assert told[-1].after is not None
-    assert str(told[-1].after.product).startswith("mitmproxy")
-    assert told[-1].after.confidence == "proven"
+        reported = await read_until(events, WatchKind.APPEARED)
+    assert reported[-1].after is not None
+    assert str(reported[-1].after.product).startswith("mitmproxy")
+    assert reported[-1].after.confidence == "proven"
 
 
 async def test_endpoint_goes_down_and_up(pki: PrivatePKI, settings_of: Settings, where: Where) -> None:
-    """A server that stops is told after the second failure, its return at once; the other one is not mentioned."""
+    """A server that stops is reported after the second failure, its return at once; the other one is not mentioned."""
     subject = Detector(**settings_of(resolve=where))
     async with contextlib.AsyncExitStack() as stack:
         first = contextlib.AsyncExitStack()
@@ -132,30 +132,30 @@ async def test_endpoint_goes_down_and_up(pki: PrivatePKI, settings_of: Settings,
         events = await stack.enter_async_context(
             contextlib.aclosing(subject.watch([EXAM, "stops.example.net"], interval=QUICK))
         )
-        told = await read_until(events, WatchKind.BASELINE)
+        reported = await read_until(events, WatchKind.BASELINE)
         await first.aclose()
-        told += await read_until(events, WatchKind.INCONCLUSIVE)
+        reported += await read_until(events, WatchKind.INCONCLUSIVE)
         await stack.enter_async_context(serve_origin(issued, port=origin.port))
-        told += await read_until(events, WatchKind.RECOVERED)
-    assert short(told) == ["baseline", "inconclusive stops.example.net", "recovered stops.example.net"]
-    assert told[1].result is not None
-    assert told[1].result.observation.outcome == "connect-refused"
+        reported += await read_until(events, WatchKind.RECOVERED)
+    assert short(reported) == ["baseline", "inconclusive stops.example.net", "recovered stops.example.net"]
+    assert reported[1].result is not None
+    assert reported[1].result.observation.outcome == "connect-refused"
 
 
-async def test_every_look_is_a_fresh_connection(pki: PrivatePKI, settings_of: Settings) -> None:
-    """One TCP connection and one whole handshake a look; the last one may be cut by the end of the watch anywhere."""
-    looks: list[ProbeResult] = []
+async def test_every_probe_is_a_fresh_connection(pki: PrivatePKI, settings_of: Settings) -> None:
+    """One TCP connection and one whole handshake a probe; the last one may be cut by the end of the watch anywhere."""
+    probes: list[ProbeResult] = []
     async with serve_origin(pki.issue([EXAM])) as origin:
         subject = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))
-        async for _ in subject.watch([EXAM], interval=0.05, duration=1.0, on_probe=looks.append):
+        async for _ in subject.watch([EXAM], interval=0.05, duration=1.0, on_probe=probes.append):
             pass
         await origin.settled()
-        assert len(looks) > 3
-        assert len(looks) <= origin.handshakes <= origin.connections <= len(looks) + 1
+        assert len(probes) > 3
+        assert len(probes) <= origin.handshakes <= origin.connections <= len(probes) + 1
 
 
-async def test_process_that_was_stopped_tells_a_gap(pki: PrivatePKI, settings_of: Settings) -> None:
-    """A loop that stood still (here: blocked) past the bound tells it, and looks again at once."""
+async def test_process_that_was_stopped_reports_a_gap(pki: PrivatePKI, settings_of: Settings) -> None:
+    """A loop that stood still (here: blocked) past the bound reports a gap, and probes again at once."""
 
     async with serve_origin(pki.issue([EXAM])) as origin:
         subject = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))
@@ -191,15 +191,15 @@ async def test_cancellation_leaves_no_task_and_no_socket(settings_of: Settings) 
 
 
 async def test_a_watch_follows_up(pki: PrivatePKI, settings_of: Settings) -> None:
-    """What is open has canaries probed beside it, no more often than it is probed itself."""
+    """For what is open, canaries are probed too, no more often than it is probed itself."""
     names = [f"{name}.example.net" for name in ("one", "two")]
     canaries = [Endpoint(host=host, operator=host, canary=True, runs_ca=True, roots=("A",)) for host in names]
-    looks: list[ProbeResult] = []
+    probes: list[ProbeResult] = []
     async with serve_origin({host: pki.issue([host]) for host in (EXAM, *names)}) as origin:
         where = {(host, 443): origin.address for host in (EXAM, *names)}
         async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=where) as box:
             settings = settings_of(proxy=box.url, offline=False, control=None, canaries=canaries)
-            watching = Detector(**settings).watch([EXAM], interval=0.3, duration=2.0, on_probe=looks.append)
+            watching = Detector(**settings).watch([EXAM], interval=0.3, duration=2.0, on_probe=probes.append)
             events = [event async for event in watching]
             asked = Counter(host for host in box.intercepted if host in names)
     (appeared,) = [event for event in events if event.kind is WatchKind.APPEARED]
@@ -208,5 +208,5 @@ async def test_a_watch_follows_up(pki: PrivatePKI, settings_of: Settings) -> Non
         "proven",
     )
     assert set(asked) == set(names)
-    assert max(asked.values()) <= len(looks) + 1
+    assert max(asked.values()) <= len(probes) + 1
     assert {event.endpoint.host for event in events if event.endpoint} == {EXAM}

@@ -1,4 +1,4 @@
-"""When looks come, and what two clocks say: statistics with fixed seeds, and properties over all seeds."""
+"""When probes come, and what two clocks say: statistics with fixed seeds, and properties over all seeds."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ INTERVAL = 60.0
 
 
 def run(count: int, hours: float, seed: int) -> list[tuple[float, int]]:
-    """Every look of a watch that takes no time: (when, at which endpoint), in order."""
+    """Every probe of a watch that takes no time: (when, at which endpoint), in order."""
     schedule = Schedule(count, INTERVAL, random.Random(seed))  # noqa: S311 - a test repeats itself
     schedule.hurry(0.0)
-    looks = []
+    probes = []
     now = 0.0
     while now < hours * 3600:
         for index in schedule.due(now):
             schedule.begun(index, now)
-            looks.append((now, index))
+            probes.append((now, index))
         now = schedule.next()
-    return looks
+    return probes
 
 
-def gaps_of(looks: list[tuple[float, int]]) -> list[float]:
-    """Times between two looks at the same endpoint."""
+def gaps_of(probes: list[tuple[float, int]]) -> list[float]:
+    """Times between two probes of the same endpoint."""
     last: dict[int, float] = {}
     gaps = []
-    for at, index in looks:
+    for at, index in probes:
         if index in last:
             gaps.append(at - last[index])
         last[index] = at
@@ -56,16 +56,16 @@ def gaps_of(looks: list[tuple[float, int]]) -> list[float]:
 
 @given(seed=st.integers(), count=st.integers(1, 12))
 def test_no_endpoint_is_forgotten_or_hammered(seed: int, count: int) -> None:
-    """Whatever chance does: no gap is longer than three intervals, and looks come about once per interval."""
-    looks = run(count, 2, seed)
-    gaps = gaps_of(looks)
+    """Whatever chance does: no gap is longer than three intervals, and probes come about once per interval."""
+    probes = run(count, 2, seed)
+    gaps = gaps_of(probes)
     assert max(gaps) <= GAP_MOST_INTERVALS * INTERVAL + 1e-6
-    assert len(looks) < count * 120 * 1.6
-    assert {index for at, index in looks if at == 0.0} == set(range(count))
+    assert len(probes) < count * 120 * 1.6
+    assert {index for at, index in probes if at == 0.0} == set(range(count))
 
 
 def test_gaps_are_memoryless() -> None:
-    """The time to the next look is exponential below the cut, so having waited says nothing about what comes."""
+    """The time to the next probe is exponential below the cut, so having waited says nothing about what comes."""
     gaps = gaps_of(run(20, 24, seed=7))
     assert len(gaps) > 25_000
     assert statistics.fmean(gaps) / INTERVAL == pytest.approx(1 - math.exp(-GAP_MOST_INTERVALS), rel=0.02)
@@ -90,27 +90,27 @@ def test_gaps_do_not_depend_on_each_other() -> None:
 def test_order_is_random() -> None:
     """After one endpoint any other may be next, each as often; the first round is in random order as well."""
     follows: dict[tuple[int, int], int] = defaultdict(int)
-    looks = run(4, 24, seed=3)
-    for (_, before), (_, after) in itertools.pairwise(looks):
+    probes = run(4, 24, seed=3)
+    for (_, before), (_, after) in itertools.pairwise(probes):
         follows[before, after] += 1
     assert len(follows) == 16
-    expected = len(looks) / 16
+    expected = len(probes) / 16
     assert all(0.8 * expected < times < 1.2 * expected for times in follows.values())
     firsts = {tuple(index for at, index in run(4, 0.001, seed) if at == 0.0) for seed in range(200)}
     assert len(firsts) == math.factorial(4)
 
 
-def test_looks_are_spread_over_the_interval() -> None:
-    """No second of the minute is busier than chance has it: looks do not fall into step."""
+def test_probes_are_spread_over_the_interval() -> None:
+    """No second of the minute is busier than chance has it: probes do not fall into step."""
     counted = [0] * 12
-    looks = [at for at, _ in run(20, 24, seed=5) if at > 0]
-    for at in looks:
+    probes = [at for at, _ in run(20, 24, seed=5) if at > 0]
+    for at in probes:
         counted[int(at % INTERVAL / 5)] += 1
-    assert all(0.9 < times / (len(looks) / 12) < 1.1 for times in counted)
+    assert all(0.9 < times / (len(probes) / 12) < 1.1 for times in counted)
 
 
 def test_hurry_and_busy() -> None:
-    """What is hurried is due at once and never later than it was; what is being looked at waits its turn."""
+    """What is hurried is due at once and never later than it was; what is being probed waits its turn."""
     schedule = Schedule(3, INTERVAL, random.Random(1))  # noqa: S311 - a test repeats itself
     assert schedule.due(math.inf) == schedule.due(math.inf) or schedule.next() == math.inf
     schedule.hurry(10.0)
@@ -132,14 +132,14 @@ def test_hurry_and_busy() -> None:
     planned=st.floats(0, 10),
     ran=st.floats(0, 1),
 )
-def test_sleep_and_clock_steps_are_told_apart(slept: float, set_by: float, planned: float, ran: float) -> None:
-    """Sleep moves both clocks, setting moves one; both at once are both told."""
+def test_sleep_and_clock_steps_are_distinguished(slept: float, set_by: float, planned: float, ran: float) -> None:
+    """Sleep moves both clocks, setting moves one; both at once are both reported."""
     clocks = ClockPair(NOON, 100.0)
     passed = planned * ran + slept
-    told = clocks.read(NOON + dt.timedelta(seconds=passed + set_by), 100.0 + passed, planned)
-    assert told.gap is None or told.gap == pytest.approx(passed)
-    assert (told.gap is not None) == (passed - planned > GAP_LEAST) or abs(passed - planned - GAP_LEAST) < 1e-3
-    assert (told.step is not None) == (abs(set_by) > STEP_LEAST) or abs(abs(set_by) - STEP_LEAST) < 1e-3
+    reported = clocks.read(NOON + dt.timedelta(seconds=passed + set_by), 100.0 + passed, planned)
+    assert reported.gap is None or reported.gap == pytest.approx(passed)
+    assert (reported.gap is not None) == (passed - planned > GAP_LEAST) or abs(passed - planned - GAP_LEAST) < 1e-3
+    assert (reported.step is not None) == (abs(set_by) > STEP_LEAST) or abs(abs(set_by) - STEP_LEAST) < 1e-3
     later = NOON + dt.timedelta(seconds=passed + set_by + 1)
     assert clocks.read(later, 101.0 + passed, 5.0) == Passed()
 

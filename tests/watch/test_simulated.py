@@ -1,4 +1,4 @@
-"""Whole exams in virtual time: the real conductor, real TLS in memory, a made-up machine."""
+"""Whole exams in virtual time: the real runner, real TLS in memory, a made-up machine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example
 HOSTS = (EXAM, LMS, SEARCH, BANK)
 HOUR = 3600.0
 GROWTH_MOST = 512 * 1024
-"""Octets by which memory may grow between the first and the eighth hour of an exam. Measured: 321 KiB, of which 265 KiB
+"""Bytes by which memory may grow between the first and the eighth hour of an exam. Measured: 321 KiB, of which 265 KiB
 are the catalogue of interceptors, loaded once, when the first one is met."""
 STEADY_GROWTH_MOST = 64 * 1024
 """The same between the fifth and the eighth hour, when everything has happened. Measured: 5 KiB; 21 KiB where no leaf
@@ -56,7 +56,7 @@ class Building:
         self.filters: dict[str, Line] = {}
         self.down: set[str] = set()
         self.switchboard = Switchboard(self.choose)
-        self.looks: list[str] = []
+        self.probes: list[str] = []
         self.hosts = hosts
         # Of one host the public roots are stated, so that what takes its place is proven.
         roots = (pki.root_a.certificate, pki.root_b.certificate)
@@ -94,7 +94,7 @@ def building(pki: PrivatePKI, settings_of: Settings) -> Building:
 
 
 def test_an_exam_of_eight_hours(building: Building) -> None:
-    """Everything that can happen, each told once and in order, and memory that does not grow with time."""
+    """Everything that can happen, each reported once and in order, and memory that does not grow with time."""
     first, second = (building.pki.private_ca(name, one_leaf_key=True) for name in ("Morning CA", "Noon CA"))
     intercepted = (EXAM, LMS, SEARCH)
     morning, noon = building.line(first, *intercepted), building.line(second, *intercepted)
@@ -142,8 +142,8 @@ def test_an_exam_of_eight_hours(building: Building) -> None:
     assert story[8] == ["ended"]
     assert [e.network.verdict for e in events[-3:]] == ["clean"] * 3
     assert building.honest.open == morning.open == noon.open == 0
-    looks = building.switchboard.connections
-    assert 4 * 240 * 0.95 < looks < 4 * 240 * 1.25
+    probes = building.switchboard.connections
+    assert 4 * 240 * 0.95 < probes < 4 * 240 * 1.25
     assert len(sizes) == 8
     assert sizes[7] - sizes[0] < GROWTH_MOST
     assert sizes[7] - sizes[4] < STEADY_GROWTH_MOST
@@ -184,11 +184,11 @@ def test_memory_with_a_new_leaf_for_every_connection(building: Building) -> None
 
     tracemalloc.start()
     try:
-        told = simulate(exam)
+        reported = simulate(exam)
     finally:
         tracemalloc.stop()
-    assert len([e for e in told if e.startswith("appeared")]) == len(HOSTS)
-    assert {e.split()[0] for e in told} <= {"appeared", "strengthened", "baseline", "ended"}
+    assert len([e for e in reported if e.startswith("appeared")]) == len(HOSTS)
+    assert {e.split()[0] for e in reported} <= {"appeared", "strengthened", "baseline", "ended"}
     (before, fewer), (after, more) = sizes
     assert more - fewer > 400
     assert after - before < STEADY_GROWTH_MOST
@@ -213,7 +213,7 @@ def test_every_kth_connection(kth: int, building: Building) -> None:
 
 @pytest.mark.parametrize("first", [4, 5, 40, 400])
 def test_after_the_first_connections(first: int, building: Building) -> None:
-    """An interceptor that lets the first N connections pass is told at its first one, within three intervals."""
+    """An interceptor that lets the first N connections pass is reported at its first one, within three intervals."""
     line = building.line(building.pki.private_ca("Late CA"), *HOSTS)
     began: list[float] = []
 
@@ -234,15 +234,15 @@ def test_after_the_first_connections(first: int, building: Building) -> None:
                 if event.kind is WatchKind.APPEARED:
                     break
         assert events[0].kind is WatchKind.BASELINE
-        assert -0.01 <= events[-1].elapsed - (began[0] - begin) <= 1.0  # told when met
+        assert -0.01 <= events[-1].elapsed - (began[0] - begin) <= 1.0  # reported when met
         return events
 
     assert len(simulate(exam)) == 2
 
 
 @pytest.mark.parametrize("system", ["linux", "windows"])
-def test_sleep_is_a_gap_and_everything_is_looked_at_again(system: str, building: Building) -> None:
-    """After sleep: for how long nothing was seen, and within seconds a look at everything."""
+def test_sleep_is_a_gap_and_everything_is_probed_again(system: str, building: Building) -> None:
+    """After sleep: for how long nothing was seen, and within seconds a probe of everything."""
     line = building.line(building.pki.private_ca("Café CA"), *HOSTS)
 
     def sleep() -> None:
@@ -260,10 +260,10 @@ def test_sleep_is_a_gap_and_everything_is_looked_at_again(system: str, building:
     assert all(e.elapsed - gap.elapsed < 1 for e in appeared)
 
 
-def test_looks_that_slept_are_dropped(building: Building) -> None:
+def test_probes_that_slept_are_dropped(building: Building) -> None:
     """What was under way when the machine fell asleep is not waited for, and not held against anybody."""
     silent = MockNetwork({(LMS, 443): Script()})
-    looks: list[tuple[float, str]] = []
+    probes: list[tuple[float, str]] = []
 
     def choose(endpoint: Endpoint, number: int) -> MockNetwork:
         if endpoint.host != LMS or number < 50 or silent.dialled:
@@ -273,9 +273,9 @@ def test_looks_that_slept_are_dropped(building: Building) -> None:
 
     building.switchboard.choose = choose
 
-    def note(look: ProbeResult) -> None:
-        if look.result.endpoint.host == LMS:
-            looks.append((building.machine.elapsed() - 1000.0, look.result.observation.outcome))
+    def note(probe: ProbeResult) -> None:
+        if probe.result.endpoint.host == LMS:
+            probes.append((building.machine.elapsed() - 1000.0, probe.result.observation.outcome))
 
     async def exam() -> list[WatchEvent]:
         return [event async for event in building.watch(duration=HOUR, on_probe=note)]
@@ -283,13 +283,13 @@ def test_looks_that_slept_are_dropped(building: Building) -> None:
     _, gap, ended = simulate(exam)
     assert (gap.kind, ended.kind) == ("gap", "ended")
     assert silent.dialled
-    assert {outcome for _, outcome in looks} == {"complete"}
-    assert next(at for at, _ in looks if at >= gap.elapsed - 0.01) - gap.elapsed < 1.0
+    assert {outcome for _, outcome in probes} == {"complete"}
+    assert next(at for at, _ in probes if at >= gap.elapsed - 0.01) - gap.elapsed < 1.0
 
 
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR, 24 * HOUR, -24 * HOUR, 10 * 365 * 24 * HOUR, -10 * 365 * 24 * HOUR])
 def test_clock_steps_accuse_nobody(seconds: float, pki: PrivatePKI, settings_of: Settings) -> None:
-    """A clock that is set is told with how far; what is judged with the new time is never called middleware."""
+    """A clock that is set is reported with the difference; nothing is called middleware by the new time."""
     building = Building(pki, settings_of)
     pinned = pki.issue([EXAM])
     building.honest = Line({host: pki.issue([host]) if host != EXAM else pinned for host in HOSTS})
@@ -313,25 +313,25 @@ def test_clock_steps_accuse_nobody(seconds: float, pki: PrivatePKI, settings_of:
         assert events[-1].network.verdict == "clean"
 
 
-def test_everything_is_judged_with_the_new_time(building: Building) -> None:
-    """After a step every endpoint is looked at again within seconds."""
-    looked: list[tuple[float, str]] = []
+def test_everything_is_assessed_with_the_new_time(building: Building) -> None:
+    """After a step every endpoint is probed again within seconds."""
+    probed: list[tuple[float, str]] = []
 
     async def exam() -> list[WatchEvent]:
         building.after(1000.5, lambda: building.machine.set_clock(-HOUR))
         stream = building.watch(
             interval=500.0,
             duration=1010.0,
-            on_probe=lambda look: looked.append((building.machine.elapsed() - 1000.0, look.result.endpoint.host)),
+            on_probe=lambda probe: probed.append((building.machine.elapsed() - 1000.0, probe.result.endpoint.host)),
         )
         return [event async for event in stream]
 
     simulate(exam)
-    assert {host for at, host in looked if at > 1000.5} == set(HOSTS)
+    assert {host for at, host in probed if at > 1000.5} == set(HOSTS)
 
 
-def test_a_change_of_network_is_looked_into_at_once(building: Building) -> None:
-    """Another network: told without its addresses, and everything is looked at again."""
+def test_a_change_of_network_is_probed_at_once(building: Building) -> None:
+    """Another network: reported without its addresses, and everything is probed again."""
     line = building.line(building.pki.private_ca("Hotspot CA"), *HOSTS)
 
     def move() -> None:
@@ -352,7 +352,7 @@ def test_a_change_of_network_is_looked_into_at_once(building: Building) -> None:
 
 
 def test_short_outages_are_silent(building: Building) -> None:
-    """A second without a network, again and again, is told as nothing."""
+    """A second without a network, again and again, is not reported."""
 
     async def exam() -> list[str]:
         for minute in range(1, 15):
@@ -364,7 +364,7 @@ def test_short_outages_are_silent(building: Building) -> None:
 
 
 def test_a_reader_who_is_busy_misses_nothing(building: Building) -> None:
-    """Looking goes on while an event is being handled, and what happened in between waits to be read."""
+    """Probing goes on while an event is being handled, and what happened meanwhile waits to be read."""
     line = building.line(building.pki.private_ca("Lunch CA"), *HOSTS)
 
     async def exam() -> list[WatchEvent]:
@@ -383,7 +383,7 @@ def test_a_reader_who_is_busy_misses_nothing(building: Building) -> None:
 
 
 def test_a_reader_who_is_gone_for_good_costs_bounded_memory(building: Building) -> None:
-    """When too many events wait, looking pauses, and the pause is told."""
+    """When too many events wait, probing pauses, and the pause is reported."""
 
     async def exam() -> list[WatchEvent]:
         building.switchboard.choose = lambda endpoint, number: building.line(
@@ -405,8 +405,8 @@ def test_a_reader_who_is_gone_for_good_costs_bounded_memory(building: Building) 
     assert seen.verdict == "middleware"
 
 
-def test_a_lost_look_among_many_others_is_repeated_in_time(pki: PrivatePKI, settings_of: Settings) -> None:
-    """However many endpoints are looked at meanwhile, a server that is down is told within seconds of the first try."""
+def test_a_lost_probe_among_many_others_is_repeated_in_time(pki: PrivatePKI, settings_of: Settings) -> None:
+    """However many are probed meanwhile, a server that is down is reported within seconds of a first try."""
     building = Building(pki, settings_of, (EXAM, *(f"host{number}.example.net" for number in range(30))))
     lost: list[float] = []
 
@@ -427,7 +427,7 @@ def test_a_lost_look_among_many_others_is_repeated_in_time(pki: PrivatePKI, sett
 
 
 def test_stop_ends_the_watch_with_an_event(building: Building) -> None:
-    """Setting `stop` ends it in order, looks under way included."""
+    """Setting `stop` ends it in order, probes under way included."""
 
     async def exam() -> list[str]:
         stop = asyncio.Event()
@@ -527,8 +527,8 @@ def test_a_failure_of_ours_reaches_the_reader(building: Building) -> None:
     simulate(exam)
 
 
-def test_deadline_of_a_look_is_kept(building: Building) -> None:
-    """A server that says nothing costs its own look the deadline and nobody else's."""
+def test_deadline_of_a_probe_is_kept(building: Building) -> None:
+    """A server that says nothing costs its own probe the deadline and nobody else's."""
     silent = MockNetwork({(LMS, 443): Script()})
     building.switchboard.choose = lambda endpoint, _: silent if endpoint.host == LMS else building.honest
     took: dict[str, float] = {}
@@ -540,7 +540,7 @@ def test_deadline_of_a_look_is_kept(building: Building) -> None:
                 async for event in building.watch(
                     deadline=3.0,
                     duration=120,
-                    on_probe=lambda look: took.update({look.result.endpoint.host: look.seconds}),
+                    on_probe=lambda probe: took.update({probe.result.endpoint.host: probe.seconds}),
                 )
             ]
         )
@@ -551,7 +551,7 @@ def test_deadline_of_a_look_is_kept(building: Building) -> None:
 
 
 async def test_bad_arguments_are_refused_at_once(settings_of: Settings) -> None:
-    """Times that are none, no endpoints, and targets that cannot be one: before anything is sent, and by name."""
+    """Invalid times, no endpoints, and invalid targets: before anything is sent, and by name."""
     subject = Detector(**settings_of())
     for interval in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="interval"):

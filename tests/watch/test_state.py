@@ -1,4 +1,4 @@
-"""What is told and what is not: the state machine alone, fed with judged worlds."""
+"""What is reported and what is not: the state machine alone, fed with assessed worlds."""
 
 from __future__ import annotations
 
@@ -59,45 +59,45 @@ class Room:
         """The genuine chain, and then nothing: the key is not proved."""
         return self.world.case(host, self._issued[host], outcome=Outcome.HANDSHAKE_TIMEOUT, key_proved=False)
 
-    def look(self, *cases: EndpointEvidence, company: Sequence[EndpointEvidence] = ()) -> list[WatchEvent]:
-        """Look at some endpoints a minute later."""
+    def probe(self, *cases: EndpointEvidence, company: Sequence[EndpointEvidence] = ()) -> list[WatchEvent]:
+        """Probe some endpoints a minute later."""
         self.seconds += 60
         return self.watch.add(cases, Moment(NOON + dt.timedelta(seconds=self.seconds), self.seconds), company)
 
-    def told(self, *cases: EndpointEvidence) -> list[str]:
-        return short(self.look(*cases))
+    def reported(self, *cases: EndpointEvidence) -> list[str]:
+        return short(self.probe(*cases))
 
 
 @pytest.fixture
 def pair(world: World) -> Room:
     room = Room(world, EXAM, LMS)
-    assert room.told(room.clean(EXAM), room.clean(LMS)) == ["baseline"]
+    assert room.reported(room.clean(EXAM), room.clean(LMS)) == ["baseline"]
     return room
 
 
-def test_nothing_changed_is_nothing_told(pair: Room) -> None:
-    """Looks that show what was known are silent."""
+def test_nothing_changed_is_nothing_reported(pair: Room) -> None:
+    """Probes that show what was known are silent."""
     for _ in range(5):
-        assert pair.told(pair.clean(EXAM)) == []
-        assert pair.told(pair.clean(LMS), pair.clean(EXAM)) == []
+        assert pair.reported(pair.clean(EXAM)) == []
+        assert pair.reported(pair.clean(LMS), pair.clean(EXAM)) == []
 
 
 def test_baseline_waits_for_every_endpoint(world: World) -> None:
-    """The first event on the whole comes when all were judged; until then the network is not called clean."""
+    """The first event on the whole comes when all were assessed; until then the network is not called clean."""
     room = Room(world, EXAM, LMS, BANK)
-    assert room.told(room.clean(EXAM)) == []
-    (appeared,) = room.look(room.forged(LMS))
+    assert room.reported(room.clean(EXAM)) == []
+    (appeared,) = room.probe(room.forged(LMS))
     assert (appeared.kind, appeared.before, appeared.network.unjudged) == ("appeared", None, 1)
-    assert room.told(room.lost(BANK)) == []
-    *_, baseline = room.look(room.lost(BANK))
+    assert room.reported(room.lost(BANK)) == []
+    *_, baseline = room.probe(room.lost(BANK))
     assert (baseline.kind, baseline.network.verdict) == ("baseline", "middleware")
 
 
-def test_network_is_not_clean_before_everything_was_looked_at(world: World) -> None:
+def test_network_is_not_clean_before_everything_was_probed(world: World) -> None:
     """One clean endpoint of three clears nothing."""
     room = Room(world, EXAM, LMS, BANK, named=False)
-    room.look(room.clean(EXAM), room.lost(LMS))
-    (event,) = room.look(room.lost(LMS))
+    room.probe(room.clean(EXAM), room.lost(LMS))
+    (event,) = room.probe(room.lost(LMS))
     assert (event.kind, event.network.verdict, event.network.unjudged) == ("inconclusive", "inconclusive", 1)
 
 
@@ -106,7 +106,7 @@ def test_appeared_at_first_sight(pair: Room) -> None:
 
     While it is only possible, nobody is named.
     """
-    (event,) = pair.look(pair.forged(LMS))
+    (event,) = pair.probe(pair.forged(LMS))
     assert (event.kind, event.sequence, event.network.verdict) == ("appeared", 2, "middleware")
     assert event.before is not None
     assert event.after is not None
@@ -126,20 +126,20 @@ def test_appeared_at_first_sight(pair: Room) -> None:
 
 def test_what_others_show_strengthens(pair: Room) -> None:
     """The same private issuer in the place of a stated public root proves the first, without a new probe of it."""
-    pair.look(pair.forged(LMS))
-    events = pair.look(pair.forged(EXAM))
+    pair.probe(pair.forged(LMS))
+    events = pair.probe(pair.forged(EXAM))
     assert short(events) == [f"appeared {EXAM}", f"strengthened {LMS}"]
     assert [event.after.confidence for event in events if event.after] == ["proven", "proven"]
 
 
 def test_proven_stays_proven(pair: Room) -> None:
-    """When the other endpoint is left alone again, what was proven here is not told back down."""
-    pair.look(pair.forged(LMS), pair.forged(EXAM))
+    """When the other endpoint is left alone again, what was proven here stays proven."""
+    pair.probe(pair.forged(LMS), pair.forged(EXAM))
     for _ in range(VANISHED_AFTER - 1):
-        assert pair.told(pair.clean(EXAM), pair.forged(LMS)) == []
-    (vanished,) = pair.look(pair.clean(EXAM), pair.forged(LMS))
+        assert pair.reported(pair.clean(EXAM), pair.forged(LMS)) == []
+    (vanished,) = pair.probe(pair.clean(EXAM), pair.forged(LMS))
     assert (vanished.kind, vanished.network.confidence) == ("vanished", "proven")
-    assert pair.told(pair.forged(LMS)) == []
+    assert pair.reported(pair.forged(LMS)) == []
 
 
 def canary(world: World, name: str, presented: Issued) -> EndpointEvidence:
@@ -151,13 +151,13 @@ def canary(world: World, name: str, presented: Issued) -> EndpointEvidence:
 def test_canaries_of_a_follow_up_are_company(pair: Room, world: World) -> None:
     """They make what is said of endpoint and network surer; no events are about them, and they go when all is well."""
     forged = pair.filter.issue(["one.example.net"])
-    (event,) = pair.look(pair.forged(LMS), company=[canary(world, "one", forged)])
+    (event,) = pair.probe(pair.forged(LMS), company=[canary(world, "one", forged)])
     assert event.after is not None
     assert (event.endpoint and event.endpoint.host, event.after.confidence) == (LMS, "proven")
     assert (event.network.confidence, event.network.middleware) == ("proven", 1)
     for _ in range(VANISHED_AFTER - 1):
-        assert pair.told(pair.clean(LMS)) == []
-    (event,) = pair.look(pair.clean(LMS))
+        assert pair.reported(pair.clean(LMS)) == []
+    (event,) = pair.probe(pair.clean(LMS))
     assert (event.kind, event.network.verdict, event.network.confidence) == ("vanished", "clean", None)
 
 
@@ -165,198 +165,198 @@ def test_clean_canaries_do_not_count(world: World) -> None:
     """Whatever a follow-up finds clean, an endpoint that is open stays open."""
     room = Room(world, EXAM, named=False)
     genuine = world.pki.issue(["one.example.net"])
-    room.look(room.cut(EXAM), company=[canary(world, "one", genuine)])
-    events = room.look(room.cut(EXAM), company=[canary(world, "one", genuine)])
+    room.probe(room.cut(EXAM), company=[canary(world, "one", genuine)])
+    events = room.probe(room.cut(EXAM), company=[canary(world, "one", genuine)])
     assert {event.network.verdict for event in events} == {"inconclusive"}
 
 
 def test_canaries_of_another_network_say_nothing(pair: Room, world: World) -> None:
     """Once the machine has moved, what canaries showed before counts no more."""
     forged = world.pki.private_ca("Hall CA").issue(["one.example.net"])
-    (event,) = pair.look(pair.forged(LMS), company=[canary(world, "one", forged)])
+    (event,) = pair.probe(pair.forged(LMS), company=[canary(world, "one", forged)])
     assert event.network.confidence == "proven"
     moved = pair.watch.passed(WatchKind.NETWORK_CHANGE, Moment(NOON, 300.0))
     assert moved.network.confidence != "proven"
 
 
-def test_vanished_needs_several_clean_looks(pair: Room) -> None:
+def test_vanished_needs_several_clean_probes(pair: Room) -> None:
     """An interceptor is not gone because one connection got through."""
-    pair.look(pair.forged(EXAM))
+    pair.probe(pair.forged(EXAM))
     for _ in range(VANISHED_AFTER - 1):
-        assert pair.told(pair.clean(EXAM)) == []
-    (event,) = pair.look(pair.clean(EXAM))
+        assert pair.reported(pair.clean(EXAM)) == []
+    (event,) = pair.probe(pair.clean(EXAM))
     assert (event.kind, event.network.verdict) == ("vanished", "clean")
     assert event.before is not None
     assert event.before.verdict is Verdict.MIDDLEWARE
 
 
 def test_what_comes_back_needs_longer_to_be_gone(pair: Room) -> None:
-    """Each return doubles the clean looks that clear, up to a bound: every k-th connection is not many recoveries."""
+    """Each return doubles the clean probes that clear, up to a bound: every k-th connection is not many recoveries."""
     needed = []
     for _ in range(7):
-        assert pair.told(pair.forged(EXAM)) == [f"appeared {EXAM}"]
-        looks = 1
-        while not pair.told(pair.clean(EXAM)):
-            looks += 1
-        needed.append(looks)
+        assert pair.reported(pair.forged(EXAM)) == [f"appeared {EXAM}"]
+        probes = 1
+        while not pair.reported(pair.clean(EXAM)):
+            probes += 1
+        needed.append(probes)
     assert needed == [3, 6, 12, 24, 48, 48, VANISHED_AFTER_MOST]
 
 
-def test_an_unjudged_look_does_not_count_towards_gone(pair: Room) -> None:
-    """A failed comparison never becomes clean: the clean looks must be in a row."""
-    pair.look(pair.forged(EXAM))
-    pair.look(pair.clean(EXAM))
-    pair.look(pair.clean(EXAM))
-    assert pair.told(pair.lost(EXAM)) == []
-    pair.look(pair.clean(EXAM))
-    assert pair.told(pair.clean(EXAM)) == []
-    assert pair.told(pair.clean(EXAM)) == [f"vanished {EXAM}"]
+def test_an_unassessed_probe_does_not_count_towards_gone(pair: Room) -> None:
+    """A failed comparison never becomes clean: the clean probes must be in a row."""
+    pair.probe(pair.forged(EXAM))
+    pair.probe(pair.clean(EXAM))
+    pair.probe(pair.clean(EXAM))
+    assert pair.reported(pair.lost(EXAM)) == []
+    pair.probe(pair.clean(EXAM))
+    assert pair.reported(pair.clean(EXAM)) == []
+    assert pair.reported(pair.clean(EXAM)) == [f"vanished {EXAM}"]
 
 
 def test_changed_interceptor(pair: Room, world: World) -> None:
-    """Another issuer on the same endpoint is told with both; taking turns is told once each."""
-    pair.look(pair.forged(EXAM))
+    """Another issuer on the same endpoint is reported with both; taking turns is reported once each."""
+    pair.probe(pair.forged(EXAM))
     other = world.pki.private_ca("Night Shift CA")
-    (event,) = pair.look(pair.forged(EXAM, other))
+    (event,) = pair.probe(pair.forged(EXAM, other))
     assert (event.kind, event.before and event.before.issuer, event.after and event.after.issuer) == (
         "changed-interceptor",
         "CN=Campus Filter CA",
         "CN=Night Shift CA",
     )
-    assert pair.told(pair.forged(EXAM)) == []
-    assert pair.told(pair.forged(EXAM, other)) == []
+    assert pair.reported(pair.forged(EXAM)) == []
+    assert pair.reported(pair.forged(EXAM, other)) == []
 
 
 def test_a_new_key_under_the_old_name_is_another_interceptor(pair: Room, world: World) -> None:
     """Two installations of one product are told apart by their keys; a new leaf under the same key is no news."""
-    pair.look(pair.forged(EXAM))
-    assert pair.told(pair.forged(EXAM, pair.filter)) == []
-    assert pair.told(pair.forged(EXAM, world.pki.private_ca("Campus Filter CA"))) == [f"changed-interceptor {EXAM}"]
+    pair.probe(pair.forged(EXAM))
+    assert pair.reported(pair.forged(EXAM, pair.filter)) == []
+    assert pair.reported(pair.forged(EXAM, world.pki.private_ca("Campus Filter CA"))) == [f"changed-interceptor {EXAM}"]
 
 
 def test_interceptors_remembered_are_bounded(pair: Room, world: World) -> None:
-    """A new CA for every connection is told, and no more is kept than the latest few."""
+    """A new CA for every connection is reported, and no more is kept than the latest few."""
     for number in range(INTERCEPTORS_MAX + 4):
-        assert len(pair.told(pair.forged(EXAM, world.pki.private_ca(f"CA of shift {chr(65 + number)}")))) == 1
+        assert len(pair.reported(pair.forged(EXAM, world.pki.private_ca(f"CA of shift {chr(65 + number)}")))) == 1
     assert len(pair.watch._states[f"{EXAM}:443"]._met) == INTERCEPTORS_MAX
 
 
-def test_one_lost_look_is_not_told(pair: Room) -> None:
+def test_one_lost_probe_is_not_reported(pair: Room) -> None:
     """It is asked for again; only a second one in a row is an event, and coming back is one too."""
-    assert pair.told(pair.lost(EXAM)) == []
+    assert pair.reported(pair.lost(EXAM)) == []
     assert [e.host for e in pair.watch.doubtful] == [EXAM]
-    assert pair.told(pair.clean(EXAM)) == []
+    assert pair.reported(pair.clean(EXAM)) == []
     assert pair.watch.doubtful == ()
-    pair.look(pair.lost(EXAM))
-    (event,) = pair.look(pair.lost(EXAM))
+    pair.probe(pair.lost(EXAM))
+    (event,) = pair.probe(pair.lost(EXAM))
     assert (event.kind, event.network.verdict, event.network.inconclusive) == ("inconclusive", "inconclusive", 1)
     assert pair.watch.doubtful == ()
-    assert pair.told(pair.lost(EXAM)) == []
-    assert pair.told(pair.clean(EXAM)) == [f"recovered {EXAM}"]
+    assert pair.reported(pair.lost(EXAM)) == []
+    assert pair.reported(pair.clean(EXAM)) == [f"recovered {EXAM}"]
 
 
-def test_another_reason_is_told_when_it_lasts(pair: Room) -> None:
+def test_another_reason_is_reported_when_it_lasts(pair: Room) -> None:
     """Handshakes that are cut short are other news than a server that is down."""
-    pair.look(pair.lost(EXAM))
-    pair.look(pair.lost(EXAM))
-    assert pair.told(pair.cut(EXAM)) == []
-    (event,) = pair.look(pair.cut(EXAM))
+    pair.probe(pair.lost(EXAM))
+    pair.probe(pair.lost(EXAM))
+    assert pair.reported(pair.cut(EXAM)) == []
+    (event,) = pair.probe(pair.cut(EXAM))
     assert event.after is not None
     assert (event.kind, event.after.reason) == ("inconclusive", "key-not-proved")
 
 
 def test_outage_while_decrypted(pair: Room) -> None:
     """An interceptor that was seen before an outage and after it is one that recovered, not a new one."""
-    pair.look(pair.forged(EXAM))
-    pair.look(pair.lost(EXAM))
-    (event,) = pair.look(pair.lost(EXAM))
+    pair.probe(pair.forged(EXAM))
+    pair.probe(pair.lost(EXAM))
+    (event,) = pair.probe(pair.lost(EXAM))
     assert (event.kind, event.network.verdict) == ("inconclusive", "inconclusive")
-    (event,) = pair.look(pair.forged(EXAM))
+    (event,) = pair.probe(pair.forged(EXAM))
     assert (event.kind, event.network.verdict) == ("recovered", "middleware")
 
 
 def test_clean_after_an_outage_does_not_clear_an_interceptor_at_once(pair: Room) -> None:
-    """From decrypted over unreachable to clean takes as many clean looks as without the outage."""
-    pair.look(pair.forged(EXAM))
-    pair.look(pair.lost(EXAM))
-    pair.look(pair.lost(EXAM))
-    assert pair.told(pair.clean(EXAM)) == []
-    assert pair.told(pair.clean(EXAM)) == []
-    (event,) = pair.look(pair.clean(EXAM))
+    """From decrypted over unreachable to clean takes as many clean probes as without the outage."""
+    pair.probe(pair.forged(EXAM))
+    pair.probe(pair.lost(EXAM))
+    pair.probe(pair.lost(EXAM))
+    assert pair.reported(pair.clean(EXAM)) == []
+    assert pair.reported(pair.clean(EXAM)) == []
+    (event,) = pair.probe(pair.clean(EXAM))
     assert event.before is not None
     assert (event.kind, event.before.verdict) == ("vanished", "middleware")
 
 
 def test_network_lost_is_one_event(pair: Room) -> None:
-    """Where nothing answers anywhere, that is told once, and so is the return."""
-    assert pair.told(pair.lost(EXAM)) == []
-    (event,) = pair.look(pair.lost(LMS), pair.lost(EXAM))
+    """Where nothing answers anywhere, that is reported once, and so is the return."""
+    assert pair.reported(pair.lost(EXAM)) == []
+    (event,) = pair.probe(pair.lost(LMS), pair.lost(EXAM))
     assert (event.kind, event.network.verdict) == ("network-lost", "inconclusive")
-    assert pair.told(pair.lost(LMS), pair.lost(EXAM)) == []
+    assert pair.reported(pair.lost(LMS), pair.lost(EXAM)) == []
     assert pair.watch.doubtful == ()
-    (event,) = pair.look(pair.clean(LMS))
+    (event,) = pair.probe(pair.clean(LMS))
     assert (event.kind, event.network.clean) == ("network-back", 0)
-    assert pair.told(pair.clean(EXAM)) == []
+    assert pair.reported(pair.clean(EXAM)) == []
     assert pair.watch._network().verdict is Verdict.CLEAN
 
 
-def test_what_stays_away_when_the_network_is_back_is_told(pair: Room) -> None:
+def test_what_stays_away_when_the_network_is_back_is_reported(pair: Room) -> None:
     """An endpoint that went down with the network and does not come back with it gets its own event."""
-    pair.look(pair.lost(EXAM), pair.lost(LMS))
-    assert pair.told(pair.lost(EXAM), pair.lost(LMS)) == ["network-lost"]
-    assert pair.told(pair.clean(LMS)) == ["network-back"]
-    assert pair.told(pair.lost(EXAM)) == []
+    pair.probe(pair.lost(EXAM), pair.lost(LMS))
+    assert pair.reported(pair.lost(EXAM), pair.lost(LMS)) == ["network-lost"]
+    assert pair.reported(pair.clean(LMS)) == ["network-back"]
+    assert pair.reported(pair.lost(EXAM)) == []
     assert [e.host for e in pair.watch.doubtful] == [EXAM]
-    assert pair.told(pair.lost(EXAM)) == [f"inconclusive {EXAM}"]
-    assert pair.told(pair.clean(EXAM)) == [f"recovered {EXAM}"]
+    assert pair.reported(pair.lost(EXAM)) == [f"inconclusive {EXAM}"]
+    assert pair.reported(pair.clean(EXAM)) == [f"recovered {EXAM}"]
 
 
 def test_another_network_that_decrypts(pair: Room) -> None:
-    """An interceptor met when the network returns is told at once."""
-    pair.look(pair.lost(EXAM), pair.lost(LMS))
-    pair.look(pair.lost(EXAM), pair.lost(LMS))
-    assert pair.told(pair.forged(LMS)) == ["network-back", f"appeared {LMS}"]
+    """An interceptor met when the network returns is reported at once."""
+    pair.probe(pair.lost(EXAM), pair.lost(LMS))
+    pair.probe(pair.lost(EXAM), pair.lost(LMS))
+    assert pair.reported(pair.forged(LMS)) == ["network-back", f"appeared {LMS}"]
 
 
 def test_somebody_answers_is_not_an_outage(pair: Room) -> None:
-    """A portal that speaks no TLS is an answer: each endpoint is told by itself."""
-    pair.look(pair.lost(EXAM, Outcome.NOT_TLS), pair.lost(LMS))
-    told = pair.told(pair.lost(EXAM, Outcome.NOT_TLS), pair.lost(LMS))
-    assert told == [f"inconclusive {EXAM}", f"inconclusive {LMS}"]
+    """A portal that speaks no TLS is an answer: each endpoint is reported by itself."""
+    pair.probe(pair.lost(EXAM, Outcome.NOT_TLS), pair.lost(LMS))
+    reported = pair.reported(pair.lost(EXAM, Outcome.NOT_TLS), pair.lost(LMS))
+    assert reported == [f"inconclusive {EXAM}", f"inconclusive {LMS}"]
 
 
 def test_one_endpoint_is_no_network(world: World) -> None:
     """With a single endpoint there is nothing to tell an outage of the network by."""
     room = Room(world, EXAM)
-    room.look(room.clean(EXAM))
-    room.look(room.lost(EXAM))
-    assert room.told(room.lost(EXAM)) == [f"inconclusive {EXAM}"]
+    room.probe(room.clean(EXAM))
+    room.probe(room.lost(EXAM))
+    assert room.reported(room.lost(EXAM)) == [f"inconclusive {EXAM}"]
 
 
-def test_weaker_grounds_are_told_once(world: World) -> None:
-    """Pinned, then only logged (the pins ran out): told. Logged, then pinned again: no news."""
+def test_weaker_evidence_is_reported_once(world: World) -> None:
+    """Pinned, then only logged (the pins ran out): reported. Logged, then pinned again: no news."""
     room = Room(world, EXAM)
     issued = world.pki.issue([EXAM])
     pins = (issued.spki_sha256,)
-    room.look(world.case(EXAM, issued, pins=pins))
-    (event,) = room.look(world.case(EXAM, issued))
+    room.probe(world.case(EXAM, issued, pins=pins))
+    (event,) = room.probe(world.case(EXAM, issued))
     assert (event.kind, event.before and event.before.assurance, event.after and event.after.assurance) == (
         "weakened",
         "pinned",
         "logged",
     )
-    assert room.told(world.case(EXAM, issued, pins=pins)) == []
-    assert room.told(world.case(EXAM, issued)) == []
+    assert room.reported(world.case(EXAM, issued, pins=pins)) == []
+    assert room.reported(world.case(EXAM, issued)) == []
 
 
 def test_an_unknown_endpoint_is_a_fault_of_the_caller(pair: Room, world: World) -> None:
-    """What is not watched cannot be looked at."""
+    """What is not watched cannot be probed."""
     with pytest.raises(KeyError):
-        pair.look(world.case("other.example.com", []))
+        pair.probe(world.case("other.example.com", []))
 
 
 def test_seen() -> None:
-    """What a watch comes to: the worst it told, and clean only without gap or doubt."""
+    """The result of a watch: the worst it reported, and clean only without gap or doubt."""
     room = {"clean": 1, "middleware": 0, "inconclusive": 0, "unjudged": 0, "scope": "none"}
 
     def event(kind: WatchKind, verdict: Verdict, confidence: Confidence | None = None) -> WatchEvent:
@@ -395,9 +395,9 @@ GOLDEN = Path(__file__).with_name("golden.jsonl")
 
 
 def test_golden_lines(world: World) -> None:
-    """The JSON of events, to the letter but for the certificates in `result`, which are checked by their schema."""
+    """The JSON of events, exactly but for the certificates in `result`, which are checked by their schema."""
     room = Room(world, EXAM, LMS)
-    events = [*room.look(room.clean(EXAM), room.clean(LMS)), *room.look(room.forged(EXAM))]
+    events = [*room.probe(room.clean(EXAM), room.clean(LMS)), *room.probe(room.forged(EXAM))]
     events.append(room.watch.passed(WatchKind.GAP, Moment(NOON + dt.timedelta(minutes=10), 600.0001), 480.25))
     for event in events:
         jsonschema.validate(json.loads(event.to_json()), watch_event_schema())
@@ -406,29 +406,29 @@ def test_golden_lines(world: World) -> None:
     assert "".join(lines) == GOLDEN.read_text("utf-8")
 
 
-def test_still_down_after_an_outage_is_told(world: World) -> None:
-    """The network came back without one endpoint: that is told, with what was known of it before the outage."""
+def test_still_down_after_an_outage_is_reported(world: World) -> None:
+    """The network came back without one endpoint: that is reported, with what was known of it before the outage."""
     room = Room(world, EXAM, LMS)
-    room.look(room.clean(EXAM), room.clean(LMS))
-    room.look(room.lost(EXAM), room.lost(LMS))
-    (lost,) = room.look(room.lost(EXAM), room.lost(LMS))
-    (back,) = room.look(room.clean(LMS), room.lost(EXAM))
+    room.probe(room.clean(EXAM), room.clean(LMS))
+    room.probe(room.lost(EXAM), room.lost(LMS))
+    (lost,) = room.probe(room.lost(EXAM), room.lost(LMS))
+    (back,) = room.probe(room.clean(LMS), room.lost(EXAM))
     assert (lost.kind, back.kind) == (WatchKind.NETWORK_LOST, WatchKind.NETWORK_BACK)
-    (down,) = room.look(room.lost(EXAM))
+    (down,) = room.probe(room.lost(EXAM))
     assert down.kind is WatchKind.INCONCLUSIVE
     assert down.before is not None
     assert down.after is not None
     assert (down.before.verdict, down.after.verdict) == (Verdict.CLEAN, Verdict.INCONCLUSIVE)
 
 
-def test_weaker_after_an_outage_is_told(world: World) -> None:
-    """A clean endpoint that comes back on weaker grounds than it had before the outage."""
+def test_weaker_after_an_outage_is_reported(world: World) -> None:
+    """A clean endpoint that comes back on weaker evidence than it had before the outage."""
     room = Room(world, EXAM, LMS)
     issued = world.pki.issue([EXAM])
-    room.look(world.case(EXAM, issued, pins=(issued.spki_sha256,)), room.clean(LMS))
+    room.probe(world.case(EXAM, issued, pins=(issued.spki_sha256,)), room.clean(LMS))
     for _ in range(2):
-        room.look(room.lost(EXAM), room.lost(LMS))
-    kinds = [event.kind for event in room.look(world.case(EXAM, issued), room.clean(LMS))]
+        room.probe(room.lost(EXAM), room.lost(LMS))
+    kinds = [event.kind for event in room.probe(world.case(EXAM, issued), room.clean(LMS))]
     assert kinds == [WatchKind.NETWORK_BACK, WatchKind.WEAKENED]
 
 
@@ -437,18 +437,18 @@ LOOKS = st.lists(
 )
 
 
-@given(looks=LOOKS)
+@given(probes=LOOKS)
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_happens(looks: list[tuple[str, str]], world: World) -> None:
-    """The rules that hold for every sequence of looks."""
+def test_whatever_happens(probes: list[tuple[str, str]], world: World) -> None:
+    """The rules that hold for every sequence of probes."""
     room = Room(world, EXAM, LMS)
     decrypted: set[str] = set()
-    told: dict[str, Standing | None] = {}
-    clean_looks = dict.fromkeys((EXAM, LMS), 0)
+    reported: dict[str, Standing | None] = {}
+    clean_probes = dict.fromkeys((EXAM, LMS), 0)
     sequence = 0
-    for host, what in looks:
-        events = room.look(getattr(room, what)(host))
-        clean_looks[host] = clean_looks[host] + 1 if what == "clean" else 0
+    for host, what in probes:
+        events = room.probe(getattr(room, what)(host))
+        clean_probes[host] = clean_probes[host] + 1 if what == "clean" else 0
         kinds = [event.kind for event in events if event.endpoint and event.endpoint.host == host]
         if what == "forged" and host not in decrypted:
             assert WatchKind.APPEARED in kinds  # at first sight, always
@@ -456,26 +456,26 @@ def test_whatever_happens(looks: list[tuple[str, str]], world: World) -> None:
             assert event.sequence == sequence + 1
             sequence = event.sequence
             assert event.summary.endswith(".")
-            assert event.kind is not WatchKind.VANISHED or clean_looks[host] >= VANISHED_AFTER
+            assert event.kind is not WatchKind.VANISHED or clean_probes[host] >= VANISHED_AFTER
             if event.endpoint is not None:
                 assert event.before != event.after
                 if event.kind is not WatchKind.VANISHED:
-                    assert event.before == told.get(event.endpoint.host, event.before)
-                told[event.endpoint.host] = event.after
+                    assert event.before == reported.get(event.endpoint.host, event.before)
+                reported[event.endpoint.host] = event.after
                 if event.kind is WatchKind.APPEARED:
                     assert event.endpoint.host not in decrypted
                     decrypted.add(event.endpoint.host)
                 if event.kind is WatchKind.VANISHED:
                     decrypted.remove(event.endpoint.host)
-            told_lost = event.network.inconclusive + event.network.unjudged
+            reported_lost = event.network.inconclusive + event.network.unjudged
             if event.network.verdict is Verdict.CLEAN:
                 assert not decrypted
-                assert told_lost == 0  # both are named
+                assert reported_lost == 0  # both are named
         assert room.watch._network().middleware <= len(decrypted)
 
 
 def test_categories_count_as_in_a_report(world: World) -> None:
-    """A canary that cannot be judged leaves the network clean unless it was asked for by name; an exam does not."""
+    """A canary that cannot be assessed leaves the network clean unless it was asked for by name; an exam does not."""
     for category, verdict in ((Category.CANARY, "clean"), (Category.EXAM, "inconclusive")):
         watch = Watch([Endpoint(host=EXAM, category=category), Endpoint(host=LMS)])
         lost = world.case(EXAM, [], outcome=Outcome.RESET, key_proved=False, category=category)

@@ -85,7 +85,7 @@ class Town:
 
     @contextlib.contextmanager
     def start(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-        """Run until told to end; gives the process and what it writes."""
+        """Run until asked to end; gives the process and what it writes."""
         process = subprocess.Popen(  # noqa: S603 - no shell; program and options are chosen here
             self.command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder
         )
@@ -189,7 +189,7 @@ def test_ended_by_the_user_exits_by_what_it_saw(number: signal.Signals, town: To
 
 
 def test_ended_before_anything_was_seen_is_exit_3(town: Town) -> None:
-    """A watch that judged nothing clears nothing."""
+    """A watch that assessed nothing clears nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         where = [f"{host}:443:127.0.0.1:{port}" for host in (EXAM, LMS)]
@@ -207,7 +207,7 @@ def test_middleware_below_fail_on_is_exit_3(town: Town) -> None:
 
 
 def test_output_grows_as_events_come(town: Town, tmp_path: Path) -> None:
-    """--output holds every event as soon as it is told, and a second watch adds to it."""
+    """--output holds every event at once, and a second watch adds to it."""
     target = tmp_path / "events.jsonl"
     for times in (1, 2):
         done = town.run("--duration", "0.5", "--format", "jsonl", "--output", str(target), *town.honest)

@@ -1,6 +1,6 @@
 """Clients that are slow, greedy, broken or malicious, and many at once: what they may cost the witness's server.
 
-Counts and limits are looked at, not the clock: a limit is set so short that its client oversteps it, or so long that
+Counts and limits are probed, not the clock: a limit is set so short that its client oversteps it, or so long that
 nobody can.
 
 Room: tests of witness. Opens sockets on loopback.
@@ -326,7 +326,7 @@ class TestCrowd:
             assert server.counts.displaced == 45
 
     async def test_who_waits_longest(self, issued: Issued) -> None:
-        """The wait begins anew with the handshake and with every answer."""
+        """The wait begins again with the handshake and with every answer."""
         crowded = limits(connections=2, patience=0)
         async with witness_of(issued, limits=crowded) as server, contextlib.AsyncExitStack() as stack:
             bare = await stack.enter_async_context(holding(server))

@@ -81,7 +81,7 @@ def assert_proven(result: Result) -> None:
 
 
 def assert_not_witnessed(result: Result, says: str, assurance: str = "logged") -> None:
-    """The witness's answer was no answer: that is told, and vouches for nothing. What else clears still clears."""
+    """The witness's answer was no answer: that is a finding, and proves nothing. What else clears still clears."""
     assert answer_of(result).outcome == says
     assert (result.verdict, result.assurance) == ("clean", assurance)
 
@@ -109,7 +109,7 @@ class TestNobodyInBetween:
         assert (result.verdict, result.assurance, result.observation.route) == ("clean", "witnessed", "http-connect")
 
     async def test_even_with_stale_pins(self, issued: Issued, settings_of: Settings) -> None:
-        """Pins that no longer fit are told, and the witness decides."""
+        """Pins that no longer fit are reported, and the witness decides."""
         async with witness_of(issued) as server:
             result = await assessed(settings_of(endpoint(server.address, pins=(bytes(32),))))
         assert (result.verdict, result.assurance) == ("clean", "witnessed")
@@ -202,7 +202,7 @@ class TestSomebodyInBetween:
         assert_not_witnessed(result, "no-binding", "pinned")
 
     async def test_rewritten_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
-        """An answer that was changed on the way, to what the client wants to hear, is not signed any more."""
+        """An answer that was changed in between, to what the client wants to hear, is not signed any more."""
 
         def rewrite(data: bytes) -> bytes:
             return re.sub(rb'("sig":")(.)', lambda found: found[1] + (b"B" if found[2] == b"A" else b"A"), data)
@@ -294,7 +294,7 @@ class TestNoAnswerVouchesForNothing:
         assert_not_witnessed(result, "unknown-key", "pinned")
 
     async def test_silence(self, issued: Issued, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A server that never answers costs the witness's time, and is told."""
+        """A server that never answers costs the witness's time, and is reported."""
         monkeypatch.setattr("detector.probe.http.witness.Timeouts", lambda: Timeouts(witness=0.2))
         async with listening(issued, b"") as address:
             result = await assessed(settings_of(endpoint(address)))
@@ -337,7 +337,7 @@ class TestNoAnswerVouchesForNothing:
     async def test_tls_ended_in_front_of_the_witness(
         self, issued: Issued, pki: PrivatePKI, settings_of: Settings
     ) -> None:
-        """A load balancer of the operator's own is told from nobody else: pins of the witness belong where TLS ends."""
+        """The operator's own load balancer could be anyone's: pins of the witness belong where TLS ends."""
         async with witness_of(issued) as server:
             balancer = serve_middlebox(
                 pki.private_ca("unused"), mode=Mode.REVERSE, upstream=server.address, present=issued

@@ -125,7 +125,7 @@ class TestStatement:
         assert str(statement.tls.cipher).startswith("TLS_ECDHE_ECDSA_")
 
     async def test_tls_1_2_without_extended_master_secret(self, issued: Issued) -> None:
-        """It is answered, but without a binding: an exporter that is not unique is never vouched for."""
+        """It is answered, but without a binding: an exporter that is not unique is never signed."""
         async with (
             witness_of(issued) as server,
             client_of(server, version=V.TLSv1_2, extended_master_secret=False) as client,
@@ -156,7 +156,7 @@ class TestStatement:
         assert first.client_hello.sha256 == third.client_hello.sha256 != second.client_hello.sha256
 
     async def test_retried_handshake(self, issued: Issued) -> None:
-        """After a HelloRetryRequest the ClientHello that counts is the first, as it is for the client."""
+        """After a HelloRetryRequest the ClientHello that counts is the first, as for the client."""
         async with witness_of(issued) as server:
             server.tls.set_tmp_ecdh(ec.SECP384R1())
             opened = await open_tls(endpoint(server.address), dialer=DirectDialer())
@@ -326,7 +326,7 @@ class TestHTTP:
                 assert (answered.status, answered.headers["allow"]) == (405, "GET")
 
     async def test_answers_are_not_kept(self, issued: Issued) -> None:
-        """No cache on the way may keep an answer, and nothing tells which software it is made with."""
+        """No cache in between may keep an answer, and nothing says which software it is made with."""
         async with witness_of(issued) as server, client_of(server) as client:
             answered = await client.get(TARGET)
         assert answered.headers["cache-control"] == "no-store"
@@ -342,7 +342,7 @@ class TestHTTP:
             assert server.counts.requests == 4
 
     async def test_protocols(self, issued: Issued) -> None:
-        """HTTP/1.1 is chosen, or assumed; a client that wants h2 alone is told no_application_protocol."""
+        """HTTP/1.1 is chosen, or assumed; a client that wants h2 alone gets the alert no_application_protocol."""
         async with witness_of(issued) as server:
             for offered, chosen in (((b"h2", b"http/1.1"), b"http/1.1"), ((), b"")):
                 async with client_of(server, alpn=offered) as client:
@@ -435,7 +435,7 @@ class TestEmbedding:
         assert "127.0.0.1" not in caplog.text
 
     async def test_an_application_that_runs_elsewhere(self, issued: Issued) -> None:
-        """It cannot get a witness afterwards, and its author is told."""
+        """It cannot get a witness afterwards, and its author gets an error."""
         application = web.Application()
         application.freeze()
         with pytest.raises(ValueError, match="runs already"):

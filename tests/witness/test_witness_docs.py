@@ -47,7 +47,7 @@ STATEMENT = BLOCKS["json statement"].encode()
 
 
 def test_keys_and_nonce() -> None:
-    """Public halves and the request are spelled as the page has them."""
+    """Public halves and the request are written as the page has them."""
     assert [public_key_of(key) for key in KEYS] == PINS
     assert [encode_witness_key(pin) for pin in PINS] == [VALUES["pin 1"], VALUES["pin 2"]]
     assert witness_statement.request_target(NONCE) == VALUES["request target"]

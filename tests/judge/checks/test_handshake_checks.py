@@ -34,7 +34,7 @@ def silent(world: World) -> EndpointEvidence:
 
 class TestPresented:
     def test_every_outcome(self, world: World, silent: EndpointEvidence) -> None:
-        """A certificate, bytes that are none, and nothing at all."""
+        """A certificate, bytes that are no certificate, and nothing at all."""
         genuine = world.pki.issue([EXAM])
         assert outcomes(presented, world.case(EXAM, genuine)) == [presented.Outcome.SEEN]
         for damage in (b"", b"\x30", b"not a certificate", b"\x30\x03\x02\x01\x00", genuine.leaf[:-20]):
@@ -45,7 +45,7 @@ class TestPresented:
 
 class TestKeyPossession:
     def test_every_outcome(self, world: World, silent: EndpointEvidence) -> None:
-        """The three ways in which a handshake can end for the presented key; without one there is nothing to prove."""
+        """The three results that a handshake can have for the presented key; without one there is nothing to prove."""
         genuine = world.pki.issue([EXAM])
         wrong = world.case(EXAM, genuine, key_proved=False, outcome=Outcome.SIGNATURE_WRONG)
         cut = world.case(EXAM, genuine, key_proved=False, outcome=Outcome.RESET)

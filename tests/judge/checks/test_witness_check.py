@@ -1,4 +1,4 @@
-"""The check `witness`: every way an answer can be, each with its finding, and what it must not be fooled by."""
+"""The check `witness`: every form of an answer, each with its finding, and what it must not be fooled by."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def asked(world: World) -> Callable[..., EndpointEvidence]:
 
 
 def said(case: EndpointEvidence) -> list[tuple[str, str]]:
-    """The findings on this observation: what came out, and what it speaks for."""
+    """The findings on this observation: what came out, and what it covers."""
     return [(finding.outcome, str(finding.says)) for finding in of_check(witness, case)]
 
 

@@ -199,7 +199,7 @@ class TestEch:
     """What a client without an ECHConfig sends (RFC 9849 section 6.2)."""
 
     def test_chrome_sends_a_public_key(self) -> None:
-        """The encapsulated key is one of X25519, the lengths are BoringSSL's four, and all is drawn anew."""
+        """The encapsulated key is one of X25519, the lengths are BoringSSL's four, and all is drawn for each hello."""
         keys, configs, sizes = set[bytes](), set[int](), set[int]()
         for _ in range(200):
             reader = Reader(content(first(Hello.BROWSER), ExtensionType.ENCRYPTED_CLIENT_HELLO), "ECH")
@@ -213,13 +213,13 @@ class TestEch:
         assert sizes == {144, 176, 208, 240}
         assert all(on_curve(key) for key in keys)
 
-    def test_the_check_tells_random_bytes(self) -> None:
+    def test_the_check_reports_random_bytes(self) -> None:
         """Half of all strings are no coordinate of the curve; every public key is one."""
         assert all(on_curve(X25519PrivateKey.generate().public_key().public_bytes_raw()) for _ in range(20))
         assert not all(on_curve(bytes((number,)) + bytes(31)) for number in range(2, 30))
 
     def test_firefox_sends_random_bytes(self) -> None:
-        """Firefox draws the AEAD from two, and its key is none: the highest bit is set in half of them."""
+        """Firefox draws the AEAD from two, and its key is no point: the highest bit is set in half of them."""
         bodies = [content(first(Hello.FIREFOX), ExtensionType.ENCRYPTED_CLIENT_HELLO) for _ in range(100)]
         assert {body[:5].hex() for body in bodies} == {"0000010001", "0000010003"}
         assert {body[8 + 31] >> 7 for body in bodies} == {0, 1}

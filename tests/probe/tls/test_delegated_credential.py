@@ -123,7 +123,7 @@ def test_somebody_elses_is_a_wrong_signature() -> None:
 
 
 def test_chrome_does_not_offer_it() -> None:
-    """A server that sends one all the same is refused, and its key is judged by the leaf's own."""
+    """A server that sends one all the same is refused, and its key is checked by the leaf's own."""
     leaf, key = delegating(), ec.generate_private_key(ec.SECP256R1())
     seen = meet(leaf, credential(leaf, key), leaf.key, Hello.BROWSER)
     assert (seen.outcome, seen.key_proved) == (Outcome.TLS_FAILURE, True)

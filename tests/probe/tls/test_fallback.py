@@ -114,7 +114,7 @@ async def test_the_engine_follows_from_the_hello(options: dict[str, Any], hello:
     assert (seen.outcome, seen.hello, seen.engine, connections) == (Outcome.COMPLETE, hello, engine, 1)
 
 
-async def test_a_witness_is_asked_beside_the_browsers_hello() -> None:
+async def test_a_witness_is_asked_alongside_the_browsers_hello() -> None:
     """Both connections are observations; the second one is as programs make them that send requests."""
     async with serve_origin(exam()) as origin:
         endpoint = Endpoint(host=HOST, address=origin.address, witness=(bytes(32),))

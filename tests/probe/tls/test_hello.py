@@ -95,7 +95,7 @@ def sha256(text: str) -> str:
 
 
 def test_grease_is_left_out_of_fingerprints_only() -> None:
-    """All sixteen reserved values vanish from JA4, wherever they are, and stay in the record; look-alikes count."""
+    """All sixteen reserved values vanish from JA4, wherever they are, and stay in the record; similar values count."""
     grease = tuple(0x0A0A + 0x1010 * step for step in range(16))
     plain = client_hello(769, SUITES, NAME, GROUPS, POINT_FORMATS)
     greased = client_hello(

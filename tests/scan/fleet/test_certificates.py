@@ -63,7 +63,7 @@ def test_names_that_are_none(tmp_path: Path, host: str) -> None:
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    """A machine without the files of its part is told which."""
+    """The error of a machine without the files of its part names them."""
     certificates.write(tmp_path, hosts=["x.example"], now=NOW)
     (tmp_path / "worker.key").unlink()
     with pytest.raises(InputError, match=r"worker\.key cannot be read"):
@@ -72,17 +72,19 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         certificates.context(tmp_path / "nowhere", "client", now=NOW)
 
 
-@pytest.mark.parametrize(("days", "told"), [(400, r"worker\.pem is valid from"), (-2, r"worker\.pem is valid from")])
-def test_out_of_date(tmp_path: Path, days: int, told: str) -> None:
-    """A certificate past its time, or before it, is told by name, with what to do."""
+@pytest.mark.parametrize(
+    ("days", "reported"), [(400, r"worker\.pem is valid from"), (-2, r"worker\.pem is valid from")]
+)
+def test_out_of_date(tmp_path: Path, days: int, reported: str) -> None:
+    """A certificate past its time, or before it, is reported by name, with what to do."""
     certificates.write(tmp_path, hosts=["x.example"], now=NOW)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=reported) as caught:
         certificates.context(tmp_path, "worker", now=NOW + dt.timedelta(days=days))
     assert "detector fleet certificates" in caught.value.advice
 
 
 def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
-    """A certificate of another CA, another's key, and what is no certificate are each told before anything connects."""
+    """A certificate of another CA, another's key, and what is no certificate: reported before anything connects."""
     for name in ("one", "other"):
         certificates.write(tmp_path / name, hosts=["x.example"], now=NOW)
     one, other = tmp_path / "one", tmp_path / "other"

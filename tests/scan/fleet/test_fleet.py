@@ -64,7 +64,7 @@ def many(folder: Path, port: int, count: int) -> tuple[str, str]:
 
 
 async def test_killed_worker_loses_no_target(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
-    """A worker killed mid-scan gives its targets back: each is looked at by another, and told once."""
+    """A worker killed mid-scan gives its targets back: each is probed by another, and reported once."""
     workers = [await fleet.worker(vantage) for vantage in ("a", "b", "c")]
     async with holding(enough=96) as server:
         words = (
@@ -88,8 +88,8 @@ async def test_killed_worker_loses_no_target(fleet: Fleet, fleet_trust: tuple[st
     assert {line["vantage"] for line in found} <= {"a", "b", "c"}
 
 
-async def test_lost_vantage_is_told(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
-    """A vantage whose only worker is gone has its targets told as not looked at; none is left out."""
+async def test_lost_vantage_is_reported(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
+    """A vantage whose only worker is gone has its targets reported as not probed; none is left out."""
     lost, _ = await fleet.worker("lost"), await fleet.worker("stays")
     async with holding(enough=64) as server:
         words = (
@@ -107,8 +107,8 @@ async def test_lost_vantage_is_told(fleet: Fleet, fleet_trust: tuple[str, ...], 
         await lost.kill()
         done = await scanning
     assert done.returncode == 3, done.stderr
-    told = Counter((line["vantage"], line["result"]["number"]) for line in lines(done))
-    assert told == dict.fromkeys(((vantage, number) for vantage in ("lost", "stays") for number in range(200)), 1)
+    reported = Counter((line["vantage"], line["result"]["number"]) for line in lines(done))
+    assert reported == dict.fromkeys(((vantage, number) for vantage in ("lost", "stays") for number in range(200)), 1)
     outcomes = {(line["vantage"], line["result"]["observation"]["outcome"]) for line in lines(done)}
     assert ("lost", "resources") in outcomes
     assert ("stays", "resources") not in outcomes
@@ -181,14 +181,14 @@ async def test_interrupted(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("file", "was", "becomes", "told"),
+    ("file", "was", "becomes", "reported"),
     [
         ("judge/table.py", "", "# changed\n", "its program differs from this one"),
         ("version.py", "VERSION: Final = ", 'VERSION: Final = "99.0" or ', "it runs version 99.0, this is"),
     ],
 )
 async def test_another_program_gets_no_work(  # noqa: PLR0913, PLR0917 - fixtures and the example
-    fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path, file: str, was: str, becomes: str, told: str
+    fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path, file: str, was: str, becomes: str, reported: str
 ) -> None:
     """A worker whose program was changed, or is of another version, is refused by name; the scan goes on without it."""
     package = Path(detector.__file__).parent
@@ -200,7 +200,7 @@ async def test_another_program_gets_no_work(  # noqa: PLR0913, PLR0917 - fixture
     done = await fleet.scan(NOBODY, *fleet_trust)
     assert {line["vantage"] for line in lines(done)} == {"honest"}
     (refused,) = [line for line in done.stderr.splitlines() if line.startswith("Refused changed")]
-    assert told in refused
+    assert reported in refused
     assert (await fleet.scan(NOBODY, *fleet_trust, "--vantage", "changed")).returncode == 2
 
 
@@ -228,7 +228,7 @@ async def test_strangers_stay_out(fleet: Fleet, fleet_trust: tuple[str, ...], tm
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (("--scheduler", "tcp://127.0.0.1:8786"), "write tls://HOST:PORT"),
         (("--scheduler", "tls://127.0.0.1"), "write tls://HOST:PORT"),
@@ -237,16 +237,16 @@ async def test_strangers_stay_out(fleet: Fleet, fleet_trust: tuple[str, ...], tm
         (("--tls", "/nowhere", "--scheduler", "tls://127.0.0.1:1"), "ca.pem cannot be read"),
     ],
 )
-async def test_bad_addresses(fleet_folder: Path, words: tuple[str, ...], told: str) -> None:
+async def test_bad_addresses(fleet_folder: Path, words: tuple[str, ...], reported: str) -> None:
     """A scheduler that is not there, or cannot be, is one sentence and exit 2."""
     done = await run(sys.executable, "-m", "detector", "fleet", "scan", "--tls", str(fleet_folder), *words, NOBODY)
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr.splitlines()[-1]
+    assert reported in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
 async def test_expired_certificates(tmp_path: Path) -> None:
-    """Certificates past their time are told before anything connects, by every part."""
+    """Certificates past their time are reported before anything connects, by every part."""
     certificates.write(tmp_path / "old", hosts=[LOOPBACK], now=dt.datetime.now(dt.UTC) - dt.timedelta(days=400))
     tls = ("--tls", str(tmp_path / "old"))
     for words in (
@@ -261,7 +261,7 @@ async def test_expired_certificates(tmp_path: Path) -> None:
 
 
 async def test_bad_words_of_a_scan(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
-    """An unknown vantage is told with those there are; a bad line by its number, and with --strict it ends the scan."""
+    """An unknown vantage is reported with those there are; a bad line by number; with --strict it ends the scan."""
     await fleet.worker("library")
     done = await fleet.scan(NOBODY, *fleet_trust, "--vantage", "moon")
     assert (done.returncode, done.stdout) == (2, "")
@@ -292,7 +292,7 @@ def _listening(process: int) -> set[int]:
 
 
 async def test_clean_is_clean(fleet: Fleet, fleet_trust: tuple[str, ...], pki: PrivatePKI, tmp_path: Path) -> None:
-    """What a worker saw of an honest origin is judged here, with what is here: clean, logged, from that vantage."""
+    """What a worker saw of an honest origin is assessed here, with what is here: clean, logged, from that vantage."""
     await fleet.worker("library")
     async with serve_origin(pki.issue([EXAM])) as origin:
         pins = tmp_path / "pins.toml"

@@ -254,7 +254,7 @@ async def test_certificates_are_what_their_bytes_say(
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    """No message of a peer raises anything: it is read, or it is none."""
+    """No message of a peer raises anything: it is read, or refused as unreadable."""
     parcel = messages.Parcel.decode(data)
     assert parcel is None or parcel.encode() == data
     assert messages.decode_registration(data.decode("utf-8", "replace")) is None

@@ -170,9 +170,9 @@ async def test_scheduler_and_client_killed_at_random_moments(
                     worker.said.clear()
                 words = ("scheduler", "--tls", str(fleet.folder), "--host", LOOPBACK, "--port", port)
                 fleet.parts[0] = await fleet.start(*words)
-                await fleet.parts[0].tells("tls://")
+                await fleet.parts[0].reports("tls://")
                 for worker in workers:
-                    await worker.tells("probes from")
+                    await worker.reports("probes from")
         if wanted:
             scan = await Scan.start(fleet, *fleet_trust, "--mode", "spread")
             await scan.give(wanted)

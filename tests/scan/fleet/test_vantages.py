@@ -101,7 +101,7 @@ async def test_one_page_for_all(campus: Fleet, network_lab: Lab, fleet_trust: tu
 
 
 async def test_spread(campus: Fleet, network_lab: Lab, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
-    """Spread over all, each target is looked at once, and says from where: what was seen in the hall is no other's."""
+    """Spread over all, each target is probed once, and says from where: what was seen in the hall is no other's."""
     targets = tmp_path / "targets.txt"
     targets.write_text("".join(f"{host}\n" * 100 for host in HOSTS), "utf-8")
     words = (*fleet_trust, "--pins", str(tmp_path / "pins.toml"), "--targets", str(targets), "--mode", "spread")
@@ -117,21 +117,21 @@ async def test_spread(campus: Fleet, network_lab: Lab, fleet_trust: tuple[str, .
 async def test_killed_among_networks(
     campus: Fleet, network_lab: Lab, fleet_trust: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """A worker of the three killed mid-scan: its vantage's targets are told as not looked at, the others' as seen."""
+    """A worker of the three killed mid-scan: its vantage's targets are reported as not probed, the others' as seen."""
     targets = tmp_path / "targets.txt"
     targets.write_text("exam.example.edu\n" * 2000, "utf-8")
     words = ("--pins", str(tmp_path / "pins.toml"), "--targets", str(targets), "--lost-after", "5", "--timeout", "60")
     output = tmp_path / "out.jsonl"
     given = ("--tls", str(campus.folder), "--scheduler", campus.address, *fleet_trust, *words, "--output", str(output))
     scanning = await campus.start("scan", *given, inside=network_lab.far)
-    await scanning.tells("3 workers probe from")
+    await scanning.reports("3 workers probe from")
     await campus.parts[VANTAGES.index("office") + 1].kill()
     await scanning.process.wait()
     await scanning.reading
-    told: dict[str, dict[int, str]] = {vantage: {} for vantage in VANTAGES}
+    reported: dict[str, dict[int, str]] = {vantage: {} for vantage in VANTAGES}
     for line in map(json.loads, output.read_text("utf-8").splitlines()):
-        told[line["vantage"]][line["result"]["number"]] = line["result"]["verdict"]
-    assert {vantage: len(numbers) for vantage, numbers in told.items()} == dict.fromkeys(VANTAGES, 2000)
-    assert set(told["hall"].values()) == {"middleware"}
-    assert set(told["library"].values()) == {"clean"}
-    assert "inconclusive" in told["office"].values()
+        reported[line["vantage"]][line["result"]["number"]] = line["result"]["verdict"]
+    assert {vantage: len(numbers) for vantage, numbers in reported.items()} == dict.fromkeys(VANTAGES, 2000)
+    assert set(reported["hall"].values()) == {"middleware"}
+    assert set(reported["library"].values()) == {"clean"}
+    assert "inconclusive" in reported["office"].values()
