@@ -288,15 +288,15 @@ def test_what_is_no_manifest(change: Callable[[dict[str, Any]], object], data: b
 CONTENTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "no host": lambda evidence: evidence["expected"].update(host="../../etc/passwd"),
     "port 0": lambda evidence: evidence["expected"].update(port=0),
-    "certificates without end": lambda evidence: evidence["probes"][0].update(chain=["AAAA"] * (form.LIST_MAX + 1)),
+    "certificates without end": lambda evidence: evidence["looks"][0].update(chain=["AAAA"] * (form.LIST_MAX + 1)),
     "machine roots without end": lambda evidence: evidence.update(machine_roots=["AAAA"] * (form.LIST_MAX + 1)),
-    "no probe": lambda evidence: evidence.update(probes=[]),
+    "no probe": lambda evidence: evidence.update(looks=[]),
     "field more": lambda evidence: evidence.update(address="192.0.2.1"),
     "field more in what is expected": lambda evidence: evidence["expected"].update(source="/home/x/pins.toml"),
     "time far ahead": lambda evidence: evidence.update(at="2999-01-01T00:00:00Z"),
-    "SCTs without end": lambda evidence: evidence["probes"][0].update(sct_list="AAAA" * 22_000),
-    "OCSP response without end": lambda evidence: evidence["probes"][0].update(ocsp_response="AAAA" * 22_000),
-    "DER not base64": lambda evidence: evidence["probes"][0].update(chain=["%%"]),
+    "SCTs without end": lambda evidence: evidence["looks"][0].update(sct_list="AAAA" * 22_000),
+    "OCSP response without end": lambda evidence: evidence["looks"][0].update(ocsp_response="AAAA" * 22_000),
+    "DER not base64": lambda evidence: evidence["looks"][0].update(chain=["%%"]),
 }
 
 

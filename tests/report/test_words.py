@@ -234,7 +234,7 @@ def _scan(network: Report) -> str:
 
 def _watch(network: Report) -> str:
     described = ((event, describe(event)) for event in events(network))
-    return "".join(f"{told} {event.before} {event.after}" for event, told in described)
+    return "".join(f"{said} {event.before} {event.after}" for event, said in described)
 
 
 def sentences(network: Report) -> str:
