@@ -466,7 +466,7 @@ async def test_proxy_credentials_in_other_places(world: World, pki: PrivatePKI) 
 
 
 async def test_proxy_that_refuses(world: World) -> None:
-    """Wrong credentials are reported as such and repeated nowhere."""
+    """Wrong credentials are reported as such and never repeated."""
     async with serve_proxy(require_auth="student:secret") as proxy, guarded(guard_of(world)) as client:
         with pytest.raises(UnconfirmedError, match="proxy-auth-rejected") as caught:
             await client.get(URL, proxy=proxy.url.replace("://", "://student:hunter2@"))
