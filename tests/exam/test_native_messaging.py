@@ -336,8 +336,9 @@ async def test_without_a_thread_nothing_is_read(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(threading.Thread, "start", refuse)
     to_host, from_browser = os.pipe()
     os.close(from_browser)
-    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="new thread")):
+    with pytest.raises(ExceptionGroup) as raised:
         await native_messaging.serve(answering(decide_at_once), reading=to_host, writing=to_host)
+    assert raised.group_contains(RuntimeError, match="new thread")
     os.close(to_host)
 
 
