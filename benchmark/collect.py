@@ -175,7 +175,7 @@ def table(found: dict[Setting, list[tuple[Received, float]]], submissions: int, 
 
 
 def _spread(values: Sequence[float]) -> str:
-    digits = 0 if min(values) >= 100 else 1 if min(values) >= 10 else 2  # noqa: PLR2004 - three digits are read
+    digits = 0 if min(values) >= 100 else 1 if min(values) >= 10 else 2  # noqa: PLR2004 - 123, 12.3 or 1.23: powers of ten choose the decimals that make three digits
     low, middle, high = (f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
     return f"**{middle}** ({low} to {high})"
 

@@ -133,8 +133,8 @@ async def partition(store: Store) -> None:
         await timed(connection, FILL.format(table="parts", last=ENDPOINTS - 1), after=0)
         await timed(connection, "VACUUM ANALYZE")
         month = "at >= '2026-01-01' AND at < '2026-02-01'"
-        rows = await connection.scalar(sa.text(f"SELECT count(*) FROM findings WHERE {month}"))  # noqa: S608 - constants
-        deleting = await timed(connection, f"DELETE FROM findings WHERE {month}")  # noqa: S608 - constants
+        rows = await connection.scalar(sa.text(f"SELECT count(*) FROM findings WHERE {month}"))  # noqa: S608 - the month is the literal above; no input is part of the statement
+        deleting = await timed(connection, f"DELETE FROM findings WHERE {month}")  # noqa: S608 - the month is the literal above; no input is part of the statement
         dropping = await timed(connection, "DROP TABLE parts_2026_01")
         print(f"a month of {rows:,} results: deleted in {deleting:.2f} s, its partition dropped in {dropping:.3f} s")
 

@@ -53,7 +53,7 @@ def resident(status: str) -> float:
 def relay(what: str, number: float, port: int, core: int | None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Start one of the `relays` in front of a port; yields the process and its port."""
     command = [*pinned(core), sys.executable, "-m", "benchmark.relays", what, str(number), str(port)]
-    started = subprocess.Popen(  # noqa: S603 - no shell, and the program is a part of this repository
+    started = subprocess.Popen(  # noqa: S603 - no shell, and every word is this interpreter, a module of this package or a number
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -147,7 +147,7 @@ def _part(
             arguments = [*arguments, "-addresses", where, "-host", HOST]  # the last one takes precedence
         else:
             stdin = setup(origin, addresses=[[address, port] for address in addresses], patience=PATIENCE)
-        client = subprocess.Popen(  # noqa: S603 - no shell, and the command is one of the table of contenders
+        client = subprocess.Popen(  # noqa: S603 - no shell, and the command is one of the literal commands in `contenders`
             [*pinned(cores[1]), *arguments],
             stdin=subprocess.PIPE,
             stdout=output,

@@ -76,7 +76,7 @@ MAKERS: Final[dict[str, Callable[[int, random.Random], str]]] = {"nginx": nginx_
 def measure(form: str, log: Path) -> Cost:
     """Read a log in a process of its own."""
     words = (sys.executable, "-m", "detector", "origin", "judge", str(log), "--format", form, "--site", SITE, "-q")
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - our command
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - no shell; this package on a file that the benchmark wrote
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -88,7 +88,7 @@ def measure(form: str, log: Path) -> Cost:
 
 def written(folder: Path, form: str, number: int) -> Path:
     """A log of so many lines."""
-    log, drawn = folder / f"{form}-{number}.log", random.Random(number)  # noqa: S311 - the same log each time
+    log, drawn = folder / f"{form}-{number}.log", random.Random(number)  # noqa: S311 - made-up log lines, the same in each run; nothing secret is drawn
     with log.open("w") as file:
         file.writelines(MAKERS[form](line, drawn) for line in range(number))
     return log

@@ -167,7 +167,7 @@ def as_json(measured: Measured) -> Mapping[str, Any]:
     return printed
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - records of any kind in, JSON out
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any record or container in, any JSON value out: there is no narrower common type
     if hasattr(value, "_asdict"):
         return {name: _plain(inner) for name, inner in value._asdict().items()}
     if isinstance(value, dict):

@@ -69,7 +69,7 @@ def measure(command: Sequence[str], *, core: int | None, stdin: str = "", env: M
         given.seek(0)
         begun = time.perf_counter()
         try:
-            process = subprocess.Popen(  # noqa: S603 - no shell, and callers take commands from the table of contenders
+            process = subprocess.Popen(  # noqa: S603 - no shell, and callers pass the literal commands in `contenders`
                 [*pinned(core), *command],
                 stdin=given,
                 stdout=output,
@@ -90,7 +90,7 @@ def measure(command: Sequence[str], *, core: int | None, stdin: str = "", env: M
         timer.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:  # Ctrl-C too: the process must not outlive this one
+        except BaseException:  # Ctrl-C too: the process must not outlive this one; it is raised again
             stop()
             process.wait()
             raise

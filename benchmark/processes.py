@@ -92,7 +92,7 @@ def measure_processes(origin: Origin, rounds: int, *, scale: float) -> list[Scal
     return found
 
 
-def _scan(folder: Path, port: int, count: int, processes: int, more: Sequence[str], code: int) -> Run:  # noqa: PLR0913, PLR0917 - the options of one command
+def _scan(folder: Path, port: int, count: int, processes: int, more: Sequence[str], code: int) -> Run:  # noqa: PLR0913, PLR0917 - each becomes one option of the command that is measured
     listed, results = folder / "targets.txt", folder / "scanned.jsonl"
     listed.write_text("".join(f"127.0.0.{number % ADDRESSES + 1}:{port}\n" for number in range(count)))
     command = [sys.executable, "-m", "detector", "scan", "--targets", str(listed), "--processes", str(processes)]
